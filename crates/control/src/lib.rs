@@ -1,0 +1,1 @@
+//! Everything that writes to OVN and OVS: sampling on and off, apply.

@@ -1,0 +1,1 @@
+//! Revisions of OVN rows on a time line: content-addressed, on disk, bounded.

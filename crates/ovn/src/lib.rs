@@ -1,0 +1,1 @@
+//! OVN northbound and southbound rows, identifiers, names and owners.

@@ -1,0 +1,1 @@
+//! Live inputs: psample netlink, IPFIX, ACL log, conntrack, datapath flows, captures.

@@ -1,0 +1,1 @@
+//! Sample and history make a decision.

@@ -1,0 +1,1 @@
+//! Codecs without sockets: psample, IPFIX, ACL logs, conntrack, datapath flows, packets, captures.
