@@ -32,6 +32,7 @@ cached() {
     exec {lock}>"$CACHE/$1${2:+-$(basename "$2")}.lock"
     flock -n $lock || { say "waiting for another lab that builds $name"; flock $lock; }
     if [ ! -e "$path" ]; then
+      require_builder
       new=$path.new
       rm -rf "$new"
       say "building $(basename "$path"), once"
@@ -59,25 +60,26 @@ build_tree() { bootstrap "$1" "$2" "${PACKAGES[tree]}"; }
 build_emulator() { bootstrap "$1" trixie "${PACKAGES[emulator]}"; }
 
 bootstrap() { # PATH SUITE PACKAGES
-  need_debian_package debootstrap debootstrap
-  need_debian_package /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
-  local mirror proxy=
-  mirror=$(debian_mirror) && [ -n "$mirror" ] || { echo "apt knows no Debian mirror here; name one in LAB_MIRROR"; return 1; }
-  eval "$(apt-config shell proxy Acquire::http::Proxy)"
-  [ -z "$proxy" ] || export http_proxy=${http_proxy:-$proxy}
+  [ -z "$HTTP_PROXY_OF_APT" ] || export http_proxy=${http_proxy:-$HTTP_PROXY_OF_APT}
   # In namespaces of its own, so that nothing stays mounted or running when this is interrupted.
-  unshare -m -p -f --mount-proc --kill-child debootstrap --variant=minbase --include="$3" "$2" "$1" "$mirror" || return
+  unshare -m -p -f --mount-proc --kill-child debootstrap --variant=minbase --include="$3" "$2" "$1" "$MIRROR" || return
   rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale,info}/*
 }
 
-debian_mirror() {
-  [ -z "${LAB_MIRROR:-}" ] || { echo "$LAB_MIRROR"; return; }
-  apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
-    sed -n '/^Debian|Debian|main|/{s/.*|//p;q}'
+require_builder() {
+  command -v apt-get >/dev/null && [ -e /etc/debian_version ] || cannot "$CACHE is not filled, and only Debian (with apt-get) can fill it"
+  MIRROR=${LAB_MIRROR:-$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
+    sed -n '/^Debian|Debian|main|/{s/.*|//p;q}')}
+  [ -n "$MIRROR" ] || cannot "apt on this machine knows no Debian mirror; name one in LAB_MIRROR"
+  eval "$(apt-config shell HTTP_PROXY_OF_APT Acquire::http::Proxy)"
+  HTTP_PROXY_OF_APT=${HTTP_PROXY_OF_APT:-}
+  local missing=()
+  command -v debootstrap >/dev/null || missing+=(debootstrap)
+  [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+  [ ${#missing[@]} = 0 ] && return
+  say "installing ${missing[*]}"
+  install_packages "${missing[@]}" >&2 </dev/null || { apt-get update -q >&2 && install_packages "${missing[@]}" >&2 </dev/null; } ||
+    cannot "apt-get could not install ${missing[*]}"
 }
 
-need_debian_package() { # COMMAND-OR-FILE PACKAGE
-  command -v "$1" >/dev/null || [ -e "$1" ] && return
-  command -v apt-get >/dev/null && [ -e /etc/debian_version ] || { echo "$2 is missing and this is not Debian: install it by hand"; return 1; }
-  apt-get install -y --no-install-recommends "$2" || { apt-get update && apt-get install -y --no-install-recommends "$2"; }
-}
+install_packages() { DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; }

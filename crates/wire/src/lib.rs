@@ -1,1 +1,2 @@
 //! Codecs without sockets: psample, IPFIX, ACL logs, conntrack, datapath flows, packets, captures.
+#![forbid(unsafe_code)]
