@@ -1,10 +1,12 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// What an ACL does, as resolved from its rows: the same in every zone that holds the policy.
 ///
-/// The identity of the row differs by zone and stands beside it ([`crate::AclRef`]).
+/// The identity of the row differs by zone and stands beside it ([`AclRow`]).
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Acl {
     /// The ACL's name, at most 63 characters. Not unique: default deny and ARP allow share one.
@@ -24,6 +26,119 @@ pub struct Acl {
     pub label: u32,
     /// The policy it was made from.
     pub owner: Owner,
+}
+
+impl Acl {
+    /// The sentence for people, as in `Dropped by network policies isolation in namespace blue,
+    /// direction Egress`. The words are those of ovn-kubernetes' own observability library, so
+    /// that people recognise them; what that library has no words for is said in its manner.
+    pub fn sentence(&self) -> String {
+        let verb = match self.action {
+            Action::Allow | Action::AllowRelated | Action::AllowStateless => "Allowed",
+            Action::Drop => "Dropped",
+            Action::Pass => "Delegated to network policy",
+            Action::Reject => "Rejected",
+        };
+        format!("{verb} by {}", self.subject())
+    }
+
+    fn subject(&self) -> String {
+        let Owner {
+            kind,
+            namespace,
+            name,
+            direction,
+            rule,
+            ..
+        } = &self.owner;
+        let name = name.as_deref().unwrap_or_default();
+        let namespace = namespace.as_deref().unwrap_or_default();
+        let direction = direction.map_or("", Direction::as_str);
+        match kind {
+            OwnerKind::AdminNetworkPolicy => {
+                format!("admin network policy {name}, direction {direction}")
+            }
+            OwnerKind::BaselineAdminNetworkPolicy => {
+                format!("baseline admin network policy {name}, direction {direction}")
+            }
+            OwnerKind::MulticastNS => {
+                format!("multicast in namespace {namespace}, direction {direction}")
+            }
+            OwnerKind::MulticastCluster => {
+                format!("cluster multicast policy, direction {direction}")
+            }
+            OwnerKind::NetpolNode => {
+                format!("default allow from local node policy, direction {direction}")
+            }
+            OwnerKind::NetworkPolicy if namespace.is_empty() => {
+                format!("network policy {name}, direction {direction}")
+            }
+            OwnerKind::NetworkPolicy => {
+                format!("network policy {name} in namespace {namespace}, direction {direction}")
+            }
+            OwnerKind::NetpolNamespace => {
+                let what = match rule.kind.as_deref() {
+                    Some("arpAllow") => "ARP and neighbour discovery exception of network policies",
+                    Some("icmpAllow") => "ICMP exception of network policies",
+                    _ => "network policies isolation",
+                };
+                format!("{what} in namespace {namespace}, direction {direction}")
+            }
+            OwnerKind::NetpolDefault => {
+                format!("default rule {name} of network policies, direction {direction}")
+            }
+            OwnerKind::EgressFirewall => format!("egress firewall in namespace {namespace}"),
+            OwnerKind::UDNIsolation => format!("UDN isolation of type {name}"),
+            OwnerKind::AdvertisedNetwork => format!("advertised network isolation of {name}"),
+            OwnerKind::ClusterNetworkConnect => format!("cluster network connect {name}"),
+            OwnerKind::Other(word) => format!("{word} {name}").trim_end().to_owned(),
+            OwnerKind::Unowned => match &self.name {
+                Some(name) => format!("ACL {name}"),
+                None => format!("an ACL without a name, match {}", self.matches),
+            },
+        }
+    }
+}
+
+/// An ACL and its sentence: one copy for all zones and all times that hold it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fact {
+    /// The ACL.
+    pub acl: Acl,
+    /// [`Acl::sentence`], made once.
+    pub message: Box<str>,
+}
+
+impl From<Acl> for Fact {
+    fn from(acl: Acl) -> Self {
+        Self {
+            message: acl.sentence().into(),
+            acl,
+        }
+    }
+}
+
+/// One ACL as one zone holds, or held, it.
+#[derive(Clone, Debug)]
+pub struct AclRow {
+    /// Identity of the row in this zone's NB.
+    pub uuid: Uuid,
+    /// The revision that brought it.
+    pub revision: u64,
+    /// What it does.
+    pub fact: Arc<Fact>,
+}
+
+impl AclRow {
+    /// What it does.
+    pub fn acl(&self) -> &Acl {
+        &self.fact.acl
+    }
+
+    /// Its sentence.
+    pub fn message(&self) -> &str {
+        &self.fact.message
+    }
 }
 
 /// OVN's ACL actions (ovn-nb(5), table ACL, column action).

@@ -3,10 +3,9 @@ use std::net::IpAddr;
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-use uuid::Uuid;
 
 use crate::{
-    Acl, App, Cookie, Endpoint, Headers, Origin, Probability, Service, Timestamp, Verdict,
+    AclRow, App, Cookie, Endpoint, Headers, Origin, Probability, Service, Timestamp, Verdict,
     protocol_name,
 };
 
@@ -31,7 +30,9 @@ pub struct Decision<'a> {
     /// What became of the packet.
     pub verdict: Verdict,
     /// The ACL that decided, if it could be found.
-    pub acl: Option<AclRef<'a>>,
+    pub acl: Option<&'a AclRow>,
+    /// True where the row of that ACL was gone when the packet was seen.
+    pub deleted: bool,
     /// All ACLs that could have decided, where there is more than one.
     pub candidates: Candidates<'a>,
     /// Why there is no ACL, where there is none.
@@ -70,25 +71,10 @@ pub struct Decision<'a> {
     pub data: &'a [u8],
 }
 
-/// One ACL as one zone holds it.
-#[derive(Clone, Copy, Debug)]
-pub struct AclRef<'a> {
-    /// Identity of the row in this zone's NB.
-    pub uuid: Uuid,
-    /// What it does.
-    pub acl: &'a Acl,
-    /// The sentence of this ACL alone.
-    pub message: &'a str,
-    /// The revision that brought it.
-    pub revision: u64,
-    /// True while the row is still there.
-    pub alive: bool,
-}
-
 /// The ACLs that a sample could mean; empty unless there are several.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Candidates<'a> {
-    refs: [Option<AclRef<'a>>; Candidates::SHOWN],
+    rows: [Option<&'a AclRow>; Candidates::SHOWN],
     total: usize,
 }
 
@@ -97,8 +83,8 @@ impl<'a> Candidates<'a> {
     pub const SHOWN: usize = 4;
 
     /// Adds one.
-    pub fn push(&mut self, acl: AclRef<'a>) {
-        if let Some(slot) = self.refs.get_mut(self.total) {
+    pub fn push(&mut self, acl: &'a AclRow) {
+        if let Some(slot) = self.rows.get_mut(self.total) {
             *slot = Some(acl);
         }
         self.total += 1;
@@ -115,8 +101,8 @@ impl<'a> Candidates<'a> {
     }
 
     /// Those that are named.
-    pub fn iter(&self) -> impl Iterator<Item = &AclRef<'a>> {
-        self.refs.iter().flatten()
+    pub fn iter(&self) -> impl Iterator<Item = &'a AclRow> {
+        self.rows.into_iter().flatten()
     }
 }
 
@@ -245,7 +231,7 @@ impl Serialize for Decision<'_> {
         optional(&mut map, "network", self.network)?;
         optional(&mut map, "node", self.node)?;
         map.serialize_entry("verdict", &self.verdict)?;
-        if let Some(AclRef { acl, .. }) = self.acl {
+        if let Some(acl) = self.acl.map(AclRow::acl) {
             map.serialize_entry("action", &acl.action)?;
             optional(&mut map, "direction", acl.owner.direction)?;
             map.serialize_entry("pipeline", &acl.pipeline)?;
@@ -253,10 +239,16 @@ impl Serialize for Decision<'_> {
         }
         optional(&mut map, "app", self.app)?;
         map.serialize_entry("reply", &self.reply)?;
-        if let Some(found) = &self.acl {
-            map.serialize_entry("owner", &found.acl.owner)?;
-            map.serialize_entry("acl", found)?;
-            map.serialize_entry("revision", &found.revision)?;
+        if let Some(row) = self.acl {
+            map.serialize_entry("owner", &row.acl().owner)?;
+            map.serialize_entry(
+                "acl",
+                &AclJson {
+                    row,
+                    deleted: self.deleted,
+                },
+            )?;
+            map.serialize_entry("revision", &row.revision)?;
         }
         map.serialize_entry("src", &self.src)?;
         map.serialize_entry("dst", &self.dst)?;
@@ -296,14 +288,20 @@ impl Serialize for Decision<'_> {
     }
 }
 
-impl Serialize for AclRef<'_> {
+struct AclJson<'a> {
+    row: &'a AclRow,
+    deleted: bool,
+}
+
+impl Serialize for AclJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let acl = self.row.acl();
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("uuid", &self.uuid)?;
-        optional(&mut map, "name", self.acl.name.as_deref())?;
-        map.serialize_entry("priority", &self.acl.priority)?;
-        map.serialize_entry("match", &self.acl.matches)?;
-        if !self.alive {
+        map.serialize_entry("uuid", &self.row.uuid)?;
+        optional(&mut map, "name", acl.name.as_deref())?;
+        map.serialize_entry("priority", &acl.priority)?;
+        map.serialize_entry("match", &acl.matches)?;
+        if self.deleted {
             map.serialize_entry("deleted", &true)?;
         }
         map.end()
@@ -320,14 +318,14 @@ impl Serialize for Candidates<'_> {
     }
 }
 
-struct Candidate<'a>(&'a AclRef<'a>);
+struct Candidate<'a>(&'a AclRow);
 
 impl Serialize for Candidate<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("uuid", &self.0.uuid)?;
-        map.serialize_entry("owner", &self.0.acl.owner)?;
-        map.serialize_entry("message", self.0.message)?;
+        map.serialize_entry("owner", &self.0.acl().owner)?;
+        map.serialize_entry("message", self.0.message())?;
         map.end()
     }
 }

@@ -12,8 +12,8 @@ mod packet;
 mod sample;
 mod time;
 
-pub use acl::{Acl, Action, Direction, Owner, OwnerKind, Pipeline, Rule, Verdict};
-pub use decision::{AclRef, Candidates, Decision, End, Evidence, Unresolved};
+pub use acl::{Acl, AclRow, Action, Direction, Fact, Owner, OwnerKind, Pipeline, Rule, Verdict};
+pub use decision::{Candidates, Decision, End, Evidence, Unresolved};
 pub use endpoint::{Endpoint, EndpointKind, Service};
 pub use packet::{Headers, IcmpKind, TcpFlags, protocol_name};
 pub use sample::{
