@@ -1,12 +1,18 @@
 //! OVSDB values (RFC 7047 section 5.1) and the rows that hold them.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 /// One scalar value (RFC 7047 section 5.1, `<atom>`).
-#[derive(Clone, Debug, PartialEq, PartialOrd)]
+///
+/// Atoms have a total order, so that sets can be kept sorted: numbers by value, text by bytes,
+/// uuids by bytes; atoms of different kinds, which no column mixes, in the order below. Reals
+/// are compared as [`f64::total_cmp`] does.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Atom {
     /// A 64-bit signed integer.
@@ -24,7 +30,7 @@ pub enum Atom {
 /// The value of one column (RFC 7047 section 5.1, `<value>`).
 ///
 /// A scalar column is a set of one; an optional column is a set of none or one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Datum {
     /// A set, sorted and without doubles.
@@ -34,6 +40,16 @@ pub enum Datum {
 }
 
 impl Atom {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Integer(_) => 0,
+            Self::Real(_) => 1,
+            Self::Boolean(_) => 2,
+            Self::String(_) => 3,
+            Self::Uuid(_) => 4,
+        }
+    }
+
     /// The text of a string atom.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -67,9 +83,71 @@ impl Atom {
     }
 }
 
+impl Ord for Atom {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
+            (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
+            (Self::String(a), Self::String(b)) => a.cmp(b),
+            (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
+            _ => self.kind().cmp(&other.kind()),
+        }
+    }
+}
+
+impl PartialOrd for Atom {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Atom {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            // Interned text is often the very same allocation.
+            (Self::String(a), Self::String(b)) => Arc::ptr_eq(a, b) || a == b,
+            _ => self.cmp(other) == Ordering::Equal,
+        }
+    }
+}
+
+impl Eq for Atom {}
+
+impl Hash for Atom {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(self.kind());
+        match self {
+            Self::Integer(number) => number.hash(state),
+            Self::Real(number) => number.to_bits().hash(state),
+            Self::Boolean(value) => value.hash(state),
+            Self::String(text) => text.hash(state),
+            Self::Uuid(uuid) => uuid.hash(state),
+        }
+    }
+}
+
 impl From<&str> for Atom {
     fn from(text: &str) -> Self {
         Self::String(text.into())
+    }
+}
+
+impl From<String> for Atom {
+    fn from(text: String) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<Arc<str>> for Atom {
+    fn from(text: Arc<str>) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<f64> for Atom {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
     }
 }
 
@@ -103,7 +181,61 @@ impl fmt::Display for Atom {
     }
 }
 
+impl<T: Into<Atom>> From<T> for Datum {
+    fn from(atom: T) -> Self {
+        Self::Set(vec![atom.into()])
+    }
+}
+
+impl<T: Into<Atom>> FromIterator<T> for Datum {
+    /// A set of the given atoms, in any order.
+    fn from_iter<I: IntoIterator<Item = T>>(atoms: I) -> Self {
+        Self::set(atoms.into_iter().map(Into::into).collect())
+    }
+}
+
 impl Datum {
+    /// The set of `atoms`, given in any order.
+    pub fn set(mut atoms: Vec<Atom>) -> Self {
+        if !atoms.is_sorted_by(|a, b| a < b) {
+            atoms.sort_unstable();
+            atoms.dedup();
+        }
+        Self::Set(atoms)
+    }
+
+    /// The map of `pairs`, given in any order; of two pairs with one key the first is kept.
+    pub fn map(mut pairs: Vec<(Atom, Atom)>) -> Self {
+        if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            pairs.dedup_by(|later, first| later.0 == first.0);
+        }
+        Self::Map(pairs)
+    }
+
+    /// The map of `pairs` of anything that is an atom, given in any order.
+    pub fn map_of<K: Into<Atom>, V: Into<Atom>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self::map(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
+    }
+
+    /// The empty set: an optional column without a value.
+    pub const fn empty() -> Self {
+        Self::Set(Vec::new())
+    }
+
+    /// True for a set or map without elements.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Set(atoms) => atoms.is_empty(),
+            Self::Map(pairs) => pairs.is_empty(),
+        }
+    }
+
     /// The atoms of a set; a map has none.
     pub fn atoms(&self) -> &[Atom] {
         match self {
