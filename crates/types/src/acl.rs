@@ -37,7 +37,7 @@ impl Acl {
             Action::Allow | Action::AllowRelated | Action::AllowStateless => "Allowed",
             Action::Drop => "Dropped",
             Action::Pass => "Delegated to network policy",
-            Action::Reject => "Rejected",
+            Action::Reject => "Action reject",
         };
         format!("{verb} by {}", self.subject())
     }
@@ -249,6 +249,9 @@ pub enum Pipeline {
 }
 
 impl Pipeline {
+    /// All pipelines.
+    pub const ALL: [Self; 3] = [Self::FromLport, Self::FromLportAfterLb, Self::ToLport];
+
     /// The word used in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -269,6 +272,9 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Both directions.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
     /// Kubernetes' own word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -279,7 +285,7 @@ impl Direction {
 
     /// Reads Kubernetes' own word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Ingress, Self::Egress]
+        Self::ALL
             .into_iter()
             .find(|direction| direction.as_str() == word)
     }
@@ -343,6 +349,23 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
+    /// All kinds but [`OwnerKind::Other`].
+    pub const KNOWN: [Self; 13] = [
+        Self::AdminNetworkPolicy,
+        Self::AdvertisedNetwork,
+        Self::BaselineAdminNetworkPolicy,
+        Self::ClusterNetworkConnect,
+        Self::EgressFirewall,
+        Self::MulticastCluster,
+        Self::MulticastNS,
+        Self::NetpolDefault,
+        Self::NetpolNamespace,
+        Self::NetpolNode,
+        Self::NetworkPolicy,
+        Self::UDNIsolation,
+        Self::Unowned,
+    ];
+
     /// The spelling in `k8s.ovn.org/owner-type`; empty for [`OwnerKind::Unowned`].
     pub fn as_str(&self) -> &str {
         match self {
@@ -365,24 +388,10 @@ impl OwnerKind {
 
     /// Reads the spelling in `k8s.ovn.org/owner-type`.
     pub fn parse(word: &str) -> Self {
-        [
-            Self::AdminNetworkPolicy,
-            Self::AdvertisedNetwork,
-            Self::BaselineAdminNetworkPolicy,
-            Self::ClusterNetworkConnect,
-            Self::EgressFirewall,
-            Self::MulticastCluster,
-            Self::MulticastNS,
-            Self::NetpolDefault,
-            Self::NetpolNamespace,
-            Self::NetpolNode,
-            Self::NetworkPolicy,
-            Self::UDNIsolation,
-            Self::Unowned,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
-        .unwrap_or_else(|| Self::Other(word.to_owned()))
+        Self::KNOWN
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .unwrap_or_else(|| Self::Other(word.to_owned()))
     }
 }
 

@@ -142,6 +142,36 @@ pub enum Evidence {
     None,
 }
 
+impl Evidence {
+    /// All kinds of evidence.
+    pub const ALL: [Self; 9] = [
+        Self::Point,
+        Self::Connection,
+        Self::Past,
+        Self::Priority,
+        Self::Match,
+        Self::LogName,
+        Self::Label,
+        Self::LogicalFlow,
+        Self::None,
+    ];
+
+    /// The word used in JSON and queries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Point => "point",
+            Self::Connection => "connection",
+            Self::Past => "past",
+            Self::Priority => "priority",
+            Self::Match => "match",
+            Self::LogName => "log-name",
+            Self::Label => "label",
+            Self::LogicalFlow => "logical-flow",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Why a sample could not be resolved. The words are stable: they label counters.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]

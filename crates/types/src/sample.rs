@@ -66,6 +66,32 @@ pub enum Origin {
     Twin,
 }
 
+impl Origin {
+    /// All kinds of source.
+    pub const ALL: [Self; 7] = [
+        Self::Psample,
+        Self::Ipfix,
+        Self::AclLog,
+        Self::Conntrack,
+        Self::Datapath,
+        Self::Ebpf,
+        Self::Twin,
+    ];
+
+    /// The word used in JSON and queries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Psample => "psample",
+            Self::Ipfix => "ipfix",
+            Self::AclLog => "acl-log",
+            Self::Conntrack => "conntrack",
+            Self::Datapath => "datapath",
+            Self::Ebpf => "ebpf",
+            Self::Twin => "twin",
+        }
+    }
+}
+
 /// What a sample carries that leads to the ACL.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -163,6 +189,9 @@ pub enum App {
 }
 
 impl App {
+    /// All applications.
+    pub const ALL: [Self; 3] = [Self::Drop, Self::AclNew, Self::AclEst];
+
     /// OVN's own word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -174,9 +203,7 @@ impl App {
 
     /// Reads OVN's own word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Drop, Self::AclNew, Self::AclEst]
-            .into_iter()
-            .find(|app| app.as_str() == word)
+        Self::ALL.into_iter().find(|app| app.as_str() == word)
     }
 }
 
