@@ -1,1 +1,20 @@
 //! OVN northbound and southbound rows, identifiers, names and owners.
+//!
+//! Rows are the only input about policy. They come from a live database, a dump or a compiler,
+//! and the code after them never asks which.
+#![forbid(unsafe_code)]
+
+pub mod ids;
+mod owner;
+mod rows;
+mod version;
+mod wanted;
+
+pub use owner::owner;
+pub use rows::{
+    Acl, DatapathBinding, Interface, LoadBalancer, LogicalFlow, LogicalRouter, LogicalRouterPort,
+    LogicalSwitch, LogicalSwitchPort, NbGlobal, PortGroup, RowError, Sample, SampleCollector,
+    SamplingApp, Vip,
+};
+pub use version::Version;
+pub use wanted::{northbound, southbound, vswitch};

@@ -314,6 +314,20 @@ pub struct Owner {
     pub network: Option<String>,
 }
 
+impl Owner {
+    /// Nobody that netverdict knows; `name` is the ACL's own.
+    pub fn unowned(name: Option<&str>) -> Self {
+        Self {
+            kind: OwnerKind::Unowned,
+            namespace: None,
+            name: name.map(str::to_owned),
+            direction: None,
+            rule: Rule::default(),
+            network: None,
+        }
+    }
+}
+
 /// The kind of owner, as `k8s.ovn.org/owner-type` spells it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
