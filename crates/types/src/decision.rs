@@ -35,7 +35,9 @@ pub struct Decision<'a> {
     pub deleted: bool,
     /// All ACLs that could have decided, where there is more than one.
     pub candidates: Candidates<'a>,
-    /// Why there is no ACL, where there is none.
+    /// The logical flow that dropped it, for a sample of the drop application.
+    pub flow: Option<&'a DropFlow>,
+    /// Why there is neither an ACL nor a flow, where there is none.
     pub unresolved: Option<Unresolved>,
     /// What the choice of the ACL rests on.
     pub evidence: Evidence,
@@ -65,8 +67,6 @@ pub struct Decision<'a> {
     pub group: Option<u32>,
     /// The share of packets that is sampled.
     pub probability: Probability,
-    /// The sentence for people.
-    pub message: &'a str,
     /// The packet's bytes, as [`crate::Sample::data`].
     pub data: &'a [u8],
 }
@@ -115,6 +115,21 @@ pub struct End<'a> {
     pub port: Option<u16>,
     /// Who has the address.
     pub endpoint: Option<&'a Endpoint>,
+}
+
+/// A logical flow that drops, as the SB holds it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct DropFlow {
+    /// Stage name, such as `ls_in_check_port_sec`.
+    pub stage: String,
+    /// Priority within the stage.
+    pub priority: u16,
+    /// The match.
+    #[serde(rename = "match")]
+    pub matches: String,
+    /// The sentence for people.
+    #[serde(skip)]
+    pub message: Box<str>,
 }
 
 /// What the choice of an ACL rests on.
@@ -235,6 +250,27 @@ impl Unresolved {
     }
 }
 
+impl Unresolved {
+    /// The sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::UnknownPoint => "Cannot be resolved: no ACL holds this observation point",
+            Self::NoAcl => "Cannot be resolved: no ACL uses this Sample row for this application",
+            Self::UnknownApp => "Cannot be resolved: the NB has no Sampling_App with this number",
+            Self::BadCookie => "Cannot be resolved: the cookie has not the form that OVN writes",
+            Self::DropWithoutSb => "Dropped by a logical flow; give --sb to learn which one",
+            Self::UnknownFlow => "Dropped by a logical flow that the SB no longer has",
+            Self::UnknownName => "Cannot be resolved: no ACL has the name in the log line",
+            Self::UnknownLabel => "Cannot be resolved: no ACL has this label",
+            Self::NoPolicies => "Cannot be resolved: the policies of this zone are not known",
+            Self::BeforeHistory => {
+                "Cannot be resolved: the policies of that time are not kept any more"
+            }
+            Self::Unsampled => "No policy was sampled for this connection",
+        }
+    }
+}
+
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -245,6 +281,16 @@ impl<'a> Decision<'a> {
     /// What leads to the ACL, for a sample that this decision was made from.
     pub fn point(&self) -> Option<u32> {
         self.cookie.map(|cookie| cookie.point)
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &'a str {
+        match (self.acl, self.flow, self.unresolved) {
+            (Some(row), ..) => row.message(),
+            (None, Some(flow), _) => &flow.message,
+            (None, None, Some(reason)) => reason.sentence(),
+            (None, None, None) => "",
+        }
     }
 
     /// True where several ACLs could have decided and nothing told which.
@@ -311,9 +357,10 @@ impl Serialize for Decision<'_> {
             map.serialize_entry("ambiguous", &self.is_ambiguous())?;
             map.serialize_entry("candidates", &self.candidates)?;
         }
+        optional(&mut map, "flow", self.flow)?;
         optional(&mut map, "unresolved", self.unresolved)?;
         map.serialize_entry("evidence", &self.evidence)?;
-        map.serialize_entry("message", self.message)?;
+        map.serialize_entry("message", self.message())?;
         map.end()
     }
 }

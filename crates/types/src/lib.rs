@@ -13,7 +13,7 @@ mod sample;
 mod time;
 
 pub use acl::{Acl, AclRow, Action, Direction, Fact, Owner, OwnerKind, Pipeline, Rule, Verdict};
-pub use decision::{Candidates, Decision, End, Evidence, Unresolved};
+pub use decision::{Candidates, Decision, DropFlow, End, Evidence, Unresolved};
 pub use endpoint::{Endpoint, EndpointKind, Service};
 pub use packet::{Headers, IcmpKind, TcpFlags, protocol_name};
 pub use sample::{
