@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod codec;
+mod dump;
 mod endpoint;
+mod json;
 mod replica;
 mod row;
 mod schema;
@@ -10,6 +13,8 @@ mod value;
 mod wanted;
 
 pub use change::{Cause, Change, ChangeSet};
+pub use codec::ValueError;
+pub use dump::{Dump, DumpError, DumpProblem};
 pub use endpoint::{Endpoint, EndpointError, Endpoints, HostPort};
 pub use replica::{Replica, Table};
 pub use row::Row;
