@@ -1,2 +1,5 @@
 //! Codecs without sockets: psample, IPFIX, ACL logs, conntrack, datapath flows, packets, captures.
 #![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod headers;
