@@ -4,6 +4,8 @@
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/netverdict/lab
 
+LAB_MNT=$CACHE/mnt # an empty directory to mount on, in namespaces of a lab's own
+
 CANNOT_RUN=77 # this machine cannot run the lab at all
 LAB_FAILED=70 # it can, but the lab did not come up
 
@@ -46,11 +48,12 @@ cached() {
   echo "$path"
 }
 
-recipe() { { echo "$@"; declare -f build_"$1"; echo "${PACKAGES[$1]:-}"; } | sha256sum | cut -c1-12; }
+recipe() { { echo "$@"; declare -f build_"$1" "${RECIPE_OF[$1]:-bootstrap}"; echo "${PACKAGES[$1]:-}"; } | sha256sum | cut -c1-12; }
 
+declare -A RECIPE_OF=([kernel]=kernel_files [image]=image_file)
 declare -A PACKAGES=(
   [tree]=openvswitch-switch,ovn-central,ovn-host,iproute2,iputils-ping,iperf3,tcpdump,netcat-openbsd,procps,kmod,ethtool,python3,conntrack
-  [emulator]=qemu-system-x86,virtiofsd,e2fsprogs,busybox-static,cpio
+  [emulator]=qemu-system-x86,virtiofsd,e2fsprogs,busybox-static,cpio,xz-utils,kmod
 )
 
 # build_tree PATH SUITE: a Debian tree with that suite's OVN and OVS and the tools of the lab
@@ -59,10 +62,55 @@ build_tree() { bootstrap "$1" "$2" "${PACKAGES[tree]}"; }
 # build_emulator PATH: a Debian tree with what starts a virtual machine (older QEMUs make the guest oops)
 build_emulator() { bootstrap "$1" trixie "${PACKAGES[emulator]}"; }
 
+# build_kernel PATH EMULATOR: Debian's stock cloud kernel: vmlinuz, modules/, and an initrd that mounts the image
+build_kernel() { privately kernel_files "$@"; }
+
+kernel_files() {
+  local package
+  mount_lab_root "$2"
+  package=$(chroot "$LAB_MNT/root" sh -euc 'apt-get update -q >&2; apt-cache depends linux-image-cloud-amd64 | sed -n "s/.*Depends: //p"')
+  chroot "$LAB_MNT/root" sh -euc "cd /tmp; apt-get download $package; dpkg -x $package*.deb kernel; mv kernel/usr/lib kernel/lib 2>/dev/null || true
+    find kernel/lib/modules -name '*.ko.xz' -exec xz -d {} +; depmod -b kernel \"\$(ls kernel/lib/modules)\"
+    mkdir -p initrd/bin initrd/new initrd/proc initrd/sys initrd/dev; cp /bin/busybox initrd/bin; find kernel/lib/modules -name virtio_blk.ko -exec cp -t initrd {} +"
+  cp "$LAB/inside/initrd" "$LAB_MNT/root/tmp/initrd/init"
+  chroot "$LAB_MNT/root" sh -euc 'cd /tmp/initrd; find . | cpio -o -H newc' >"$LAB_MNT/initrd"
+  mkdir "$1"
+  cp -a "$LAB_MNT"/root/tmp/kernel/boot/vmlinuz-* "$1/vmlinuz"
+  cp -a "$LAB_MNT/root/tmp/kernel/lib/modules" "$1/modules"
+  cp "$LAB_MNT/initrd" "$1/initrd"
+}
+
+# build_image PATH TREE KERNEL EMULATOR: the tree and the kernel's modules as a disk
+build_image() { privately image_file "$@"; }
+
+image_file() {
+  mount_lab_root "$4"
+  mkdir -p "$LAB_MNT"/root/lab/{tree,out} "$LAB_MNT/tree"
+  mount -t overlay image -o "lowerdir=$2,upperdir=$(mktemp -d "$LAB_MNT/written.XXX"),workdir=$(mktemp -d "$LAB_MNT/work.XXX")" "$LAB_MNT/root/lab/tree"
+  cp -a "$3/modules" "$LAB_MNT/root/lab/tree/usr/lib/"
+  mkdir -p "$LAB_MNT"/root/lab/tree/lab/host
+  touch "$1"
+  mount --bind "$(dirname "$1")" "$LAB_MNT/root/lab/out"
+  chroot "$LAB_MNT/root" mke2fs -q -t ext4 -m 0 -O ^has_journal,^metadata_csum -d /lab/tree "/lab/out/$(basename "$1")" 1500M
+}
+
+privately() { # FUNCTION ARGUMENT...: calls it in namespaces of its own, so that nothing stays mounted or running when it is interrupted
+  unshare -m -p -f --mount-proc --kill-child bash -euc '. "$0"; "$@"' "$LAB/lib.sh" "$@"
+}
+
+# mount_lab_root TREE: the tree at $LAB_MNT/root, in this mount namespace; what is written there goes to memory
+mount_lab_root() {
+  mkdir -p "$LAB_MNT"
+  mount -t tmpfs -o mode=755 lab "$LAB_MNT"
+  mkdir "$LAB_MNT"/{written,work,root}
+  mount -t overlay lab -o "lowerdir=$1,upperdir=$LAB_MNT/written,workdir=$LAB_MNT/work" "$LAB_MNT/root"
+  mount -t proc proc "$LAB_MNT/root/proc"
+  mount --rbind /dev "$LAB_MNT/root/dev"
+}
+
 bootstrap() { # PATH SUITE PACKAGES
   [ -z "$HTTP_PROXY_OF_APT" ] || export http_proxy=${http_proxy:-$HTTP_PROXY_OF_APT}
-  # In namespaces of its own, so that nothing stays mounted or running when this is interrupted.
-  unshare -m -p -f --mount-proc --kill-child debootstrap --variant=minbase --include="$3" "$2" "$1" "$MIRROR" || return
+  privately debootstrap --variant=minbase --include="$3" "$2" "$1" "$MIRROR" || return
   rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale,info}/*
 }
 
