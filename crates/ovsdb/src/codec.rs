@@ -58,35 +58,44 @@ impl Datum {
         }
     }
 
-    /// The `<value>` of RFC 7047 section 5.1.
+    /// The `<value>` of RFC 7047 section 5.1. A real that is not finite, which JSON does not
+    /// have, becomes null, and the server refuses it.
     pub fn to_json(&self) -> Value {
-        match self {
-            Self::Set(atoms) => match atoms.as_slice() {
-                [atom] => atom.to_json(),
-                atoms => json!(["set", atoms.iter().map(Atom::to_json).collect::<Vec<_>>()]),
-            },
-            Self::Map(pairs) => {
-                let pairs: Vec<_> = pairs
-                    .iter()
-                    .map(|(key, value)| json!([key.to_json(), value.to_json()]))
-                    .collect();
-                json!(["map", pairs])
+        datum_to_json(self, &uuid_to_json)
+    }
+}
+
+/// The `<value>` whose uuids are written as `uuid` says.
+pub(crate) fn datum_to_json(datum: &Datum, uuid: &dyn Fn(Uuid) -> Value) -> Value {
+    match datum {
+        Datum::Set(atoms) => match atoms.as_slice() {
+            [atom] => atom_to_json(atom, uuid),
+            atoms => {
+                let atoms: Vec<_> = atoms.iter().map(|atom| atom_to_json(atom, uuid)).collect();
+                json!(["set", atoms])
             }
+        },
+        Datum::Map(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| json!([atom_to_json(key, uuid), atom_to_json(value, uuid)]))
+                .collect();
+            json!(["map", pairs])
         }
     }
 }
 
-impl Atom {
-    /// The `<atom>` of RFC 7047 section 5.1. A real that is not finite, which JSON does not
-    /// have, becomes null, and the server refuses it.
-    pub fn to_json(&self) -> Value {
-        match self {
-            Self::Integer(number) => json!(number),
-            Self::Real(number) => json!(number),
-            Self::Boolean(value) => json!(value),
-            Self::String(text) => json!(text.as_ref()),
-            Self::Uuid(uuid) => json!(["uuid", uuid.to_string()]),
-        }
+pub(crate) fn uuid_to_json(uuid: Uuid) -> Value {
+    json!(["uuid", uuid.to_string()])
+}
+
+fn atom_to_json(atom: &Atom, uuid: &dyn Fn(Uuid) -> Value) -> Value {
+    match atom {
+        Atom::Integer(number) => json!(number),
+        Atom::Real(number) => json!(number),
+        Atom::Boolean(value) => json!(value),
+        Atom::String(text) => json!(text.as_ref()),
+        Atom::Uuid(id) => uuid(*id),
     }
 }
 
@@ -207,4 +216,96 @@ fn tagged<'a, T>(
     let value = content(scanner, &tag)?;
     scanner.expect(b']', "expected the end of the value")?;
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_atom(kind: AtomType) -> BoxedStrategy<Atom> {
+        match kind {
+            AtomType::Integer => any::<i64>().prop_map(Atom::Integer).boxed(),
+            AtomType::Real => any::<i32>()
+                .prop_map(|n| Atom::Real(f64::from(n) / 8.0))
+                .boxed(),
+            AtomType::Boolean => any::<bool>().prop_map(Atom::Boolean).boxed(),
+            AtomType::String => any::<String>()
+                .prop_map(|text| Atom::from(text.replace(char::is_control, "")))
+                .boxed(),
+            AtomType::Uuid => any::<u128>()
+                .prop_map(|id| Atom::Uuid(Uuid::from_u128(id)))
+                .boxed(),
+        }
+    }
+
+    fn any_type() -> impl Strategy<Value = AtomType> {
+        prop::sample::select(vec![
+            AtomType::Integer,
+            AtomType::Real,
+            AtomType::Boolean,
+            AtomType::String,
+            AtomType::Uuid,
+        ])
+    }
+
+    fn any_typed() -> impl Strategy<Value = (ColumnType, Datum)> {
+        (any_type(), prop::option::of(any_type())).prop_flat_map(|(key, value)| {
+            let kind = ColumnType {
+                key,
+                value,
+                optional: true,
+                many: true,
+            };
+            let datum = match value {
+                None => prop::collection::vec(any_atom(key), 0..5)
+                    .prop_map(Datum::set)
+                    .boxed(),
+                Some(value) => prop::collection::vec((any_atom(key), any_atom(value)), 0..5)
+                    .prop_map(Datum::map)
+                    .boxed(),
+            };
+            datum.prop_map(move |datum| (kind, datum))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_survives_the_way_through_json((kind, datum) in any_typed()) {
+            let text = datum.to_json().to_string();
+            prop_assert_eq!(Datum::from_json(&text, Some(&kind)).unwrap(), datum.clone());
+            if kind.key != AtomType::Real && kind.value != Some(AtomType::Real) {
+                prop_assert_eq!(Datum::from_json(&text, None).unwrap(), datum);
+            }
+        }
+
+        #[test]
+        fn any_text_is_survived(text in "[\\[\\]\",0-9a-z.\\-]{0,40}") {
+            let _ = Datum::from_json(&text, None);
+        }
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let strings = ColumnType {
+            key: AtomType::String,
+            value: None,
+            optional: true,
+            many: true,
+        };
+        for (text, what) in [
+            ("[\"set\",[1]]", "expected a string"),
+            ("[\"map\",[]]", "a map where the schema has a set"),
+            ("[\"uuid\",\"x\"]", "another type"),
+            ("\"a\" 1", "more text"),
+            ("\"a", "ends within"),
+            ("[\"set\",[\"a\"", "ends within"),
+            ("[\"set\",[\"\\ud800\"]]", "surrogate"),
+        ] {
+            let error = Datum::from_json(text, Some(&strings))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(what), "{text}: {error}");
+        }
+    }
 }

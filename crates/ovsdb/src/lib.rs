@@ -9,6 +9,7 @@ mod json;
 mod replica;
 mod row;
 mod schema;
+mod transact;
 mod value;
 mod wanted;
 
@@ -19,5 +20,9 @@ pub use endpoint::{Endpoint, EndpointError, Endpoints, HostPort};
 pub use replica::{Replica, Table};
 pub use row::Row;
 pub use schema::{AtomType, ColumnType, Schema, SchemaError, TableSchema};
+pub use transact::{
+    Condition, Function, Mutator, Operation, OperationResult, Refusal, RefusalKind, Reply,
+    TransactError, Transaction,
+};
 pub use value::{Atom, Columns, Datum};
 pub use wanted::{Missing, Wanted};
