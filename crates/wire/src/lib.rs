@@ -1,6 +1,7 @@
 //! Codecs without sockets: psample, IPFIX, ACL logs, conntrack, datapath flows, packets, captures.
 #![forbid(unsafe_code)]
 
+pub mod acl_log;
 pub mod capture;
 pub mod headers;
 pub mod psample;
