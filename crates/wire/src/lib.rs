@@ -3,5 +3,7 @@
 
 pub mod acl_log;
 pub mod capture;
+pub mod conntrack;
 pub mod headers;
+pub mod ipfix;
 pub mod psample;
