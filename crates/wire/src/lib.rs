@@ -4,6 +4,7 @@
 pub mod acl_log;
 pub mod capture;
 pub mod conntrack;
+pub mod dpflows;
 pub mod headers;
 pub mod ipfix;
 pub mod psample;
