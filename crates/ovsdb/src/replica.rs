@@ -393,17 +393,13 @@ fn fit(row: &Row, layout: &Arc<Layout>) -> Row {
     let values = layout
         .names
         .iter()
-        .zip(&layout.types)
-        .map(|(name, kind)| {
+        .zip(&layout.defaults)
+        .map(|(name, default)| {
             let value = row
                 .layout()
                 .position(name)
                 .and_then(|position| row.values().get(position));
-            match (value, kind) {
-                (Some(value), _) => value.clone(),
-                (None, Some(kind)) => kind.default_value(),
-                (None, None) => Datum::empty(),
-            }
+            value.unwrap_or(default).clone()
         })
         .collect();
     Row::from_parts(layout.clone(), row.uuid(), values)

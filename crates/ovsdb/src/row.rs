@@ -26,6 +26,8 @@ pub(crate) struct Layout {
     pub(crate) names: Box<[Arc<str>]>,
     /// As many as names; `None` where no schema told.
     pub(crate) types: Box<[Option<ColumnType>]>,
+    /// As many as names.
+    pub(crate) defaults: Box<[Datum]>,
 }
 
 impl Row {
@@ -120,10 +122,18 @@ impl Layout {
     pub(crate) fn new(table: Arc<str>, columns: Vec<(Arc<str>, Option<ColumnType>)>) -> Self {
         debug_assert!(columns.is_sorted_by(|a, b| a.0 < b.0));
         let (names, types): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        let defaults = types
+            .iter()
+            .map(|kind: &Option<ColumnType>| match kind {
+                Some(kind) => kind.default_value(),
+                None => Datum::empty(),
+            })
+            .collect();
         Self {
             table,
             names: names.into(),
             types: types.into(),
+            defaults,
         }
     }
 

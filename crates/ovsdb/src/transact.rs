@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::codec::{datum_to_json, uuid_to_json};
 use crate::row::Row;
-use crate::value::{Atom, Columns, Datum};
+use crate::value::{Columns, Datum};
 
 /// Operations that the server does all or not at all.
 ///
@@ -709,6 +709,7 @@ fn selected(table: &str, row: &Value) -> Option<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Atom;
 
     #[test]
     fn a_new_row_is_called_by_name() {

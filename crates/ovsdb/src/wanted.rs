@@ -151,7 +151,7 @@ impl Wanted {
     }
 
     /// What of this is not there, told of the tables and columns that are.
-    pub(crate) fn missing<'a>(
+    pub(crate) fn missing(
         &self,
         has_table: impl Fn(&str) -> bool,
         has_column: impl Fn(&str, &str) -> bool,
