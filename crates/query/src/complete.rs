@@ -38,7 +38,11 @@ pub fn complete(text: &str, cursor: usize) -> Vec<Completion> {
     let Some(before) = text.get(..cursor) else {
         return Vec::new();
     };
-    let start = before.trim_end_matches(is_bare).len();
+    // Half an operator is a word that was begun, too.
+    let start = match before.strip_suffix('!') {
+        Some(rest) => rest.len(),
+        None => before.trim_end_matches(is_bare).len(),
+    };
     let mut found = Vec::new();
     if let Some(expect) = expectation(&before[..start]) {
         let begun = &before[start..];
@@ -76,12 +80,13 @@ pub fn complete(text: &str, cursor: usize) -> Vec<Completion> {
     found
 }
 
-/// What may follow the text; `None` where it is wrong, and in the middle of a quoted text.
+/// What may follow the text; `None` where it is wrong, and in the middle of a quoted
+/// text or an operator.
 fn expectation(text: &str) -> Option<Expect> {
     let mut parser = Parser::new(text).ok()?;
     match parser.query() {
         Ok(_) => Some(parser.expect),
-        Err(error) if error.is_incomplete() && !error.is_unclosed_quote() => Some(parser.expect),
+        Err(error) if error.is_between_tokens() => Some(parser.expect),
         Err(_) => None,
     }
 }

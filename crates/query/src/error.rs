@@ -124,8 +124,9 @@ impl QueryError {
         }
     }
 
-    pub(crate) fn is_unclosed_quote(&self) -> bool {
-        matches!(self.kind, ErrorKind::UnclosedQuote(_))
+    /// True when the text ends too early, and not in the middle of a token.
+    pub(crate) fn is_between_tokens(&self) -> bool {
+        self.at_end && (self.span.is_empty() || self.kind == ErrorKind::UnclosedParenthesis)
     }
 
     pub(crate) fn at_end(self) -> Self {

@@ -56,7 +56,7 @@ pub enum Field {
     AclPriority,
     /// Match of the ACL.
     AclMatch,
-    /// Whether the ACL is gone by now.
+    /// Whether the row of the ACL was gone when the packet was seen.
     AclDeleted,
     /// The revision that brought the ACL.
     Revision,
@@ -411,7 +411,7 @@ static NAMES: &[Name] = {
             &[],
             Bool,
             &[(None, AclDeleted)],
-            "true when the ACL is gone by now",
+            "true when the ACL's row was gone when the packet was seen",
         ),
         name(
             "acl.match",

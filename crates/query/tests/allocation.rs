@@ -1,0 +1,62 @@
+//! Evaluation allocates nothing. It has a process of its own: the counter counts all threads.
+#![allow(unsafe_code)] // A counting allocator cannot be had without.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use netverdict_query::{Field, Record, Value, parse};
+use netverdict_types::{TcpFlags, Timestamp};
+use uuid::Uuid;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+struct Row;
+
+impl Record for Row {
+    fn value(&self, field: Field) -> Value<'_> {
+        match field {
+            Field::DstIp => Value::Ip([10, 0, 0, 1].into()),
+            Field::TcpFlags => Value::Flags(TcpFlags(2)),
+            Field::AclUuid => Value::Uuid(Uuid::from_u128(5)),
+            Field::Message => Value::Text("Allowed by network policy a in namespace b"),
+            Field::DstPort => Value::Number(80),
+            _ => Value::Missing,
+        }
+    }
+}
+
+#[test]
+fn evaluation_allocates_nothing() {
+    let query = parse(
+        "ip in 10.0.0.0/8 and tcp_flags=syn and acl.uuid~*-*5 and message~*policy*b \
+         and dst.port in (1..10, 80) and not (pod=a/b or time>-5m)",
+    )
+    .unwrap();
+    let plan = query.plan(Timestamp(0));
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let mut matched = 0;
+    for _ in 0..1_000 {
+        matched += usize::from(plan.matches(&Row));
+    }
+    let after = ALLOCATIONS.load(Ordering::Relaxed);
+    assert_eq!((matched, after - before), (1_000, 0));
+}
