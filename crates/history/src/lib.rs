@@ -190,19 +190,25 @@ impl History {
     }
 
     /// The ACLs with this name, at any time that is kept.
-    pub fn named<'a>(&'a self, zone: ZoneId, name: &'a str) -> impl Iterator<Item = &'a Span> {
+    pub fn named<'a>(
+        &'a self,
+        zone: ZoneId,
+        name: &str,
+    ) -> impl Iterator<Item = &'a Span> + Clone + use<'a> {
         self.zones
             .get(usize::from(zone.0))
+            .map(|zone| zone.named(name))
             .into_iter()
-            .flat_map(move |zone| zone.named(name))
+            .flatten()
     }
 
     /// The ACLs with this label, at any time that is kept.
-    pub fn labelled(&self, zone: ZoneId, label: u32) -> impl Iterator<Item = &Span> {
+    pub fn labelled(&self, zone: ZoneId, label: u32) -> impl Iterator<Item = &Span> + Clone {
         self.zones
             .get(usize::from(zone.0))
+            .map(|zone| zone.labelled(label))
             .into_iter()
-            .flat_map(move |zone| zone.labelled(label))
+            .flatten()
     }
 
     /// Every ACL that is in force.

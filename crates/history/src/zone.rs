@@ -33,8 +33,8 @@ pub(crate) struct Zone {
     /// The ACLs that name a Sample row.
     users: UuidMap<Vec<Uuid>>,
     app_rows: UuidMap<SamplingApp>,
-    names: hashbrown::HashMap<String, Vec<u32>, foldhash::fast::RandomState>,
-    labels: hashbrown::HashMap<u32, Vec<u32>, foldhash::fast::RandomState>,
+    names: Lists<String>,
+    labels: Lists<u32>,
     tiers: Tiers,
 }
 
@@ -137,7 +137,7 @@ impl Zone {
             self.horizon = moment.to;
         }
         for change in changes {
-            if let Err(_row) = self.take(change, &mut touched, &mut delta, facts) {
+            if self.take(change, &mut touched, &mut delta, facts).is_err() {
                 delta.bad_rows += 1;
             }
         }
@@ -182,12 +182,15 @@ impl Zone {
         }
     }
 
-    pub(crate) fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Span> + use<'a> {
+    pub(crate) fn named<'a>(
+        &'a self,
+        name: &str,
+    ) -> impl Iterator<Item = &'a Span> + Clone + use<'a> {
         let numbers = self.names.get(name).map_or(&[][..], Vec::as_slice);
         numbers.iter().filter_map(|number| self.spans.get(*number))
     }
 
-    pub(crate) fn labelled(&self, label: u32) -> impl Iterator<Item = &Span> {
+    pub(crate) fn labelled(&self, label: u32) -> impl Iterator<Item = &Span> + Clone {
         let numbers = self.labels.get(&label).map_or(&[][..], Vec::as_slice);
         numbers.iter().filter_map(|number| self.spans.get(*number))
     }
@@ -234,19 +237,9 @@ impl Zone {
             }
             let acl = span.row().acl();
             if let Some(name) = acl.name.as_deref() {
-                if let Some(list) = self.names.get_mut(name) {
-                    list.retain(|held| held != number);
-                    if list.is_empty() {
-                        self.names.remove(name);
-                    }
-                }
+                forget_in(&mut self.names, name, *number);
             }
-            if let Some(list) = self.labels.get_mut(&acl.label) {
-                list.retain(|held| held != number);
-                if list.is_empty() {
-                    self.labels.remove(&acl.label);
-                }
-            }
+            forget_in(&mut self.labels, &acl.label, *number);
         }
         numbers.len() as u64
     }
@@ -314,13 +307,9 @@ impl Zone {
             ..
         } = Acl::read(row)?;
         self.tiers.place(uuid, Some((acl.pipeline, acl.tier)));
-        for sample in [
-            sample_new,
-            sample_est.filter(|est| sample_new != Some(*est)),
-        ] {
-            if let Some(sample) = sample {
-                self.users.entry(sample).or_default().push(uuid);
-            }
+        let other = sample_est.filter(|est| sample_new != Some(*est));
+        for sample in sample_new.into_iter().chain(other) {
+            self.users.entry(sample).or_default().push(uuid);
         }
         let held = Held {
             fact: facts.intern(acl),
@@ -407,6 +396,22 @@ impl Zone {
     fn close(&mut self, uuid: Uuid, until: Timestamp) {
         if let Some(number) = self.current.remove(&uuid) {
             self.spans.end(number, until);
+        }
+    }
+}
+
+/// Numbers of spans by what they share.
+type Lists<K> = hashbrown::HashMap<K, Vec<u32>, foldhash::fast::RandomState>;
+
+fn forget_in<K, Q>(lists: &mut Lists<K>, key: &Q, number: u32)
+where
+    K: std::borrow::Borrow<Q> + std::hash::Hash + Eq,
+    Q: std::hash::Hash + Eq + ?Sized,
+{
+    if let Some(list) = lists.get_mut(key) {
+        list.retain(|held| *held != number);
+        if list.is_empty() {
+            lists.remove(key);
         }
     }
 }

@@ -17,4 +17,4 @@ pub use rows::{
     SamplingApp, Vip,
 };
 pub use version::Version;
-pub use wanted::{northbound, southbound, vswitch};
+pub use wanted::Database;

@@ -285,6 +285,8 @@ pub struct LoadBalancer {
     pub service: Option<(String, String)>,
     /// Virtual addresses and their backends.
     pub vips: Vec<Vip>,
+    /// The network, where ovn-kubernetes names one.
+    pub network: Option<String>,
 }
 
 /// One virtual address of a load balancer.
@@ -313,6 +315,7 @@ impl LoadBalancer {
         let pairs = row.column("vips").map_or(&[][..], Datum::pairs);
         Ok(Self {
             name: row.text("name").unwrap_or_default().to_owned(),
+            network: lookup(row, "external_ids", key::NETWORK).map(str::to_owned),
             protocol,
             service: service.map(|(namespace, name)| (namespace.to_owned(), name.to_owned())),
             vips: pairs

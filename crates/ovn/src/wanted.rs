@@ -1,7 +1,38 @@
 use netverdict_ovsdb::Wanted;
 
+/// The databases that netverdict reads.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Database {
+    /// A zone's NB, `OVN_Northbound`.
+    Northbound,
+    /// A zone's SB, `OVN_Southbound`.
+    Southbound,
+    /// A node's `Open_vSwitch`.
+    Vswitch,
+}
+
+impl Database {
+    /// The name in the OVSDB protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Northbound => "OVN_Northbound",
+            Self::Southbound => "OVN_Southbound",
+            Self::Vswitch => "Open_vSwitch",
+        }
+    }
+
+    /// The tables and columns in use.
+    pub fn wanted(self) -> Wanted {
+        match self {
+            Self::Northbound => northbound(),
+            Self::Southbound => southbound(),
+            Self::Vswitch => vswitch(),
+        }
+    }
+}
+
 /// The NB tables and columns in use. A server without some of them is asked for the rest.
-pub fn northbound() -> Wanted {
+fn northbound() -> Wanted {
     Wanted::new()
         .table("NB_Global", ["name", "options"])
         .table(
@@ -43,22 +74,19 @@ pub fn northbound() -> Wanted {
         )
 }
 
-/// The SB tables and columns in use: the names behind datapath keys, and with `flows` the logical
-/// flows that samples of the drop application point at.
-pub fn southbound(flows: bool) -> Wanted {
-    let wanted = Wanted::new().table("Datapath_Binding", ["tunnel_key", "external_ids"]);
-    if flows {
-        wanted.table(
+/// The SB tables and columns in use: the names behind datapath keys, and the logical flows that
+/// samples of the drop application point at.
+fn southbound() -> Wanted {
+    Wanted::new()
+        .table("Datapath_Binding", ["tunnel_key", "external_ids"])
+        .table(
             "Logical_Flow",
             ["pipeline", "priority", "match", "actions", "external_ids"],
         )
-    } else {
-        wanted
-    }
 }
 
 /// The tables and columns of the local Open vSwitch in use: which interface carries which
 /// logical port.
-pub fn vswitch() -> Wanted {
+fn vswitch() -> Wanted {
     Wanted::new().table("Interface", ["name", "ifindex", "external_ids"])
 }

@@ -1,0 +1,32 @@
+//! netverdict: for every connection in an OVN network, who allowed or dropped it, and why.
+#![forbid(unsafe_code)]
+
+mod databases;
+mod exit;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// For every connection in an OVN network: who allowed or dropped it, and why.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("NETVERDICT_LOG")
+                .unwrap_or_else(|_| "warn".into()),
+        )
+        .init();
+    let Arguments { command } = Arguments::parse();
+    exit::code(match command {})
+}

@@ -1,0 +1,806 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use netverdict_ovn::{
+    Database, DatapathBinding, Interface, LoadBalancer, LogicalFlow, LogicalRouter,
+    LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, RowError,
+};
+use netverdict_ovsdb::{Cause, Change, ChangeSet, Row};
+use netverdict_types::{DropFlow, Endpoint, EndpointKind, Input, Service, ZoneId};
+use uuid::Uuid;
+
+/// A source of names beside the rows of OVN: a watch on Kubernetes, or manifests.
+pub trait Endpoints {
+    /// Hands over what becomes known, until there is no more or `take` breaks.
+    ///
+    /// # Errors
+    /// Whatever makes the source useless; it is shown to people.
+    fn run(
+        self: Box<Self>,
+        take: &mut dyn FnMut(Vec<NameChange>) -> ControlFlow<()>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// An address that got, changed or lost its name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameChange {
+    /// The network; [`Names::DEFAULT`] for the cluster's default network.
+    pub network: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// Who has it now.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// Where an address was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// Name of the logical datapath.
+    pub datapath: Option<&'a str>,
+    /// The network.
+    pub network: Option<&'a str>,
+    number: u32,
+}
+
+/// Who has which address: a table of all zones, kept in step with their databases.
+///
+/// An address is looked up by zone, network and address, never by the address alone.
+#[derive(Debug)]
+pub struct Names {
+    zones: Vec<ZoneNames>,
+    networks: Vec<String>,
+    addresses: HashMap<(u32, IpAddr), Vec<Claim>, RandomState>,
+    endpoints: Arena<Endpoint>,
+    services: Arena<Service>,
+    vips: HashMap<VipKey, Vec<(Uuid, u32)>, RandomState>,
+    bad_rows: u64,
+}
+
+/// Network, virtual address and port, IP protocol number.
+type VipKey = (u32, IpAddr, Option<u16>, u8);
+
+/// Who says that an address is whose. The first of an address's claims is believed.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    by: Uuid,
+    rank: Rank,
+    endpoint: u32,
+}
+
+/// How far a claim is believed: the lower, the more.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    Port,
+    Router,
+    Outside,
+}
+
+#[derive(Debug, Default)]
+struct ZoneNames {
+    name: String,
+    switches: HashMap<Uuid, LogicalSwitch, RandomState>,
+    routers: HashMap<Uuid, LogicalRouter, RandomState>,
+    /// The switch or router of a port.
+    parents: HashMap<Uuid, Uuid, RandomState>,
+    ports: HashMap<Uuid, LogicalSwitchPort, RandomState>,
+    router_ports: HashMap<Uuid, LogicalRouterPort, RandomState>,
+    balancers: HashMap<Uuid, (LoadBalancer, u32), RandomState>,
+    /// What a row claimed, to take it back.
+    claimed: HashMap<Uuid, Vec<(u32, IpAddr)>, RandomState>,
+    datapaths: HashMap<u32, Datapath, RandomState>,
+    datapath_rows: HashMap<Uuid, u32, RandomState>,
+    flows: HashMap<u32, DropFlow, RandomState>,
+    has_flows: bool,
+    interfaces: HashMap<Uuid, Interface, RandomState>,
+    by_index: HashMap<u16, String, RandomState>,
+    by_name: HashMap<String, String, RandomState>,
+    port_networks: HashMap<String, u32, RandomState>,
+}
+
+#[derive(Clone, Debug)]
+struct Datapath {
+    name: String,
+    nb_uuid: Option<Uuid>,
+    network: u32,
+}
+
+#[derive(Debug)]
+struct Arena<T> {
+    items: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            zones: Vec::new(),
+            networks: vec![Self::DEFAULT.to_owned()],
+            addresses: HashMap::default(),
+            endpoints: Arena::default(),
+            services: Arena::default(),
+            vips: HashMap::default(),
+            bad_rows: 0,
+        }
+    }
+}
+
+impl Names {
+    /// The name of the cluster's default network.
+    pub const DEFAULT: &'static str = "default";
+
+    /// Tells the name of a zone, which is its node's under interconnect.
+    pub fn set_zone(&mut self, zone: ZoneId, name: &str) {
+        self.zone(zone).name = name.to_owned();
+    }
+
+    /// Takes what changed in a zone's NB, SB or Open vSwitch. Tables without names are passed
+    /// over, so that every change set can be handed in.
+    pub fn apply(&mut self, zone: ZoneId, database: Database, set: &ChangeSet) {
+        let whole = matches!(set.cause, Cause::Initial | Cause::Restored { .. });
+        if whole {
+            self.forget_missing(zone, database, set);
+        }
+        // Switches and routers first: their ports take the network from them.
+        let (parents, others): (Vec<_>, Vec<_>) = set
+            .changes
+            .iter()
+            .partition(|change| matches!(&*change.table, "Logical_Switch" | "Logical_Router"));
+        for change in parents.into_iter().chain(others) {
+            if self.take(zone, change).is_err() {
+                self.bad_rows += 1;
+            }
+        }
+    }
+
+    /// Takes a name from beside the databases. A logical port's own name goes before it.
+    pub fn learn(&mut self, change: NameChange) {
+        let NameChange {
+            network,
+            ip,
+            endpoint,
+        } = change;
+        let network = self.network(&network);
+        self.unclaim(Uuid::nil(), (network, ip));
+        if let Some(endpoint) = endpoint {
+            self.claim(Uuid::nil(), Rank::Outside, (network, ip), endpoint);
+        }
+    }
+
+    /// Says that samples of the drop application can be looked up in a zone.
+    pub fn expect_flows(&mut self, zone: ZoneId) {
+        self.zone(zone).has_flows = true;
+    }
+
+    /// Where a sample was taken: by the input interface, then the datapath key, then the network
+    /// of the ACL's owner, then the default network.
+    pub fn place(
+        &self,
+        zone: ZoneId,
+        input: Input<'_>,
+        datapath: Option<u32>,
+        owner: Option<&str>,
+    ) -> Place<'_> {
+        let Some(names) = self.zones.get(usize::from(zone.0)) else {
+            return Place::default();
+        };
+        let datapath = datapath.and_then(|key| names.datapaths.get(&key));
+        let number = names
+            .port(input)
+            .and_then(|port| names.port_networks.get(port).copied())
+            .or(datapath.map(|datapath| datapath.network))
+            .or_else(|| {
+                let owner = owner.filter(|owner| *owner != Self::DEFAULT)?;
+                let known = self.networks.iter().position(|name| name == owner)?;
+                Some(known as u32)
+            })
+            .unwrap_or(0);
+        Place {
+            datapath: datapath.map(|datapath| datapath.name.as_str()),
+            network: self.networks.get(number as usize).map(String::as_str),
+            number,
+        }
+    }
+
+    /// Who has an address.
+    pub fn endpoint(&self, place: Place<'_>, ip: IpAddr) -> &Endpoint {
+        let claims = self.addresses.get(&(place.number, ip)).or_else(|| {
+            // Nodes, gateways and what lies outside belong to no user-defined network.
+            (place.number != 0)
+                .then(|| self.addresses.get(&(0, ip)))
+                .flatten()
+                .filter(|claims| self.is_infrastructure(claims))
+        });
+        claims
+            .and_then(|claims| self.endpoints.item(claims.first()?.endpoint))
+            .unwrap_or_else(|| masquerade(ip).unwrap_or(&EXTERNAL))
+    }
+
+    /// The service with a virtual address and port, and its number.
+    pub fn service(
+        &self,
+        place: Place<'_>,
+        ip: IpAddr,
+        port: Option<u16>,
+        protocol: u8,
+    ) -> Option<(u32, &Service)> {
+        let held = self.vips.get(&(place.number, ip, port, protocol))?;
+        let (_, number) = held.first()?;
+        Some((*number, self.services.item(*number)?))
+    }
+
+    /// The service with a number that [`Names::service`] gave.
+    pub fn numbered_service(&self, number: u32) -> Option<&Service> {
+        self.services.item(number)
+    }
+
+    /// True when there is no service at all.
+    pub fn has_no_service(&self) -> bool {
+        self.vips.is_empty()
+    }
+
+    /// The logical flow whose uuid begins with these 32 bits, of those that drop; `None` where
+    /// no SB was given for the zone.
+    pub fn drop_flow(&self, zone: ZoneId, start: u32) -> Option<Option<&DropFlow>> {
+        let names = self.zones.get(usize::from(zone.0))?;
+        names.has_flows.then(|| names.flows.get(&start))
+    }
+
+    /// How many addresses have a name.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// True when no address has a name.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    /// Rows that make no sense and were left out.
+    pub fn bad_rows(&self) -> u64 {
+        self.bad_rows
+    }
+
+    /// The logical port of an input interface.
+    pub fn port(&self, zone: ZoneId, input: Input<'_>) -> Option<&str> {
+        self.zones.get(usize::from(zone.0))?.port(input)
+    }
+
+    fn is_infrastructure(&self, claims: &[Claim]) -> bool {
+        claims
+            .first()
+            .and_then(|claim| self.endpoints.item(claim.endpoint))
+            .is_some_and(|endpoint| {
+                !matches!(endpoint.kind, EndpointKind::Pod | EndpointKind::Port)
+            })
+    }
+
+    fn zone(&mut self, zone: ZoneId) -> &mut ZoneNames {
+        let number = usize::from(zone.0);
+        if self.zones.len() <= number {
+            self.zones.resize_with(number + 1, ZoneNames::default);
+        }
+        &mut self.zones[number]
+    }
+
+    fn network(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.networks.iter().position(|network| network == name) {
+            return known as u32;
+        }
+        self.networks.push(name.to_owned());
+        (self.networks.len() - 1) as u32
+    }
+
+    /// Deletes what a whole new copy of a database does not name any more.
+    fn forget_missing(&mut self, zone: ZoneId, database: Database, set: &ChangeSet) {
+        let named: hashbrown::HashSet<Uuid, RandomState> =
+            set.changes.iter().map(|change| change.uuid).collect();
+        let names = self.zone(zone);
+        let mut gone: Vec<(&str, Uuid)> = Vec::new();
+        let mut note = |table: &'static str, keys: &mut dyn Iterator<Item = &Uuid>| {
+            gone.extend(
+                keys.filter(|key| !named.contains(*key))
+                    .map(|key| (table, *key)),
+            );
+        };
+        match database {
+            Database::Northbound => {
+                note("Logical_Switch_Port", &mut names.ports.keys());
+                note("Logical_Router_Port", &mut names.router_ports.keys());
+                note("Load_Balancer", &mut names.balancers.keys());
+                note("Logical_Switch", &mut names.switches.keys());
+                note("Logical_Router", &mut names.routers.keys());
+            }
+            Database::Southbound => note("Datapath_Binding", &mut names.datapath_rows.keys()),
+            Database::Vswitch => note("Interface", &mut names.interfaces.keys()),
+        }
+        for (table, uuid) in gone {
+            let change = Change {
+                table: table.into(),
+                uuid,
+                old: None,
+                new: None,
+            };
+            if self.take(zone, &change).is_err() {
+                self.bad_rows += 1;
+            }
+        }
+    }
+
+    fn take(&mut self, zone: ZoneId, change: &Change) -> Result<(), RowError> {
+        let (uuid, new) = (change.uuid, change.new.as_ref());
+        match &*change.table {
+            "Logical_Switch" => {
+                let switch = new.map(LogicalSwitch::read).transpose()?;
+                let names = self.zone(zone);
+                let before = match &switch {
+                    Some(switch) => names.switches.insert(uuid, switch.clone()),
+                    None => names.switches.remove(&uuid),
+                };
+                let moved = moved_ports(
+                    before.as_ref().map(|old| (&old.ports[..], &old.network)),
+                    switch.as_ref().map(|new| (&new.ports[..], &new.network)),
+                );
+                self.adopt(zone, uuid, switch.map(|new| new.ports), &moved);
+                self.refresh_datapaths(zone);
+            }
+            "Logical_Router" => {
+                let router = new.map(LogicalRouter::read).transpose()?;
+                let names = self.zone(zone);
+                let before = match &router {
+                    Some(router) => names.routers.insert(uuid, router.clone()),
+                    None => names.routers.remove(&uuid),
+                };
+                let moved = moved_ports(
+                    before.as_ref().map(|old| (&old.ports[..], &old.network)),
+                    router.as_ref().map(|new| (&new.ports[..], &new.network)),
+                );
+                self.adopt(zone, uuid, router.map(|new| new.ports), &moved);
+                self.refresh_datapaths(zone);
+            }
+            "Logical_Switch_Port" => {
+                let port = new.map(LogicalSwitchPort::read).transpose()?;
+                let names = self.zone(zone);
+                let before = match port {
+                    Some(port) => names.ports.insert(uuid, port),
+                    None => names.ports.remove(&uuid),
+                };
+                if let Some(before) = before {
+                    names.port_networks.remove(&before.name);
+                }
+                self.settle(zone, uuid);
+            }
+            "Logical_Router_Port" => {
+                let port = new.map(LogicalRouterPort::read).transpose()?;
+                let names = self.zone(zone);
+                match port {
+                    Some(port) => names.router_ports.insert(uuid, port),
+                    None => names.router_ports.remove(&uuid),
+                };
+                self.settle(zone, uuid);
+            }
+            "Load_Balancer" => self.take_balancer(zone, uuid, new)?,
+            "Datapath_Binding" => {
+                let binding = new.map(DatapathBinding::read).transpose()?;
+                let names = self.zone(zone);
+                if let Some(key) = names.datapath_rows.remove(&uuid) {
+                    names.datapaths.remove(&key);
+                }
+                if let Some(binding) = binding {
+                    // Samples carry the low 24 bits only.
+                    let key = binding.tunnel_key & 0x00ff_ffff;
+                    names.datapath_rows.insert(uuid, key);
+                    let datapath = Datapath {
+                        name: binding.name,
+                        nb_uuid: binding.nb_uuid,
+                        network: 0,
+                    };
+                    names.datapaths.insert(key, datapath);
+                    self.refresh_datapaths(zone);
+                }
+            }
+            "Logical_Flow" => {
+                // A flow that went may have been sampled a moment ago: it stays known.
+                if let Some(row) = new {
+                    let flow = LogicalFlow::read(row)?;
+                    if drops(&flow.actions) {
+                        let start = uuid.as_fields().0;
+                        self.zone(zone).flows.insert(start, drop_flow(flow));
+                    }
+                }
+            }
+            "Interface" => {
+                let interface = new.map(Interface::read).transpose()?;
+                self.zone(zone).take_interface(uuid, interface);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes which ports a switch or router has, and settles those that came, went or changed
+    /// their network.
+    fn adopt(&mut self, zone: ZoneId, parent: Uuid, ports: Option<Vec<Uuid>>, moved: &[Uuid]) {
+        let names = self.zone(zone);
+        for port in moved {
+            if names.parents.get(port) == Some(&parent) {
+                names.parents.remove(port);
+            }
+        }
+        for port in ports.into_iter().flatten() {
+            names.parents.insert(port, parent);
+        }
+        for port in moved {
+            self.settle(zone, *port);
+        }
+    }
+
+    /// Makes the addresses of a port say what its row says now.
+    fn settle(&mut self, zone: ZoneId, uuid: Uuid) {
+        let claimed = self.zone(zone).claimed.remove(&uuid);
+        for key in claimed.into_iter().flatten() {
+            self.unclaim(uuid, key);
+        }
+        let Some(Naming {
+            endpoint,
+            addresses,
+            network,
+            rank,
+        }) = self.zone(zone).naming(uuid)
+        else {
+            return;
+        };
+        let network = self.network(network.as_deref().unwrap_or(Self::DEFAULT));
+        let names = self.zone(zone);
+        if let Some(port) = names.ports.get(&uuid) {
+            names.port_networks.insert(port.name.clone(), network);
+        }
+        let Some(endpoint) = endpoint else {
+            return;
+        };
+        let keys: Vec<(u32, IpAddr)> = addresses.into_iter().map(|ip| (network, ip)).collect();
+        for key in &keys {
+            self.claim(uuid, rank, *key, endpoint.clone());
+        }
+        self.zone(zone).claimed.insert(uuid, keys);
+    }
+
+    fn claim(&mut self, by: Uuid, rank: Rank, key: (u32, IpAddr), endpoint: Endpoint) {
+        let endpoint = self.endpoints.insert(endpoint);
+        let claims = self.addresses.entry(key).or_default();
+        claims.push(Claim { by, rank, endpoint });
+        claims.sort_by_key(|claim| claim.rank);
+    }
+
+    fn unclaim(&mut self, by: Uuid, key: (u32, IpAddr)) {
+        let Some(claims) = self.addresses.get_mut(&key) else {
+            return;
+        };
+        if let Some(at) = claims.iter().position(|claim| claim.by == by) {
+            self.endpoints.remove(claims.remove(at).endpoint);
+        }
+        if claims.is_empty() {
+            self.addresses.remove(&key);
+        }
+    }
+
+    fn take_balancer(
+        &mut self,
+        zone: ZoneId,
+        uuid: Uuid,
+        new: Option<&Row>,
+    ) -> Result<(), RowError> {
+        let balancer = new.map(LoadBalancer::read).transpose()?;
+        if let Some((old, network)) = self.zone(zone).balancers.remove(&uuid) {
+            for vip in &old.vips {
+                self.unserve(uuid, (network, vip.ip, vip.port, old.protocol));
+            }
+        }
+        let Some(balancer) = balancer else {
+            return Ok(());
+        };
+        let network = self.network(balancer.network.as_deref().unwrap_or(Self::DEFAULT));
+        for vip in &balancer.vips {
+            let (namespace, name) = match balancer.service.clone() {
+                Some((namespace, name)) => (Some(namespace), name),
+                None => (None, balancer.name.clone()),
+            };
+            let endpoint = Endpoint {
+                kind: EndpointKind::Service,
+                namespace: namespace.clone(),
+                name: Some(name.clone()),
+                node: None,
+            };
+            let service = self.services.insert(Service {
+                namespace,
+                name,
+                ip: vip.ip,
+                port: vip.port,
+                protocol: balancer.protocol,
+                backends: vip.backends.clone(),
+            });
+            let key = (network, vip.ip, vip.port, balancer.protocol);
+            self.vips.entry(key).or_default().push((uuid, service));
+            self.claim(uuid, Rank::Router, (network, vip.ip), endpoint);
+        }
+        self.zone(zone).balancers.insert(uuid, (balancer, network));
+        Ok(())
+    }
+
+    fn unserve(&mut self, by: Uuid, key: VipKey) {
+        if let Some(held) = self.vips.get_mut(&key) {
+            if let Some(at) = held.iter().position(|(owner, _)| *owner == by) {
+                self.services.remove(held.remove(at).1);
+            }
+            if held.is_empty() {
+                self.vips.remove(&key);
+            }
+        }
+        self.unclaim(by, (key.0, key.1));
+    }
+
+    /// Gives each datapath the network of the switch or router behind it.
+    fn refresh_datapaths(&mut self, zone: ZoneId) {
+        let names = self.zone(zone);
+        let mut networks = BTreeMap::new();
+        for (key, datapath) in &names.datapaths {
+            networks.insert(*key, names.network_of(datapath.nb_uuid).map(str::to_owned));
+        }
+        for (key, network) in networks {
+            let number = self.network(network.as_deref().unwrap_or(Self::DEFAULT));
+            if let Some(datapath) = self.zone(zone).datapaths.get_mut(&key) {
+                datapath.network = number;
+            }
+        }
+    }
+}
+
+/// What a port's addresses are called.
+struct Naming {
+    endpoint: Option<Endpoint>,
+    addresses: Vec<IpAddr>,
+    network: Option<String>,
+    rank: Rank,
+}
+
+impl ZoneNames {
+    fn port(&self, input: Input<'_>) -> Option<&str> {
+        match input {
+            Input::Index(index) => self.by_index.get(&(index as u16)),
+            Input::Name(name) => self.by_name.get(name),
+            _ => None,
+        }
+        .map(String::as_str)
+    }
+
+    fn network_of(&self, parent: Option<Uuid>) -> Option<&str> {
+        let parent = parent?;
+        let switch = self.switches.get(&parent).map(|switch| &switch.network);
+        let router = self.routers.get(&parent).map(|router| &router.network);
+        switch.or(router)?.as_deref()
+    }
+
+    fn naming(&self, uuid: Uuid) -> Option<Naming> {
+        let parent = self.parents.get(&uuid).copied();
+        let network = self.network_of(parent).map(str::to_owned);
+        if let Some(port) = self.ports.get(&uuid) {
+            let switch = parent.and_then(|parent| self.switches.get(&parent));
+            return Some(Naming {
+                endpoint: port_endpoint(port, switch, &self.name),
+                addresses: port.addresses.clone(),
+                network: port.network.clone().or(network),
+                rank: Rank::Port,
+            });
+        }
+        let port = self.router_ports.get(&uuid)?;
+        Some(Naming {
+            endpoint: Some(router_port_endpoint(port)),
+            addresses: port.addresses.clone(),
+            network,
+            rank: Rank::Router,
+        })
+    }
+
+    fn take_interface(&mut self, uuid: Uuid, interface: Option<Interface>) {
+        let before = match &interface {
+            Some(interface) => self.interfaces.insert(uuid, interface.clone()),
+            None => self.interfaces.remove(&uuid),
+        };
+        if let Some(before) = before {
+            self.by_name.remove(&before.name);
+            if let Some(index) = before.index {
+                self.by_index.remove(&(index as u16));
+            }
+        }
+        if let Some(Interface {
+            name,
+            index,
+            logical_port: Some(port),
+        }) = interface
+        {
+            // psample tells the low 16 bits of an index.
+            if let Some(index) = index {
+                self.by_index.insert(index as u16, port.clone());
+            }
+            self.by_name.insert(name, port);
+        }
+    }
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<T> Arena<T> {
+    fn insert(&mut self, item: T) -> u32 {
+        match self.free.pop() {
+            Some(number) => {
+                self.items[number as usize] = Some(item);
+                number
+            }
+            None => {
+                self.items.push(Some(item));
+                (self.items.len() - 1) as u32
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(slot) = self.items.get_mut(number as usize) {
+            *slot = None;
+            self.free.push(number);
+        }
+    }
+
+    fn item(&self, number: u32) -> Option<&T> {
+        self.items.get(number as usize)?.as_ref()
+    }
+}
+
+/// The ports whose name depends on a switch or router that changed.
+fn moved_ports(
+    old: Option<(&[Uuid], &Option<String>)>,
+    new: Option<(&[Uuid], &Option<String>)>,
+) -> Vec<Uuid> {
+    let (old_ports, new_ports) = (
+        old.map_or(&[][..], |(ports, _)| ports),
+        new.map_or(&[][..], |(ports, _)| ports),
+    );
+    let same_network = matches!((old, new), (Some((_, a)), Some((_, b))) if a == b);
+    if !same_network {
+        return old_ports.iter().chain(new_ports).copied().collect();
+    }
+    let before: hashbrown::HashSet<Uuid, RandomState> = old_ports.iter().copied().collect();
+    let after: hashbrown::HashSet<Uuid, RandomState> = new_ports.iter().copied().collect();
+    before.symmetric_difference(&after).copied().collect()
+}
+
+/// Names of ports as ovn-kubernetes gives them (go-controller/pkg/types/const.go).
+fn port_endpoint(
+    port: &LogicalSwitchPort,
+    switch: Option<&LogicalSwitch>,
+    zone: &str,
+) -> Option<Endpoint> {
+    let node = |name: &str| Endpoint {
+        kind: EndpointKind::Management,
+        namespace: None,
+        name: Some(name.to_owned()),
+        node: Some(name.to_owned()),
+    };
+    if port.pod {
+        // Names of pods have no underscore, names of ports of other networks a prefix.
+        let pod = port.name.rsplit('_').next().unwrap_or(&port.name);
+        return Some(Endpoint {
+            kind: EndpointKind::Pod,
+            namespace: port.namespace.clone(),
+            name: Some(pod.to_owned()),
+            node: (!zone.is_empty() && zone != "global")
+                .then(|| zone.to_owned())
+                .or_else(|| switch.map(|switch| switch.name.clone())),
+        });
+    }
+    if let Some(name) = port.name.strip_prefix("k8s-") {
+        return Some(node(name));
+    }
+    match port.kind.as_str() {
+        "" => Some(Endpoint {
+            kind: EndpointKind::Port,
+            namespace: None,
+            name: Some(port.name.clone()),
+            node: None,
+        }),
+        "remote" => Some(Endpoint {
+            kind: EndpointKind::Join,
+            namespace: None,
+            name: Some(port.name.clone()),
+            node: port.node.clone(),
+        }),
+        _ => None,
+    }
+}
+
+fn router_port_endpoint(port: &LogicalRouterPort) -> Endpoint {
+    let named = |kind, node: Option<&str>| Endpoint {
+        kind,
+        namespace: None,
+        name: Some(node.unwrap_or(&port.name).to_owned()),
+        node: node.map(str::to_owned),
+    };
+    let after = |prefix| port.name.strip_prefix(prefix);
+    if let Some(node) = after("rtoe-GR_") {
+        named(EndpointKind::Node, Some(node))
+    } else if let Some(node) = after("rtoj-GR_").or_else(|| after("rtots-")) {
+        named(EndpointKind::Join, Some(node))
+    } else if after("rtoj-").is_some() {
+        named(EndpointKind::Join, None)
+    } else if let Some(node) = after("rtos-") {
+        named(EndpointKind::Gateway, Some(node))
+    } else {
+        named(EndpointKind::Gateway, None)
+    }
+}
+
+/// True for the actions of a flow that ends a packet, sampled or not (ovn northd/debug.c).
+fn drops(actions: &str) -> bool {
+    actions.is_empty() || actions == "drop;" || actions.contains("/* drop */")
+}
+
+fn drop_flow(flow: LogicalFlow) -> DropFlow {
+    let LogicalFlow {
+        stage,
+        pipeline,
+        priority,
+        matches,
+        ..
+    } = flow;
+    let stage = if stage.is_empty() { pipeline } else { stage };
+    DropFlow {
+        message: format!("Dropped by logical flow {stage}, priority {priority}, match {matches}")
+            .into(),
+        stage,
+        priority,
+        matches,
+    }
+}
+
+static EXTERNAL: Endpoint = Endpoint {
+    kind: EndpointKind::External,
+    namespace: None,
+    name: None,
+    node: None,
+};
+
+/// The addresses at the start of ovn-kubernetes' masquerade subnet, which are the same on every
+/// node (go-controller/pkg/config, MasqueradeIPs): 169.254.0.0/17 now, 169.254.169.0/29 before
+/// 1.1, fd69::/112.
+fn masquerade(ip: IpAddr) -> Option<&'static Endpoint> {
+    let last = match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, last] = ip.octets();
+            (Ipv4Addr::new(a, b, 0, 0) == Ipv4Addr::new(169, 254, 0, 0) && (c == 0 || c == 169))
+                .then_some(last)
+        }
+        IpAddr::V6(ip) => {
+            let [.., last] = ip.octets();
+            let base = Ipv6Addr::from(u128::from(ip) & !0xff);
+            (base == Ipv6Addr::new(0xfd69, 0, 0, 0, 0, 0, 0, 0)).then_some(last)
+        }
+    }?;
+    static NAMES: LazyLock<[Endpoint; 5]> = LazyLock::new(|| {
+        ["ovn", "host", "host-etp-local", "next-hop", "hairpin"].map(|name| Endpoint {
+            kind: EndpointKind::Masquerade,
+            namespace: None,
+            name: Some(name.to_owned()),
+            node: None,
+        })
+    });
+    NAMES.get(usize::from(last).checked_sub(1)?)
+}

@@ -1,0 +1,479 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use netverdict_history::{History, Matches, Role, Span};
+use netverdict_types::{
+    AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, EndpointKind, Evidence,
+    Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags, Timestamp,
+    Unresolved, Verdict,
+};
+
+use crate::connections::{Connections, Flow, Start};
+use crate::doubles::Doubles;
+use crate::names::{Names, Place};
+
+/// Makes decisions of samples, and remembers what it must to tell doubles, replies and
+/// connections apart. Its memory is of fixed size.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    connections: Connections,
+    doubles: Doubles,
+    counts: Counts,
+}
+
+/// What became of the samples.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Samples taken.
+    pub samples: u64,
+    /// Of these, those that an ACL or a logical flow was found for.
+    pub resolved: u64,
+    /// Of these, those where several ACLs could have decided and nothing told which.
+    pub ambiguous: u64,
+    /// Further samples of a packet that was counted already.
+    pub doubles: u64,
+    /// Samples that could not be resolved, by reason, in the order of [`Unresolved::ALL`].
+    pub unresolved: [u64; Unresolved::ALL.len()],
+    /// Connections that had to be forgotten early: their replies and ACLs may be told less well.
+    pub connections_displaced: u64,
+}
+
+impl Counts {
+    /// Samples that could not be resolved, for any reason.
+    pub fn unresolved_total(&self) -> u64 {
+        self.unresolved.iter().sum()
+    }
+}
+
+/// How long ovn-northd and ovn-controller may take to bring a change of the NB to the datapath:
+/// a packet within this time after a change may have met the rows before it.
+const LAG: i64 = 5_000_000_000;
+
+/// What a sample's key led to.
+struct Found<'a> {
+    span: Option<&'a Span>,
+    candidates: Candidates<'a>,
+    flow: Option<&'a DropFlow>,
+    evidence: Evidence,
+    unresolved: Option<Unresolved>,
+}
+
+impl Resolver {
+    /// What became of the samples so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            connections_displaced: self.connections.displaced,
+            ..self.counts
+        }
+    }
+
+    /// Makes a decision of a sample.
+    pub fn resolve<'a>(
+        &mut self,
+        history: &'a History,
+        names: &'a Names,
+        sample: &Sample<'a>,
+    ) -> Decision<'a> {
+        let zone = sample.zone;
+        let headers = &sample.headers;
+        let flow = Flow::new(zone, headers);
+        let start = flow.and_then(|flow| self.connections.start(flow));
+        let cookie = match sample.key {
+            Key::Cookie(cookie) => Some(cookie),
+            _ => None,
+        };
+        let app = match sample.key {
+            Key::Cookie(cookie) => history.app(zone, cookie.app_id()),
+            Key::ConntrackPoint(_) => Some(App::AclEst),
+            _ => None,
+        };
+        let found = find(history, names, sample, app, start);
+        let acl = found.span.map(Span::row);
+
+        if let (Some(App::AclNew), Some(flow), Some(span)) = (app, flow, found.span)
+            && found.evidence != Evidence::Priority
+        {
+            self.connections.began(flow, span, sample.time);
+        }
+        let place = names.place(
+            zone,
+            sample.input,
+            cookie.map(Cookie::datapath),
+            acl.and_then(|row| row.acl().owner.network.as_deref()),
+        );
+        let src = end(names, place, headers.src, headers.src_port);
+        let dst = end(names, place, headers.dst, headers.dst_port);
+        let zone_name = history.zone_name(zone);
+        let node = node(zone_name, place);
+        let local = |end: &End<'_>| {
+            end.endpoint.is_some_and(|endpoint| {
+                endpoint.kind == EndpointKind::Pod && endpoint.node.as_deref() == node
+            })
+        };
+        let local = (local(&src), local(&dst));
+        let reply = reply(app, headers, start.zip(flow), found.span, local);
+        let (service, reply) = self.service(names, place, headers, flow, reply);
+        let double = self.is_double(history, sample, cookie, app, found.span, reply);
+
+        self.counts.samples += 1;
+        self.counts.doubles += u64::from(double);
+        self.counts.ambiguous += u64::from(found.evidence == Evidence::Priority);
+        match found.unresolved {
+            Some(reason) => self.counts.unresolved[reason as usize] += 1,
+            None => self.counts.resolved += 1,
+        }
+        Decision {
+            time: sample.time,
+            origin: sample.origin,
+            zone: zone_name,
+            node,
+            network: place.network,
+            datapath: place.datapath,
+            verdict: match (found.span, found.flow) {
+                (Some(span), _) => span.action().verdict(),
+                (None, Some(_)) => Verdict::Dropped,
+                (None, None) if app == Some(App::Drop) => Verdict::Dropped,
+                (None, None) => Verdict::Unknown,
+            },
+            acl,
+            deleted: found.span.is_some_and(|span| span.until() < sample.time),
+            candidates: found.candidates,
+            flow: found.flow,
+            unresolved: found.unresolved,
+            evidence: found.evidence,
+            app,
+            cookie,
+            reply,
+            double,
+            src,
+            dst,
+            service,
+            headers: *headers,
+            length: sample.length,
+            packets: if double { 0 } else { sample.packets },
+            bytes: if double { 0 } else { sample.bytes },
+            group: sample.group,
+            probability: sample.probability,
+            data: sample.data,
+        }
+    }
+
+    /// The service that a packet is sent to, and whether the packet is a reply where the service
+    /// tells that.
+    fn service<'a>(
+        &mut self,
+        names: &'a Names,
+        place: Place<'_>,
+        headers: &Headers,
+        flow: Option<Flow>,
+        reply: Option<bool>,
+    ) -> (Option<&'a Service>, Option<bool>) {
+        let (Some(flow), Some(src), Some(dst), Some(protocol)) =
+            (flow, headers.src, headers.dst, headers.protocol)
+        else {
+            return (None, reply);
+        };
+        if names.has_no_service() {
+            return (None, reply);
+        }
+        if let Some((number, service)) = names.service(place, dst, headers.dst_port, protocol) {
+            self.connections.sent(flow, true, number);
+            return (Some(service), Some(false));
+        }
+        if let Some((number, service)) = names.service(place, src, headers.src_port, protocol) {
+            self.connections.sent(flow, false, number);
+            return (Some(service), Some(true));
+        }
+        let [of_src, of_dst] = self.connections.services(flow);
+        let behind = |number: Option<u32>, ip, port| {
+            let service = names.numbered_service(number?)?;
+            let is_backend = service.protocol == protocol && service.backends.contains(&(ip, port));
+            is_backend.then_some(service)
+        };
+        let service =
+            behind(of_src, dst, headers.dst_port).or_else(|| behind(of_dst, src, headers.src_port));
+        (service, reply)
+    }
+
+    fn is_double(
+        &mut self,
+        history: &History,
+        sample: &Sample<'_>,
+        cookie: Option<Cookie>,
+        app: Option<App>,
+        span: Option<&Span>,
+        reply: Option<bool>,
+    ) -> bool {
+        let (Some(cookie), Some(App::AclEst), Some(span)) = (cookie, app, span) else {
+            return false;
+        };
+        let one_packet = matches!(
+            sample.origin,
+            Origin::Psample | Origin::Ipfix | Origin::Twin
+        ) && sample.packets == 1;
+        if !one_packet || reply == Some(true) {
+            return false;
+        }
+        let copies = history.copies(sample.zone, span.pipeline());
+        copies > 1
+            && self.doubles.is_double(
+                sample.zone,
+                cookie,
+                &sample.headers,
+                sample.length,
+                sample.time,
+                copies,
+            )
+    }
+}
+
+fn find<'a>(
+    history: &'a History,
+    names: &'a Names,
+    sample: &Sample<'a>,
+    app: Option<App>,
+    start: Option<Start>,
+) -> Found<'a> {
+    let zone = sample.zone;
+    match (sample.key, app) {
+        (Key::None, _) => Found::nothing(Unresolved::BadCookie),
+        _ if !history.knows(zone) => Found::nothing(Unresolved::NoPolicies),
+        (Key::Cookie(_), None) => Found::nothing(Unresolved::UnknownApp),
+        (Key::Cookie(cookie), Some(App::Drop)) => match names.drop_flow(zone, cookie.point) {
+            Some(Some(flow)) => Found {
+                flow: Some(flow),
+                evidence: Evidence::LogicalFlow,
+                unresolved: None,
+                ..Found::nothing(Unresolved::UnknownFlow)
+            },
+            Some(None) => Found::nothing(Unresolved::UnknownFlow),
+            None => Found::nothing(Unresolved::DropWithoutSb),
+        },
+        (Key::Cookie(cookie), Some(App::AclNew)) => {
+            let from = sample.time.before(LAG);
+            let held = history.holders(zone, Role::New, cookie.point, from, sample.time);
+            of_point(history, sample, held, None)
+        }
+        (Key::Cookie(Cookie { point, .. }) | Key::ConntrackPoint(point), _) => {
+            let from = start.map_or(Timestamp::MIN, |start| start.time().before(LAG));
+            let held = history.holders(zone, Role::Est, point, from, sample.time);
+            of_point(history, sample, held, start)
+        }
+        (Key::Label(label), _) => of_spans(
+            history.labelled(zone, label),
+            sample.time,
+            Evidence::Label,
+            Unresolved::UnknownLabel,
+        ),
+        (
+            Key::Log {
+                name,
+                verdict,
+                direction,
+            },
+            _,
+        ) => {
+            let fits = |span: &&Span| {
+                says(verdict, span.action().verdict())
+                    && (direction == LogDirection::ToLport)
+                        == (span.pipeline() == Pipeline::ToLport)
+            };
+            of_spans(
+                history.named(zone, name).filter(fits),
+                sample.time,
+                Evidence::LogName,
+                Unresolved::UnknownName,
+            )
+        }
+        _ => Found::nothing(Unresolved::BadCookie),
+    }
+}
+
+/// Chooses among the ACLs that held a point.
+fn of_point<'a>(
+    history: &'a History,
+    sample: &Sample<'_>,
+    held: Matches<'a>,
+    start: Option<Start>,
+) -> Found<'a> {
+    let mut in_time = held.clone();
+    let first = in_time.next();
+    let Some(first) = first else {
+        // Nobody held it then. The time that a row took to reach the datapath, or a clock, may
+        // be further off than thought: a single holder at another time is still the one.
+        let mut ever = held.clone().within(Timestamp::MIN, Timestamp::MAX);
+        return match (ever.next(), ever.next()) {
+            (Some(only), None) => Found::one(only, Evidence::Past),
+            (Some(_), Some(_)) => {
+                let all = held.within(Timestamp::MIN, Timestamp::MAX);
+                Found::several(all, sample.time)
+            }
+            _ if !held.point_is_unknown() => Found::nothing(Unresolved::NoAcl),
+            _ if sample.time < history.horizon(sample.zone) => {
+                Found::nothing(Unresolved::BeforeHistory)
+            }
+            _ => Found::nothing(Unresolved::UnknownPoint),
+        };
+    };
+    if in_time.next().is_none() {
+        let evidence = match start {
+            _ if first.until() >= sample.time => Evidence::Point,
+            Some(start) if start.is(first) => Evidence::Connection,
+            _ => Evidence::Past,
+        };
+        return Found::one(first, evidence);
+    }
+    // The first packet of this connection was seen, and told the row.
+    if let Some(start) = start {
+        let known = held.clone().find(|span| start.is(span));
+        if let Some(span) = known {
+            return Found::one(span, Evidence::Connection);
+        }
+    }
+    Found::several(held, sample.time)
+}
+
+/// Chooses among the ACLs with a name or a label.
+fn of_spans<'a>(
+    spans: impl Iterator<Item = &'a Span> + Clone,
+    time: Timestamp,
+    evidence: Evidence,
+    unresolved: Unresolved,
+) -> Found<'a> {
+    let then = spans
+        .clone()
+        .filter(move |span| span.overlaps(time.before(LAG), time));
+    let mut rest = then.clone();
+    match (rest.next(), rest.next()) {
+        (Some(only), None) => Found::one(only, evidence),
+        (Some(_), Some(_)) => Found::several(then, time),
+        _ => {
+            let mut rest = spans.clone();
+            match (rest.next(), rest.next()) {
+                (Some(only), None) => Found::one(only, Evidence::Past),
+                (Some(_), Some(_)) => Found::several(spans, time),
+                _ => Found::nothing(unresolved),
+            }
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    fn one(span: &'a Span, evidence: Evidence) -> Self {
+        Self {
+            span: Some(span),
+            candidates: Candidates::default(),
+            flow: None,
+            evidence,
+            unresolved: None,
+        }
+    }
+
+    fn nothing(reason: Unresolved) -> Self {
+        Self {
+            span: None,
+            candidates: Candidates::default(),
+            flow: None,
+            evidence: Evidence::None,
+            unresolved: Some(reason),
+        }
+    }
+
+    /// Names all of them; first the one that was there when the packet was seen, then the higher
+    /// tier (evaluated earlier) and priority. Rows that say the same of the same owner are one.
+    fn several(spans: impl Iterator<Item = &'a Span>, time: Timestamp) -> Self {
+        let mut found = Self::nothing(Unresolved::UnknownPoint);
+        let mut best: Option<&Span> = None;
+        let rank = |span: &Span| {
+            let acl = span.row().acl();
+            (
+                span.overlaps(time, time),
+                u8::MAX - acl.tier,
+                acl.priority,
+                span.from(),
+            )
+        };
+        for span in spans {
+            let told = |row: &AclRow| Arc::ptr_eq(&row.fact, &span.row().fact);
+            if !found.candidates.iter().any(told) {
+                found.candidates.push(span.row());
+            }
+            if best.is_none_or(|held| rank(span) > rank(held)) {
+                best = Some(span);
+            }
+        }
+        let Some(best) = best else {
+            return found;
+        };
+        if found.candidates.total() == 1 {
+            return Self::one(best, Evidence::Point);
+        }
+        Self {
+            span: Some(best),
+            evidence: Evidence::Priority,
+            unresolved: None,
+            ..found
+        }
+    }
+}
+
+fn says(log: LogVerdict, verdict: Verdict) -> bool {
+    matches!(
+        (log, verdict),
+        (LogVerdict::Allow, Verdict::Allowed)
+            | (LogVerdict::Drop, Verdict::Dropped)
+            | (LogVerdict::Reject, Verdict::Rejected)
+            | (LogVerdict::Pass, Verdict::Delegated)
+    )
+}
+
+fn end<'a>(names: &'a Names, place: Place<'_>, ip: Option<IpAddr>, port: Option<u16>) -> End<'a> {
+    End {
+        ip,
+        port,
+        endpoint: ip.map(|ip| names.endpoint(place, ip)),
+    }
+}
+
+/// Whether a packet goes back to the end that began, by the best that tells.
+fn reply(
+    app: Option<App>,
+    headers: &Headers,
+    start: Option<(Start, Flow)>,
+    span: Option<&Span>,
+    local: (bool, bool),
+) -> Option<bool> {
+    // An ACL judges packets of new connections in the original direction only.
+    if app == Some(App::AclNew) {
+        return Some(false);
+    }
+    if let Some((start, flow)) = start {
+        return Some(start.is_reply(flow));
+    }
+    if let Some(flags) = headers.tcp_flags
+        && flags.has(TcpFlags::SYN)
+    {
+        return Some(flags.has(TcpFlags::ACK));
+    }
+    // An established point is that of the ACL which let the first packet pass: towards the pod
+    // for an ingress rule, from it for an egress rule. Where only one end is a pod of this node,
+    // that tells the direction.
+    if app != Some(App::AclEst) {
+        return None;
+    }
+    let span = span?;
+    let towards_pod = span.pipeline() == Pipeline::ToLport
+        && span.row().acl().owner.direction != Some(Direction::Egress);
+    match local {
+        (true, false) => Some(towards_pod),
+        (false, true) => Some(!towards_pod),
+        _ => None,
+    }
+}
+
+fn node<'a>(zone: &'a str, place: Place<'a>) -> Option<&'a str> {
+    match zone {
+        "" | "global" => place.datapath,
+        zone => Some(zone),
+    }
+}
