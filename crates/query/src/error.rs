@@ -7,8 +7,11 @@ use crate::field::{Kind, Name, Operator};
 ///
 /// It displays as one line; [`QueryError::report`] shows the place and what could be there.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{kind}")]
-pub struct QueryError {
+#[error("{}", .0.kind)]
+pub struct QueryError(Box<Mistake>);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Mistake {
     kind: ErrorKind,
     span: Range<usize>,
     at_end: bool,
@@ -96,17 +99,17 @@ pub enum ErrorKind {
 impl QueryError {
     /// What is wrong.
     pub fn kind(&self) -> &ErrorKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// The place in the text, in bytes; empty at the end of the text.
     pub fn span(&self) -> Range<usize> {
-        self.span.clone()
+        self.0.span.clone()
     }
 
     /// True when the text only ends too early: more of it could make it right.
     pub fn is_incomplete(&self) -> bool {
-        self.at_end
+        self.0.at_end
     }
 
     /// Several lines for people: what is wrong, the text with carets under the place, and what
@@ -116,24 +119,22 @@ impl QueryError {
     }
 
     pub(crate) fn new(kind: ErrorKind, span: Range<usize>, text: &str) -> Self {
-        Self {
+        Self(Box::new(Mistake {
             at_end: false,
             excerpt: Excerpt::around(&span, text),
             kind,
             span,
-        }
+        }))
     }
 
     /// True when the text ends too early, and not in the middle of a token.
     pub(crate) fn is_between_tokens(&self) -> bool {
-        self.at_end && (self.span.is_empty() || self.kind == ErrorKind::UnclosedParenthesis)
+        self.0.at_end && (self.0.span.is_empty() || self.0.kind == ErrorKind::UnclosedParenthesis)
     }
 
-    pub(crate) fn at_end(self) -> Self {
-        Self {
-            at_end: true,
-            ..self
-        }
+    pub(crate) fn at_end(mut self) -> Self {
+        self.0.at_end = true;
+        self
     }
 }
 
@@ -143,7 +144,7 @@ pub struct Report<'a>(&'a QueryError);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let QueryError { kind, excerpt, .. } = self.0;
+        let Mistake { kind, excerpt, .. } = &*self.0.0;
         writeln!(f, "{kind}")?;
         writeln!(f, "  {}", excerpt.text)?;
         write!(

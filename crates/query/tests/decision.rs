@@ -1,4 +1,5 @@
 //! Queries on decisions: each key of their JSON is a field, with the same value.
+#![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
 
 use netverdict_query::{Check, Field, Kind, Name, Record, Value, parse};
 use netverdict_types::{

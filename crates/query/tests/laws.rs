@@ -1,4 +1,5 @@
 //! What holds for all queries and records.
+#![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
 
 mod common;
 
