@@ -7,4 +7,5 @@ pub mod conntrack;
 pub mod dpflows;
 pub mod headers;
 pub mod ipfix;
+pub mod pcap;
 pub mod psample;

@@ -1,4 +1,5 @@
 //! The header parser against etherparse, and on what etherparse would refuse.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::IpAddr;
 

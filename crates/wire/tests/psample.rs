@@ -1,4 +1,5 @@
 //! psample messages: what a Linux 6.12 kernel sent, and what nobody should send.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::IpAddr;
 
