@@ -17,7 +17,11 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Placeholder until the first command lands
+    #[command(hide = true)]
+    None,
+}
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -28,5 +32,7 @@ fn main() -> ExitCode {
         )
         .init();
     let Arguments { command } = Arguments::parse();
-    exit::code(match command {})
+    exit::code(match command {
+        Command::None => Ok(exit::Done::Ok),
+    })
 }

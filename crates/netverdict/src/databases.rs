@@ -1,0 +1,185 @@
+//! Where the rows come from: live servers or dumps, one of each kind a zone.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use netverdict_ovn::Database;
+use netverdict_ovsdb::{Client, Config, Endpoints, Replica, TlsFiles};
+
+/// The databases that a command reads.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Databases")]
+pub(crate) struct Databases {
+    /// NB of a zone, live or a dump; once for each zone [default: $OVN_NB_DB, else the socket
+    /// where ovn-nbctl looks, if it is there]
+    #[arg(long, value_name = "ENDPOINT|FILE")]
+    pub(crate) nb: Vec<Remote>,
+
+    /// SB of a zone, in the order of --nb: names of datapaths, and what dropped without an ACL
+    /// [default: as for --nb]
+    #[arg(long, value_name = "ENDPOINT|FILE")]
+    pub(crate) sb: Vec<Remote>,
+
+    /// Open vSwitch of a zone's node, in the order of --nb: input interfaces and conntrack zones
+    /// [default: the socket where ovs-vsctl looks, if it is there]
+    #[arg(long, value_name = "ENDPOINT|FILE")]
+    pub(crate) ovs: Vec<Remote>,
+
+    /// Private key for ssl endpoints
+    #[arg(long, short = 'p', value_name = "FILE", requires = "certificate")]
+    pub(crate) private_key: Option<PathBuf>,
+
+    /// Certificate for ssl endpoints
+    #[arg(long, short = 'c', value_name = "FILE", requires = "ca_cert")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// CA certificate that signs the servers of ssl endpoints
+    #[arg(long, short = 'C', value_name = "FILE", requires = "private_key")]
+    pub(crate) ca_cert: Option<PathBuf>,
+}
+
+/// A live database or a dump of one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Remote {
+    /// Servers of one database, tried in turn.
+    Live(Endpoints),
+    /// What `ovsdb-client dump -f json` printed.
+    Dump(PathBuf),
+}
+
+impl FromStr for Remote {
+    type Err = netverdict_ovsdb::EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_endpoint = ["unix:", "tcp:", "ssl:"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        if is_endpoint {
+            Ok(Self::Live(text.parse()?))
+        } else {
+            Ok(Self::Dump(text.into()))
+        }
+    }
+}
+
+impl std::fmt::Display for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Live(endpoints) => endpoints.fmt(f),
+            Self::Dump(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Databases {
+    /// The databases of one kind, with the usual places where none was given.
+    ///
+    /// # Errors
+    /// If the environment names something that is no endpoint.
+    pub(crate) fn remotes(&self, database: Database) -> Result<Vec<Remote>> {
+        let (given, variable, socket) = match database {
+            Database::Northbound => (&self.nb, Some("OVN_NB_DB"), "/run/ovn/ovnnb_db.sock"),
+            Database::Southbound => (&self.sb, Some("OVN_SB_DB"), "/run/ovn/ovnsb_db.sock"),
+            Database::Vswitch => (&self.ovs, None, "/run/openvswitch/db.sock"),
+        };
+        if !given.is_empty() {
+            return Ok(given.clone());
+        }
+        // A dump of one zone must not be joined with the live rows of this machine.
+        let others_given = !(self.nb.is_empty() && self.sb.is_empty() && self.ovs.is_empty());
+        if others_given {
+            return Ok(Vec::new());
+        }
+        if let Some(value) = variable.and_then(|name| std::env::var(name).ok()) {
+            let remote = value
+                .parse()
+                .with_context(|| format!("${}", variable.unwrap_or_default()))?;
+            return Ok(vec![remote]);
+        }
+        Ok(Path::new(socket)
+            .exists()
+            .then(|| format!("unix:{socket}").parse())
+            .transpose()?
+            .into_iter()
+            .collect())
+    }
+
+    /// How to follow one of them.
+    pub(crate) fn config(&self, database: Database, endpoints: &Endpoints) -> Config {
+        let config = Config::new(endpoints.clone(), database.name(), database.wanted());
+        match (&self.ca_cert, &self.certificate, &self.private_key) {
+            (Some(ca), Some(certificate), Some(key)) => config.tls(TlsFiles {
+                ca: ca.clone(),
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => config,
+        }
+    }
+
+    /// A client of one zone's database, in step with its server.
+    ///
+    /// # Errors
+    /// If there is none, it is a dump, or it cannot be reached.
+    pub(crate) async fn connect(&self, database: Database) -> Result<Client> {
+        let remotes = self.remotes(database)?;
+        let endpoints = match &remotes[..] {
+            [Remote::Live(endpoints)] => endpoints,
+            [Remote::Dump(path)] => bail!(
+                "{} is a dump; a live {} is needed",
+                path.display(),
+                database.name()
+            ),
+            [] => bail!(
+                "no {} is known; name one with {}",
+                database.name(),
+                flag(database)
+            ),
+            _ => bail!("give {} once: one zone at a time", flag(database)),
+        };
+        let mut client = Client::new(self.config(database, endpoints));
+        client
+            .sync()
+            .await
+            .with_context(|| format!("{} at {endpoints}", database.name()))?;
+        Ok(client)
+    }
+
+    /// The rows as they are now, of a server or a dump.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or the file is no dump.
+    pub(crate) async fn load(&self, database: Database, remote: &Remote) -> Result<Replica> {
+        match remote {
+            Remote::Live(endpoints) => {
+                let mut client = Client::new(self.config(database, endpoints));
+                let replica = client
+                    .sync()
+                    .await
+                    .with_context(|| format!("{} at {endpoints}", database.name()))?;
+                Ok(replica.clone())
+            }
+            Remote::Dump(path) => {
+                let file = File::open(path).with_context(|| path.display().to_string())?;
+                let dump = Replica::from_dump(BufReader::new(file))
+                    .with_context(|| path.display().to_string())?;
+                for problem in &dump.problems {
+                    tracing::warn!("{}: {problem}", path.display());
+                }
+                Ok(dump.replica.restrict(&database.wanted()))
+            }
+        }
+    }
+}
+
+fn flag(database: Database) -> &'static str {
+    match database {
+        Database::Northbound => "--nb",
+        Database::Southbound => "--sb",
+        Database::Vswitch => "--ovs",
+    }
+}
