@@ -234,7 +234,7 @@ impl<R: Read> Reader<R> {
             }
             let length = self.u32_at(4);
             let least = if kind == BLOCK_SECTION { 28 } else { 12 };
-            if length < least || length % 4 != 0 || length > LONGEST_BLOCK {
+            if length < least || !length.is_multiple_of(4) || length > LONGEST_BLOCK {
                 return Err(Error::Length { offset, length });
             }
             if !self.fill(length as usize)? {

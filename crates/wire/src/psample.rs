@@ -189,6 +189,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// What shows that the message is not from Open vSwitch, or not of one of `groups`, which
     /// means all where it is empty.
+    #[inline]
     pub fn classify(&self, groups: &[u32]) -> Result<(), Foreign> {
         if self.command != CMD_SAMPLE {
             return Err(Foreign::Command(self.command));
@@ -206,6 +207,7 @@ impl<'a> Message<'a> {
     }
 
     /// The sample that the message tells of.
+    #[inline]
     pub fn sample(&self, received: Timestamp, zone: ZoneId) -> Sample<'a> {
         let data = self.data.unwrap_or_default();
         let length = self.original_size.unwrap_or(data.len() as u32);
@@ -525,6 +527,7 @@ mod tunnel_attr {
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Netlink<'a>, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -561,6 +564,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// Reads what follows the netlink header.
+#[inline]
 fn message(family: u16, body: &[u8]) -> Result<Message<'_>, Malformed> {
     let Some(([command, version, _, _], attributes)) = body.split_first_chunk() else {
         return Err(Malformed::Body(family));
@@ -624,6 +628,7 @@ impl<'a> Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let bytes = std::mem::take(&mut self.rest);
         // Up to three bytes can be left as padding of a message that was not a multiple of 4.
@@ -645,6 +650,7 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+#[inline]
 fn fixed<const N: usize>(kind: u16, value: &[u8]) -> Result<[u8; N], Malformed> {
     value.try_into().map_err(|_| Malformed::Size {
         kind,
