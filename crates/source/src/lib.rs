@@ -1,1 +1,13 @@
 //! Live inputs: psample netlink, IPFIX, ACL log, conntrack, datapath flows, captures.
+//!
+//! Each source runs on a thread of its own, waits for its input without polling, and sends
+//! batches of samples through one bounded [`channel`] to the one reader. What is lost or left
+//! out is counted by name ([`Counts`]).
+
+mod batch;
+mod count;
+mod stop;
+
+pub use batch::{Batch, Receiver, Sender, channel};
+pub use count::{Count, Counts};
+pub use stop::Stop;
