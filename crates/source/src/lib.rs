@@ -1,10 +1,13 @@
 //! Live inputs: psample netlink, IPFIX, ACL log, conntrack, datapath flows, captures.
 //!
-//! A source runs on a thread of its own, waits for the kernel and never polls, so that it costs
-//! nothing while nothing happens. It does not decode: it puts what it received into [`Batch`]es
-//! of raw bytes, and the one thread that resolves turns them into samples with the codecs of
-//! `netverdict-wire`. Batches are used again, so that a busy source allocates nothing.
+//! Each source runs on a thread of its own, waits for its input without polling, and sends
+//! batches of samples through one bounded [`channel`] to the one reader. What is lost or left
+//! out is counted by name ([`Counts`]).
 
 mod batch;
+mod count;
+mod stop;
 
-pub use batch::{Batch, Closed, Content, Losses, Outlet, Stop};
+pub use batch::{Batch, Receiver, Sender, channel};
+pub use count::{Count, Counts};
+pub use stop::Stop;
