@@ -1,6 +1,4 @@
-use std::sync::mpsc::{Receiver as Queue, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-
+use crossbeam_channel::{Receiver as Queue, Sender as QueueSender, bounded};
 use netverdict_types::{
     Headers, Input, Key, LogDirection, LogVerdict, Origin, Probability, Sample,
 };
@@ -189,15 +187,15 @@ impl Batch {
 /// meanwhile is lost there and counted there.
 pub fn channel(batches: usize) -> (Sender, Receiver) {
     let batches = batches.max(1);
-    let (full_sender, full) = sync_channel(batches);
-    let (empty_sender, empty) = sync_channel(batches);
+    let (full_sender, full) = bounded(batches);
+    let (empty_sender, empty) = bounded(batches);
     for _ in 0..batches {
         // The queue is as long as there are batches.
         let _ = empty_sender.try_send(Batch::default());
     }
     let sender = Sender {
         full: full_sender,
-        empty: Arc::new(Mutex::new(empty)),
+        empty,
     };
     let receiver = Receiver {
         full,
@@ -209,15 +207,14 @@ pub fn channel(batches: usize) -> (Sender, Receiver) {
 /// A source's end of a [`channel`].
 #[derive(Clone, Debug)]
 pub struct Sender {
-    full: SyncSender<Batch>,
-    empty: Arc<Mutex<Queue<Batch>>>,
+    full: QueueSender<Batch>,
+    empty: Queue<Batch>,
 }
 
 impl Sender {
     /// An empty batch; waits for one. `None` when the reader is gone: the source should end.
     pub fn batch(&self) -> Option<Batch> {
-        let empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        empty.recv().ok()
+        self.empty.recv().ok()
     }
 
     /// Sends a batch. False when the reader is gone: the source should end.
@@ -250,7 +247,7 @@ impl Sender {
 #[derive(Debug)]
 pub struct Receiver {
     full: Queue<Batch>,
-    empty: SyncSender<Batch>,
+    empty: QueueSender<Batch>,
 }
 
 impl Receiver {
@@ -262,6 +259,11 @@ impl Receiver {
     /// The next batch, if one is there or comes within `timeout`.
     pub fn recv_timeout(&self, timeout: std::time::Duration) -> Option<Batch> {
         self.full.recv_timeout(timeout).ok()
+    }
+
+    /// The queue of batches, for a reader that waits for other things at the same time.
+    pub fn queue(&self) -> &Queue<Batch> {
+        &self.full
     }
 
     /// Gives a batch back to the sources once it was read.
