@@ -40,6 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Event::Disconnected(from) => {
                 println!("{}: {}", from.endpoint, from.error);
             }
+            Event::NotLoaded(error) => println!("{error}"),
+            Event::NotSaved(error) => println!("{error}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use crate::change::{Cause, ChangeSet};
 use crate::clock::{Clock, SystemClock};
+use crate::disk::LoadError;
 use crate::endpoint::{Endpoint, Endpoints};
 use crate::frame::DecodeError;
 use crate::replica::Replica;
@@ -50,6 +52,12 @@ pub struct Config {
     pub backoff_limit: Duration,
     /// The newest method to try. Default: the newest there is.
     pub method: Method,
+    /// A file to keep the replica in between runs, so that a restart tells what has changed
+    /// meanwhile, and a server that knows its history (a clustered one) need not send all again.
+    pub replica_file: Option<PathBuf>,
+    /// How long changes may be in the replica and not in its file. It is written at once after
+    /// each connection. Default: 5 minutes.
+    pub save_interval: Duration,
     /// How endpoints are reached.
     pub connect: Arc<dyn Connect>,
     /// Where the times in events come from.
@@ -78,6 +86,10 @@ pub enum Event {
     /// The replica is no longer kept in step, or an attempt to connect failed. The client goes
     /// on trying.
     Disconnected(Disconnected),
+    /// The replica that was kept in a file is not used; all is asked for from the server.
+    NotLoaded(LoadError),
+    /// The replica could not be written to its file. It is tried again after the next change.
+    NotSaved(io::Error),
 }
 
 /// The server that the replica is in step with.
@@ -193,6 +205,8 @@ pub enum Error {
 ///         Event::Changes(set) => println!("{} rows changed", set.changes.len()),
 ///         Event::Connected(to) => println!("connected to {}", to.endpoint),
 ///         Event::Disconnected(from) => println!("{}: {}", from.endpoint, from.error),
+///         Event::NotLoaded(error) => println!("{error}"),
+///         Event::NotSaved(error) => println!("{error}"),
 ///     }
 /// }
 /// # }
@@ -210,6 +224,16 @@ pub struct Client {
     own: VecDeque<Command>,
     commands: mpsc::Receiver<Command>,
     sender: mpsc::Sender<Command>,
+    save: Save,
+}
+
+/// The state of the replica's file.
+#[derive(Default)]
+struct Save {
+    /// When it is to be written; `None` if it holds what the replica holds.
+    due: Option<Instant>,
+    /// It is being written.
+    running: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 enum Connection {
@@ -245,6 +269,8 @@ impl Config {
             backoff: Duration::from_secs(1),
             backoff_limit: Duration::from_secs(8),
             method: Method::MonitorCondSince,
+            replica_file: None,
+            save_interval: Duration::from_secs(300),
             connect: Arc::new(SystemConnect::default()),
             clock: Arc::new(SystemClock),
         }
@@ -259,24 +285,34 @@ impl Config {
 }
 
 impl Client {
-    /// A client that knows nothing yet. It connects when it is awaited.
+    /// A client that knows what [`Config::replica_file`] holds, or nothing: with a file that is
+    /// of use, its first event is a [`Cause::Restored`] with those rows. It connects when it is
+    /// awaited.
     pub fn new(config: Config) -> Self {
-        Self::with_replica(config, Replica::default())
-    }
-
-    /// A client that knew this much before, for example from a file. Its first event is a
-    /// [`Cause::Restored`] with these rows.
-    pub fn with_replica(config: Config, replica: Replica) -> Self {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let mut events = VecDeque::new();
-        if let Some(as_of) = replica.synced_at {
-            events.push_back(Event::Changes(ChangeSet {
-                time: config.clock.now(),
-                cause: Cause::Restored { as_of },
-                transaction: replica.transaction,
-                changes: replica.as_inserted(),
-            }));
-        }
+        let kept = config
+            .replica_file
+            .as_ref()
+            .map(|path| Replica::load(path, &config.database, &config.wanted));
+        let replica = match kept {
+            Some(Ok(replica)) => {
+                events.push_back(Event::Changes(ChangeSet {
+                    time: config.clock.now(),
+                    cause: Cause::Restored {
+                        as_of: replica.synced_at.unwrap_or_default(),
+                    },
+                    transaction: replica.transaction,
+                    changes: replica.as_inserted(),
+                }));
+                replica
+            }
+            Some(Err(LoadError::Absent)) | None => Replica::new(&config.database),
+            Some(Err(error)) => {
+                events.push_back(Event::NotLoaded(error));
+                Replica::new(&config.database)
+            }
+        };
         Self {
             context: Context::new(config, replica),
             connection: Connection::None,
@@ -287,6 +323,7 @@ impl Client {
             own: VecDeque::new(),
             commands,
             sender,
+            save: Save::default(),
         }
     }
 
@@ -353,6 +390,24 @@ impl Client {
         }
     }
 
+    /// Writes the replica to its file now, if there is one: before the process ends.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn save(&mut self) -> io::Result<()> {
+        let config = &self.context.config;
+        let Some(path) = &config.replica_file else {
+            return Ok(());
+        };
+        if self.context.replica.synced_at.is_none() {
+            return Ok(());
+        }
+        if self.is_synced() {
+            self.context.replica.synced_at = Some(config.clock.now());
+        }
+        self.context.replica.save(path, &config.wanted)
+    }
+
     /// A way to send transactions while something else awaits the events.
     pub fn handle(&self) -> Handle {
         Handle {
@@ -409,17 +464,30 @@ impl Client {
                 }
             }
             Connection::Up(session) => {
-                let step = session
-                    .step(&mut self.context, &mut self.own, &mut self.commands)
-                    .await;
+                let step = session.step(&mut self.context, &mut self.own, &mut self.commands);
+                let step = tokio::select! {
+                    step = step => step,
+                    saved = self.save.next() => {
+                        match saved {
+                            Saving::Due => self.start_saving(),
+                            Saving::Done(Ok(())) => {}
+                            Saving::Done(Err(error)) => {
+                                self.events.push_back(Event::NotSaved(error));
+                            }
+                        }
+                        return;
+                    }
+                };
                 match step {
                     Ok(Happening::Nothing) => {}
                     Ok(Happening::Synced(connected, changes)) => {
                         self.failures = 0;
+                        self.save_within(Duration::ZERO);
                         self.events.push_back(Event::Connected(connected));
                         self.events.extend(changes.map(Event::Changes));
                     }
                     Ok(Happening::Changes(changes)) => {
+                        self.save_within(self.context.config.save_interval);
                         self.events.push_back(Event::Changes(changes));
                     }
                     Err(error) => {
@@ -430,6 +498,31 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn save_within(&mut self, wait: Duration) {
+        if self.context.config.replica_file.is_some() {
+            let due = Instant::now() + wait;
+            self.save.due = Some(self.save.due.map_or(due, |before| before.min(due)));
+        }
+    }
+
+    /// Writes the file beside the work: a large one takes a while.
+    fn start_saving(&mut self) {
+        self.save.due = None;
+        let config = &self.context.config;
+        let Some(path) = config.replica_file.clone() else {
+            return;
+        };
+        let replica = self.context.replica.clone();
+        let wanted = config.wanted.clone();
+        let (done, running) = oneshot::channel();
+        self.save.running = Some(running);
+        // A thread and not a runtime's pool: the pool would wake once more to end its own.
+        std::thread::spawn(move || {
+            // The client may be gone.
+            let _ = done.send(replica.save(&path, &wanted));
+        });
     }
 
     fn connected(&mut self, endpoint: Endpoint, stream: Box<dyn Stream>) {
@@ -468,6 +561,29 @@ impl Client {
         // Many clients that lose one server should not come back at one moment.
         let random = (Uuid::new_v4().as_u128() & 0xffff) as u32;
         wait / 2 + wait * random / 0xffff
+    }
+}
+
+enum Saving {
+    Due,
+    Done(io::Result<()>),
+}
+
+impl Save {
+    /// Waits until the file is to be written, or has been.
+    async fn next(&mut self) -> Saving {
+        match (&mut self.running, self.due) {
+            (Some(running), _) => {
+                let done = running.await.unwrap_or(Ok(()));
+                self.running = None;
+                Saving::Done(done)
+            }
+            (None, Some(due)) => {
+                sleep_until(due).await;
+                Saving::Due
+            }
+            (None, None) => std::future::pending().await,
+        }
     }
 }
 

@@ -41,6 +41,14 @@ struct Index {
 }
 
 impl Replica {
+    /// A replica without tables.
+    pub(crate) fn new(database: &str) -> Self {
+        Self {
+            database: database.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// A replica of rows made by hand. A column that one row of a table has and another has not
     /// is empty in the latter; of two rows with one identity the last is kept.
     pub fn from_rows(database: &str, rows: impl IntoIterator<Item = Row>) -> Self {
@@ -49,10 +57,7 @@ impl Replica {
             let table = row.layout().table.clone();
             by_table.entry(table).or_default().push(row);
         }
-        let mut replica = Self {
-            database: database.to_owned(),
-            ..Self::default()
-        };
+        let mut replica = Self::new(database);
         for (name, rows) in by_table {
             let mut columns = BTreeMap::new();
             for row in &rows {

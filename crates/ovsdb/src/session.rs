@@ -93,16 +93,6 @@ const SERVER_COLUMNS: [&str; 6] = ["name", "model", "connected", "leader", "cid"
 
 impl Context {
     pub(crate) fn new(config: Config, replica: Replica) -> Self {
-        // Rows that were never in step with a server are nothing to build on.
-        let known = replica.synced_at.is_some() && replica.database == config.database;
-        let replica = if known {
-            replica
-        } else {
-            Replica {
-                database: config.database.clone(),
-                ..Replica::default()
-            }
-        };
         Self {
             config,
             replica,

@@ -124,6 +124,22 @@ impl Wanted {
         self.everything || self.tables.contains_key(table)
     }
 
+    /// The same for equal wants and for no others, from run to run.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut text = String::from(if self.everything { "all" } else { "" });
+        for (name, table) in &self.tables {
+            text.push_str(&format!("\n{name}"));
+            match &table.columns {
+                Some(columns) => columns.iter().for_each(|column| {
+                    text.push('.');
+                    text.push_str(column);
+                }),
+                None => text.push('*'),
+            }
+        }
+        text
+    }
+
     pub(crate) fn indexes(&self, table: &str) -> impl Iterator<Item = &str> {
         self.tables
             .get(table)
