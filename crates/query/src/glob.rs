@@ -56,6 +56,10 @@ impl Glob {
                     if next == self.parts.len() {
                         return true;
                     }
+                    match self.find(next, rest) {
+                        Some(from) => rest = from,
+                        None => return false,
+                    }
                     retry = Some((next, rest));
                     continue;
                 }
@@ -73,12 +77,20 @@ impl Glob {
                 }
             }
             // Only the last `*` needs to give way: what stood before it matched already.
-            let Some((part, after)) = retry.and_then(|(part, from)| Some((part, skip_char(from)?)))
-            else {
+            let again = |(part, from)| Some((part, self.find(part, skip_char(from)?)?));
+            let Some((part, after)) = retry.and_then(again) else {
                 return false;
             };
             retry = Some((part, after));
             (next, rest) = (part, after);
+        }
+    }
+
+    /// The text from where `part` may begin.
+    fn find<'t>(&self, part: usize, text: &'t str) -> Option<&'t str> {
+        match self.parts.get(part) {
+            Some(GlobPart::Text(wanted)) => Some(&text[text.find(&**wanted)?..]),
+            _ => Some(text),
         }
     }
 

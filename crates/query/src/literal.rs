@@ -73,7 +73,10 @@ impl Literal {
                     let from = Quantity::parse(name.kind, from).map_err(bad)?;
                     let to = Quantity::parse(name.kind, to).map_err(bad)?;
                     match (from, to) {
-                        (Quantity::Fixed(min), Quantity::Fixed(max)) if min > max => {
+                        (Quantity::Fixed(min), Quantity::Fixed(max))
+                        | (Quantity::Ago(max), Quantity::Ago(min))
+                            if min > max =>
+                        {
                             Err(bad("the range ends before it begins".to_owned()))
                         }
                         _ => Ok(Self::Range(from, to)),

@@ -36,6 +36,11 @@ fn messages_and_carets() {
             "        ^^^^^^^^^^",
         ),
         (
+            "time in now..-5m",
+            "`time` cannot be `now..-5m`: the range ends before it begins",
+            "        ^^^^^^^^",
+        ),
+        (
             "port=1..2",
             "`port` cannot be `1..2`: a range stands behind `in`",
             "     ^^^^",
