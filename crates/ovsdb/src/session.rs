@@ -445,9 +445,6 @@ impl Session {
             return Err(Error::Cut);
         }
         if model == "clustered" {
-            if config.leader_only && !is("leader") {
-                return Err(Error::NotLeader);
-            }
             let cluster = row.get("cid").cloned().unwrap_or_default();
             if let Some(index) = row.get("index").and_then(Value::as_i64) {
                 match &context.seen {
@@ -456,6 +453,9 @@ impl Session {
                     }
                     _ => context.seen = Some((cluster, index)),
                 }
+            }
+            if config.leader_only && !is("leader") {
+                return Err(Error::NotLeader);
             }
         }
         Ok(())
