@@ -6,6 +6,7 @@
 
 pub mod ids;
 mod owner;
+pub mod revision;
 mod rows;
 mod version;
 mod wanted;
