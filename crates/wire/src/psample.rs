@@ -478,6 +478,94 @@ pub fn encode(message: &Message<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// What the kernel's generic netlink controller says about the psample family.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Family {
+    /// The netlink message type of its messages.
+    pub id: u16,
+    /// The number of its multicast group `packets`, which carries the samples.
+    pub packets: u32,
+}
+
+/// Why the controller's answer does not give a [`Family`].
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum FamilyError {
+    /// The kernel refused, with this error number; ENOENT (2) means that it has no such family.
+    #[error("generic netlink: the kernel answers with error {0}")]
+    Refused(i32),
+    /// The answer has no family number, or no group `packets`.
+    #[error("generic netlink: the kernel's answer does not describe psample")]
+    Incomplete,
+    /// The answer could not be read.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl Family {
+    /// The request to the controller (CTRL_CMD_GETFAMILY, include/uapi/linux/genetlink.h).
+    pub fn request() -> Vec<u8> {
+        let mut out = vec![0; 4];
+        out.extend(CONTROLLER.to_ne_bytes());
+        out.extend(NLM_F_REQUEST.to_ne_bytes());
+        // Sequence and port; then command and version.
+        out.extend([0; 8]);
+        out.extend([CTRL_CMD_GETFAMILY, 1, 0, 0]);
+        let name = [FAMILY_NAME.as_bytes(), b"\0"].concat();
+        put(&mut out, CTRL_ATTR_FAMILY_NAME, &name);
+        let length = out.len() as u32;
+        out.splice(..4, length.to_ne_bytes());
+        out
+    }
+
+    /// Reads the controller's answer.
+    ///
+    /// # Errors
+    /// The kernel refused, or the answer is not one for psample.
+    pub fn parse(datagram: &[u8]) -> Result<Self, FamilyError> {
+        let Some((header, rest)) = datagram.split_first_chunk::<NETLINK_HEADER>() else {
+            return Err(Malformed::Header(datagram.len()).into());
+        };
+        let kind = u16::from_ne_bytes([header[4], header[5]]);
+        if kind == NLMSG_ERROR {
+            let number = rest.first_chunk().ok_or(Malformed::Body(kind))?;
+            return Err(FamilyError::Refused(-i32::from_ne_bytes(*number)));
+        }
+        let attributes = rest.get(4..).ok_or(Malformed::Body(kind))?;
+        let mut id = None;
+        let mut packets = None;
+        for attribute in Attributes::new(attributes) {
+            let Attribute { kind, value } = attribute?;
+            match kind {
+                CTRL_ATTR_FAMILY_ID => id = Some(u16::from_ne_bytes(fixed(kind, value)?)),
+                CTRL_ATTR_MCAST_GROUPS => packets = packets.or(multicast_group(value)?),
+                _ => {}
+            }
+        }
+        id.zip(packets)
+            .map(|(id, packets)| Self { id, packets })
+            .ok_or(FamilyError::Incomplete)
+    }
+}
+
+fn multicast_group(groups: &[u8]) -> Result<Option<u32>, Malformed> {
+    for group in Attributes::new(groups) {
+        let mut name = None;
+        let mut id = None;
+        for attribute in Attributes::new(group?.value) {
+            let Attribute { kind, value } = attribute?;
+            match kind {
+                CTRL_ATTR_MCAST_GRP_NAME => name = value.split_last().map(|(_, name)| name),
+                CTRL_ATTR_MCAST_GRP_ID => id = Some(u32::from_ne_bytes(fixed(kind, value)?)),
+                _ => {}
+            }
+        }
+        if name == Some(MULTICAST_GROUP.as_bytes()) {
+            return Ok(id);
+        }
+    }
+    Ok(None)
+}
+
 /// PSAMPLE_CMD_SAMPLE.
 pub const CMD_SAMPLE: u8 = 0;
 /// Name of the generic netlink family.
@@ -680,3 +768,12 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
 const NLMSG_MIN_TYPE: u16 = 16;
+/// GENL_ID_CTRL.
+const CONTROLLER: u16 = 0x10;
+const NLM_F_REQUEST: u16 = 1;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const CTRL_ATTR_MCAST_GROUPS: u16 = 7;
+const CTRL_ATTR_MCAST_GRP_NAME: u16 = 1;
+const CTRL_ATTR_MCAST_GRP_ID: u16 = 2;

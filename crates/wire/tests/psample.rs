@@ -7,7 +7,8 @@ use netverdict_types::{
     Cookie, IcmpKind, Input, Key, Origin, Probability, Sample, Timestamp, ZoneId,
 };
 use netverdict_wire::psample::{
-    CMD_SAMPLE, Counters, Decoder, Foreign, Malformed, Message, Netlink, Tunnel, encode, messages,
+    CMD_SAMPLE, Counters, Decoder, Family, FamilyError, Foreign, Malformed, Message, Netlink,
+    Tunnel, encode, messages,
 };
 use proptest::prelude::*;
 
@@ -354,5 +355,58 @@ proptest! {
         let samples = decode(&mut decoder, &datagram);
         prop_assert!(!samples.is_empty());
         prop_assert_eq!(samples[0].time, Timestamp(0x18ea_8af3_9181_22fa));
+    }
+}
+
+#[test]
+fn the_controllers_answer_is_read() {
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut out = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        out.extend(kind.to_ne_bytes());
+        out.extend(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+    let group =
+        |name: &[u8], id: u32| [attribute(1, name), attribute(2, &id.to_ne_bytes())].concat();
+    let groups = [
+        attribute(1, &group(b"config\0", 5)),
+        attribute(2, &group(b"packets\0", 6)),
+    ]
+    .concat();
+    let body = [
+        vec![1, 2, 0, 0],
+        attribute(2, b"psample\0"),
+        attribute(1, &0x22u16.to_ne_bytes()),
+        attribute(7 | 0x8000, &groups),
+    ]
+    .concat();
+    let message = |kind: u16, body: &[u8]| {
+        let mut out = (16 + body.len() as u32).to_ne_bytes().to_vec();
+        out.extend(kind.to_ne_bytes());
+        out.extend([0; 10]);
+        out.extend(body);
+        out
+    };
+    let answer = message(16, &body);
+    let family = Family {
+        id: 0x22,
+        packets: 6,
+    };
+    assert_eq!(Family::parse(&answer), Ok(family));
+    let refusal = message(2, &(-2i32).to_ne_bytes());
+    assert_eq!(Family::parse(&refusal), Err(FamilyError::Refused(2)));
+    assert_eq!(
+        Family::parse(&message(16, &body[..16])),
+        Err(FamilyError::Incomplete)
+    );
+    for length in 0..answer.len() {
+        assert!(
+            Family::parse(&answer[..length])
+                != Ok(Family {
+                    id: 0x22,
+                    packets: 5
+                })
+        );
     }
 }
