@@ -46,11 +46,11 @@ impl World {
             label: 0,
             owner,
         };
-        let endpoint = |kind, namespace: &str, name: &str| Endpoint {
+        let endpoint = |kind, namespace: &str, name: &str, node: &str| Endpoint {
             kind,
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
-            node: Some("worker-1".to_owned()),
+            node: Some(node.to_owned()),
         };
         Self {
             row: AclRow {
@@ -64,8 +64,8 @@ impl World {
                 matches: "1".to_owned(),
                 message: "Dropped by port security".into(),
             },
-            client: endpoint(EndpointKind::Pod, "red", "client-0"),
-            server: endpoint(EndpointKind::Service, "blue", "server"),
+            client: endpoint(EndpointKind::Pod, "red", "client-0", "worker-1"),
+            server: endpoint(EndpointKind::Service, "blue", "server", "worker-3"),
             service: Service {
                 namespace: Some("blue".to_owned()),
                 name: "server".to_owned(),
