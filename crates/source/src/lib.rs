@@ -6,8 +6,13 @@
 
 mod batch;
 mod count;
+pub mod ipfix;
+pub mod psample;
+mod socket;
 mod stop;
+mod sys;
 
 pub use batch::{Batch, Receiver, Sender, channel};
 pub use count::{Count, Counts};
+pub use socket::ReceiveBuffer;
 pub use stop::Stop;

@@ -193,7 +193,7 @@ pub fn pcap(data: &[u8]) {
             Err(_) => {}
         }
     }
-    panic!("the reader does not come to an end");
+    unreachable!("the reader does not come to an end");
 }
 
 /// A datagram of netlink messages; what is read is written back the same.
