@@ -218,6 +218,8 @@ class Zone:
 
     def admin_policy(self, owner, name, subject, tier, first_priority, rules):
         group = object_ids(owner, name=name)
+        if 'tier' not in self.nb.schema['ACL']['columns']:
+            return  # OVN before 23.06 cannot carry these policies
         short = {'AdminNetworkPolicy': 'ANP', 'BaselineAdminNetworkPolicy': 'BANP'}[owner]
         acls = []
         for direction, index, action, peers, protocols in rules:
@@ -265,12 +267,12 @@ class Zone:
 
     def acl(self, ids, direction, priority, match, action, tier=2, name=None, sampled=True):
         """direction: Ingress, Egress (after the load balancer), or OVN's own word."""
-        sample = None
+        sample = point = None
         if sampled and self.collector:
             # One Sample for new and established, its point the hash of what the rule is: a changed rule gets another.
             point = fnv1a(ids.get('k8s.ovn.org/id', name) + match + action, 32)
             sample = self.nb.insert('Sample', collectors=[self.collector], metadata=point)
-            self.acls.append({'point': point, 'action': action, 'match': match, 'tier': tier, 'priority': priority, 'external_ids': ids})
+        self.acls.append({'point': point, 'action': action, 'match': match, 'tier': tier, 'priority': priority, 'external_ids': ids})
         return self.nb.insert('ACL', name=name, direction='from-lport' if direction == 'Egress' else 'to-lport', priority=priority, match=match, action=action,
                               tier=tier, log=False, meter='acl-logging', sample_new=sample, sample_est=sample, external_ids=ids,
                               options={'apply-after-lb': 'true'} if direction == 'Egress' else {})
