@@ -2,7 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod databases;
+mod engine;
 mod exit;
+mod feed;
+mod filters;
+mod observe;
+mod output;
+mod record;
+mod session;
 
 use std::process::ExitCode;
 
@@ -16,11 +23,10 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Placeholder until the first command lands
-    #[command(hide = true)]
-    None,
+    Observe(observe::Observe),
+    Record(record::Record),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +39,7 @@ fn main() -> ExitCode {
         .init();
     let Arguments { command } = Arguments::parse();
     exit::code(match command {
-        Command::None => Ok(exit::Done::Ok),
+        Command::Observe(observe) => observe.run(),
+        Command::Record(record) => record.run(),
     })
 }

@@ -1,7 +1,8 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// What an ACL does, as resolved from its rows: the same in every zone that holds the policy.
@@ -329,8 +330,7 @@ impl Owner {
 }
 
 /// The kind of owner, as `k8s.ovn.org/owner-type` spells it.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum OwnerKind {
     /// A rule of an AdminNetworkPolicy.
     AdminNetworkPolicy,
@@ -406,6 +406,19 @@ impl OwnerKind {
             .into_iter()
             .find(|kind| kind.as_str() == word)
             .unwrap_or_else(|| Self::Other(word.to_owned()))
+    }
+}
+
+impl Serialize for OwnerKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnerKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(Self::parse(&word))
     }
 }
 

@@ -1,0 +1,130 @@
+//! Rows in, samples in, decisions out: what every command that judges samples shares.
+
+use anyhow::Result;
+use netverdict_history::History;
+use netverdict_ovn::{Database, NbGlobal};
+use netverdict_ovsdb::ChangeSet;
+use netverdict_types::{Decision, Sample, ZoneId};
+use netverdict_verdict::{Counts, NameChange, Names, Resolver};
+
+use crate::record::Recorder;
+
+/// The state that decisions are made from.
+#[derive(Default)]
+pub(crate) struct Engine {
+    history: History,
+    names: Names,
+    resolver: Resolver,
+    recorder: Option<Recorder>,
+}
+
+impl Engine {
+    /// An engine that goes on with a history.
+    pub(crate) fn new(history: History) -> Self {
+        Self {
+            history,
+            ..Self::default()
+        }
+    }
+
+    /// Writes all changes of rows that come from now on into a recording.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// The recording.
+    pub(crate) fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut()
+    }
+
+    /// The zone called `name`.
+    pub(crate) fn zone(&mut self, name: &str) -> ZoneId {
+        let zone = self.history.zone(name);
+        self.names.set_zone(zone, name);
+        zone
+    }
+
+    /// Takes what changed in one of a zone's databases.
+    ///
+    /// # Errors
+    /// If the history's log or the recording cannot be written; the change is in force all the
+    /// same.
+    pub(crate) fn apply(
+        &mut self,
+        zone: ZoneId,
+        database: Database,
+        set: &ChangeSet,
+    ) -> Result<()> {
+        self.names.apply(zone, database, set);
+        if database == Database::Southbound {
+            self.names.expect_flows(zone);
+        }
+        if database == Database::Northbound {
+            self.history.apply(zone, set)?;
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.revision(zone, self.history.zone_name(zone), database, set)?;
+        }
+        Ok(())
+    }
+
+    /// Takes names from beside the databases.
+    pub(crate) fn learn(&mut self, changes: Vec<NameChange>) {
+        for change in changes {
+            self.names.learn(change);
+        }
+    }
+
+    /// Writes a sample into the recording, if there is one.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub(crate) fn keep(&mut self, sample: &Sample<'_>) -> Result<()> {
+        match &mut self.recorder {
+            Some(recorder) => recorder.sample(self.history.zone_name(sample.zone), sample),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a decision of a sample.
+    pub(crate) fn resolve<'a>(&'a mut self, sample: &Sample<'a>) -> Decision<'a> {
+        self.resolver.resolve(&self.history, &self.names, sample)
+    }
+
+    /// What became of the samples so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.resolver.counts()
+    }
+
+    /// The time line.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The time line, to tell it of versions and times.
+    pub(crate) fn history_mut(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    /// The names.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+}
+
+/// The zone's name in the first rows of a NB; `global` where it has none, as in a deployment
+/// with one NB for all nodes.
+pub(crate) fn zone_name(set: &ChangeSet) -> Option<String> {
+    let row = set
+        .changes
+        .iter()
+        .find(|change| &*change.table == "NB_Global")?
+        .new
+        .as_ref()?;
+    let name = NbGlobal::read(row).ok()?.name;
+    Some(if name.is_empty() {
+        "global".to_owned()
+    } else {
+        name
+    })
+}

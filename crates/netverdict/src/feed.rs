@@ -1,0 +1,327 @@
+//! Follows the databases of all zones, and hands their changes to the one thread that judges.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Result;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use netverdict_ovn::Database;
+use netverdict_ovsdb::{Cause, ChangeSet, Client, Endpoints, Event, Replica};
+use netverdict_types::ZoneId;
+use tokio::sync::watch;
+
+use crate::databases::{Databases, Remote};
+use crate::engine::{Engine, zone_name};
+
+/// Which database of which zone, counted in the order given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Slot {
+    pub(crate) zone: usize,
+    pub(crate) database: Database,
+}
+
+/// What a followed database tells.
+pub(crate) struct News {
+    pub(crate) slot: Slot,
+    pub(crate) event: Event,
+}
+
+/// All databases of all zones.
+pub(crate) struct Feed {
+    news: Receiver<News>,
+    /// Name of each zone, once its NB told it.
+    zones: Vec<Option<ZoneId>>,
+    /// Changes of a zone whose name is not known yet.
+    early: Vec<(Slot, ChangeSet)>,
+    /// Schema versions of NBs whose zone's name is not known yet.
+    schemas: Vec<(usize, String)>,
+    /// Live NBs that have told neither their rows nor why not.
+    waiting: Vec<usize>,
+    following: Option<Following>,
+}
+
+/// The thread that follows live databases; it ends, and keeps its copies, when this goes.
+struct Following {
+    stop: Option<watch::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::warn!("the thread that follows the databases has failed");
+        }
+    }
+}
+
+/// Events that may wait for the judging thread; beyond, the servers wait.
+const QUEUE: usize = 256;
+
+impl Feed {
+    /// Reads dumps at once, and follows live databases on a thread of their own. With `state`,
+    /// copies of them are kept there.
+    ///
+    /// # Errors
+    /// If a dump cannot be read or an endpoint makes no sense.
+    pub(crate) fn start(
+        databases: &Databases,
+        state: Option<&Path>,
+        engine: &mut Engine,
+    ) -> Result<Self> {
+        let mut live = Vec::new();
+        let mut dumps = Vec::new();
+        let mut count = 0;
+        for database in [
+            Database::Northbound,
+            Database::Southbound,
+            Database::Vswitch,
+        ] {
+            for (zone, remote) in databases.remotes(database)?.into_iter().enumerate() {
+                count = count.max(zone + 1);
+                let slot = Slot { zone, database };
+                match remote {
+                    Remote::Live(endpoints) => live.push((slot, endpoints)),
+                    dump @ Remote::Dump(_) => dumps.push((slot, dump)),
+                }
+            }
+        }
+        let (sender, news) = bounded(QUEUE);
+        let mut feed = Self {
+            news,
+            zones: vec![None; count],
+            early: Vec::new(),
+            schemas: Vec::new(),
+            waiting: live
+                .iter()
+                .filter(|(slot, _)| slot.database == Database::Northbound)
+                .map(|(slot, _)| slot.zone)
+                .collect(),
+            following: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        for (slot, remote) in dumps {
+            let replica = runtime.block_on(databases.load(slot.database, &remote))?;
+            feed.take_rows(slot, &replica, engine)?;
+        }
+        if !live.is_empty() {
+            let databases = databases.clone();
+            let state = state.map(Path::to_owned);
+            let (stop, stopped) = watch::channel(());
+            let thread = thread::Builder::new()
+                .name("databases".to_owned())
+                .spawn(move || {
+                    runtime.block_on(follow(&databases, state, live, sender, stopped));
+                })?;
+            feed.following = Some(Following {
+                stop: Some(stop),
+                thread: Some(thread),
+            });
+        }
+        Ok(feed)
+    }
+
+    /// No database at all.
+    pub(crate) fn empty() -> Self {
+        Self {
+            news: crossbeam_channel::never(),
+            zones: Vec::new(),
+            early: Vec::new(),
+            schemas: Vec::new(),
+            waiting: Vec::new(),
+            following: None,
+        }
+    }
+
+    /// The name of a zone that has not told its own, where only one is read.
+    pub(crate) fn only_zone_name(&self) -> &'static str {
+        "global"
+    }
+
+    /// What happens in the databases, to wait for beside other things.
+    pub(crate) fn news(&self) -> &Receiver<News> {
+        &self.news
+    }
+
+    /// Waits until each live NB has given its rows or failed once.
+    ///
+    /// # Errors
+    /// If the history cannot be written.
+    pub(crate) fn wait_for_policies(&mut self, engine: &mut Engine) -> Result<()> {
+        while !self.waiting.is_empty() {
+            let Ok(news) = self.news.recv() else {
+                break;
+            };
+            self.take(news, engine)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// If the history, or a recording, cannot be written.
+    pub(crate) fn take(&mut self, News { slot, event }: News, engine: &mut Engine) -> Result<()> {
+        match event {
+            Event::Changes(set) => self.apply(slot, set, engine),
+            Event::Connected(connected) => {
+                if !connected.missing.is_empty() {
+                    tracing::info!(
+                        "{} at {}: schema {} lacks {}",
+                        slot.database.name(),
+                        connected.endpoint,
+                        connected.schema_version,
+                        connected.missing
+                    );
+                }
+                if slot.database == Database::Northbound {
+                    match self.zones.get(slot.zone) {
+                        Some(Some(zone)) => {
+                            self.waiting.retain(|zone| *zone != slot.zone);
+                            let schema = &connected.schema_version;
+                            engine.history_mut().set_schema(*zone, schema);
+                        }
+                        // The rows follow, and tell the zone's name.
+                        _ => self.schemas.push((slot.zone, connected.schema_version)),
+                    }
+                    if connected.missing.tables.contains("Sample") {
+                        tracing::warn!(
+                            "{}: OVN before 24.09 cannot sample ACLs; use --source acl-log:FILE",
+                            connected.endpoint
+                        );
+                    }
+                }
+                Ok(())
+            }
+            Event::Disconnected(lost) => {
+                tracing::warn!(
+                    "{} at {}: {}; next attempt in {:?}",
+                    slot.database.name(),
+                    lost.endpoint,
+                    lost.error,
+                    lost.retry_in
+                );
+                if slot.database == Database::Northbound {
+                    self.waiting.retain(|zone| *zone != slot.zone);
+                }
+                Ok(())
+            }
+            Event::NotLoaded(error) => {
+                tracing::warn!("{}: {error}; asking the server", slot.database.name());
+                Ok(())
+            }
+            Event::NotSaved(error) => {
+                tracing::warn!("the copy of {} is not kept: {error}", slot.database.name());
+                Ok(())
+            }
+        }
+    }
+
+    /// The zones by the order in which they were given.
+    pub(crate) fn zones(&self) -> &[Option<ZoneId>] {
+        &self.zones
+    }
+
+    fn take_rows(&mut self, slot: Slot, replica: &Replica, engine: &mut Engine) -> Result<()> {
+        let changes = replica
+            .tables()
+            .flat_map(netverdict_ovsdb::Table::rows)
+            .map(|row| netverdict_ovsdb::Change {
+                table: row.table().into(),
+                uuid: row.uuid(),
+                old: None,
+                new: Some(row.clone()),
+            })
+            .collect();
+        let set = ChangeSet {
+            time: 0,
+            cause: Cause::Initial,
+            transaction: None,
+            changes,
+        };
+        self.apply(slot, set, engine)
+    }
+
+    fn apply(&mut self, slot: Slot, set: ChangeSet, engine: &mut Engine) -> Result<()> {
+        let known = self.zones.get(slot.zone).copied().flatten();
+        let zone = match known {
+            Some(zone) => zone,
+            None if slot.database == Database::Northbound => {
+                let name = zone_name(&set).unwrap_or_else(|| "global".to_owned());
+                let zone = engine.zone(&name);
+                if let Some(place) = self.zones.get_mut(slot.zone) {
+                    *place = Some(zone);
+                }
+                self.waiting.retain(|waiting| *waiting != slot.zone);
+                for (_, schema) in self.schemas.extract_if(.., |(of, _)| *of == slot.zone) {
+                    engine.history_mut().set_schema(zone, &schema);
+                }
+                zone
+            }
+            None => {
+                self.early.push((slot, set));
+                return Ok(());
+            }
+        };
+        engine.apply(zone, slot.database, &set)?;
+        if known.is_none() {
+            let early = std::mem::take(&mut self.early);
+            for (early_slot, set) in early {
+                if early_slot.zone == slot.zone {
+                    engine.apply(zone, early_slot.database, &set)?;
+                } else {
+                    self.early.push((early_slot, set));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn follow(
+    databases: &Databases,
+    state: Option<PathBuf>,
+    live: Vec<(Slot, Endpoints)>,
+    sender: Sender<News>,
+    stop: watch::Receiver<()>,
+) {
+    let local = tokio::task::LocalSet::new();
+    for (slot, endpoints) in live {
+        let mut config = databases.config(slot.database, &endpoints);
+        config.replica_file = state
+            .as_ref()
+            .map(|state| state.join(file_name(slot.database, &endpoints)));
+        let (sender, mut stop) = (sender.clone(), stop.clone());
+        local.spawn_local(async move {
+            let mut client = Client::new(config);
+            loop {
+                let event = tokio::select! {
+                    event = client.next_event() => event,
+                    // Nobody sends: it ends when the other side is gone.
+                    _ = stop.changed() => break,
+                };
+                // A full queue stops this thread, and so the servers, until the judge is ready.
+                if sender.send(News { slot, event }).is_err() {
+                    break;
+                }
+            }
+            if let Err(error) = client.save() {
+                tracing::warn!("the copy of {} is not kept: {error}", slot.database.name());
+            }
+        });
+    }
+    drop(sender);
+    local.await;
+}
+
+/// A name of its own for the copy of each database: a copy is kept between runs, so that a start
+/// need not make a production server serialise everything again.
+fn file_name(database: Database, endpoints: &Endpoints) -> String {
+    let mut hasher = DefaultHasher::new();
+    endpoints.hash(&mut hasher);
+    format!("{}-{:016x}", database.name(), hasher.finish())
+}

@@ -1,0 +1,501 @@
+//! One run over live and recorded samples: what `observe` and `record` share.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use crossbeam_channel::{Receiver, Select, bounded};
+use netverdict_history::{History, Limits};
+use netverdict_ovn::revision::Assembler;
+use netverdict_source::{Counts, Sender, Stop, acl_log};
+use netverdict_types::{Decision, Sample, SystemClock, Timestamp, Unresolved, ZoneId};
+use netverdict_wire::capture::{self, Record};
+
+use crate::databases::Databases;
+use crate::engine::Engine;
+use crate::feed::Feed;
+use crate::record::Recorder;
+
+/// Where samples come from, and what is remembered between runs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Inputs")]
+pub(crate) struct Inputs {
+    /// psample[:GROUP,…], ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE or pcap:FILE; with
+    /// @ZONE behind it where several zones are read [default: psample]
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Vec<Spec>,
+
+    /// Go on reading at the end of a log (psample and ipfix are always followed)
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+
+    /// Replay a capture at the pace it was recorded
+    #[arg(long)]
+    pub(crate) pace: bool,
+
+    /// Where the past is kept between runs [default: /var/lib/netverdict for root, else
+    /// $XDG_STATE_HOME/netverdict]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_state")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Keep nothing between runs
+    #[arg(long)]
+    pub(crate) no_state: bool,
+}
+
+/// One source, as the user names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Spec {
+    kind: Kind,
+    zone: Option<String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Kind {
+    Psample(Vec<u32>),
+    Ipfix(SocketAddr),
+    AclLog(PathBuf),
+    Capture(PathBuf),
+    Pcap(PathBuf),
+}
+
+impl FromStr for Spec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        // A file name may hold an @; a zone's name holds no slash.
+        let (rest, zone) = match rest.rsplit_once('@') {
+            Some((rest, zone)) if !zone.contains('/') => (rest, Some(zone.to_owned())),
+            _ => (rest, None),
+        };
+        let (kind, zone) = match kind.split_once('@') {
+            Some((kind, zone)) => (kind, Some(zone.to_owned())),
+            None => (kind, zone),
+        };
+        let file = || match rest {
+            "" => Err(format!("{kind} needs a file: {kind}:FILE")),
+            path => Ok(PathBuf::from(path)),
+        };
+        let kind = match kind {
+            "psample" => Kind::Psample(
+                rest.split(',')
+                    .filter(|group| !group.is_empty())
+                    .map(|group| {
+                        group
+                            .parse()
+                            .map_err(|_| format!("{group:?} is not a psample group (a number)"))
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            "ipfix" => Kind::Ipfix(rest.parse().map_err(|_| {
+                format!("{rest:?} is not an address and port, as in ipfix:0.0.0.0:4739")
+            })?),
+            "acl-log" => Kind::AclLog(file()?),
+            "capture" => Kind::Capture(file()?),
+            "pcap" => Kind::Pcap(file()?),
+            other => {
+                return Err(format!(
+                    "there is no source {other:?}; there are psample, ipfix, acl-log, capture, pcap"
+                ));
+            }
+        };
+        Ok(Self { kind, zone })
+    }
+}
+
+impl Spec {
+    fn is_recorded(&self) -> bool {
+        matches!(self.kind, Kind::Capture(_))
+    }
+}
+
+/// What a caller does with each decision.
+pub(crate) type Take<'f> = dyn FnMut(Step<'_, '_>) -> Result<()> + 'f;
+
+/// What happens in a run.
+pub(crate) enum Step<'s, 'a> {
+    /// A decision was made.
+    Decision(&'s Decision<'a>),
+    /// Nothing more is at hand right now: what was written may be shown.
+    Pause,
+}
+
+/// One run.
+pub(crate) struct Session {
+    engine: Engine,
+    feed: Feed,
+    sources: Vec<Spec>,
+    follow: bool,
+    pace: bool,
+    counts: Vec<Arc<dyn Counts>>,
+    records: Records,
+    interrupt: Receiver<()>,
+}
+
+/// What was read from captures and could not be used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Records {
+    lost: capture::Lost,
+    bad_rows: u64,
+}
+
+impl Session {
+    pub(crate) fn new(
+        inputs: &Inputs,
+        databases: &Databases,
+        recorder: Option<Recorder>,
+    ) -> Result<Self> {
+        let sources = if inputs.source.is_empty() {
+            vec![Spec {
+                kind: Kind::Psample(Vec::new()),
+                zone: None,
+            }]
+        } else {
+            inputs.source.clone()
+        };
+        // A capture brings its own rows; those of this machine say nothing about it.
+        let only_recorded = sources.iter().all(Spec::is_recorded);
+        let asked = !(databases.nb.is_empty() && databases.sb.is_empty());
+        let state = (!only_recorded || asked)
+            .then(|| state_directory(inputs))
+            .flatten();
+        let history = open_history(state.as_deref(), inputs.state.is_some())?;
+        let mut engine = Engine::new(history);
+        if let Some(recorder) = recorder {
+            engine.record(recorder);
+        }
+        let (stop, interrupt) = bounded(1);
+        ctrlc::set_handler(move || {
+            // A second signal finds the first one waiting.
+            let _ = stop.try_send(());
+        })
+        .context("cannot wait for signals")?;
+        let mut feed = if only_recorded && !asked {
+            Feed::empty()
+        } else {
+            Feed::start(databases, state.as_deref(), &mut engine)?
+        };
+        feed.wait_for_policies(&mut engine)?;
+        Ok(Self {
+            engine,
+            feed,
+            sources,
+            follow: inputs.follow,
+            pace: inputs.pace,
+            counts: Vec::new(),
+            records: Records::default(),
+            interrupt,
+        })
+    }
+
+    /// Judges all samples until the sources end or somebody interrupts.
+    ///
+    /// # Errors
+    /// If a source, the history or what `take` writes fails.
+    pub(crate) fn run(&mut self, take: &mut Take<'_>) -> Result<()> {
+        let (sender, batches) = netverdict_source::channel(4 * self.sources.len().max(1));
+        let stop = Stop::new()?;
+        let mut threads = Vec::new();
+        for spec in self.sources.clone() {
+            if let Kind::Capture(path) = &spec.kind {
+                self.replay(path, take)
+                    .with_context(|| path.display().to_string())?;
+                continue;
+            }
+            let zone = self.zone_of(&spec)?;
+            threads.push(self.start(&spec, zone, sender.clone(), stop.clone())?);
+        }
+        drop(sender);
+        let ended = self.watch(&batches, take);
+        stop.stop();
+        drop(batches);
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(_) => bail!("a source has failed; please report this"),
+            }
+        }
+        take(Step::Pause)?;
+        if let Some(recorder) = self.engine.recorder() {
+            recorder.flush()?;
+        }
+        self.engine.history_mut().flush()?;
+        ended
+    }
+
+    fn watch(&mut self, batches: &netverdict_source::Receiver, take: &mut Take<'_>) -> Result<()> {
+        let queue = batches.queue().clone();
+        let news = self.feed.news().clone();
+        let interrupt = self.interrupt.clone();
+        let mut feed_is_there = true;
+        loop {
+            let mut select = Select::new_biased();
+            let on_interrupt = select.recv(&interrupt);
+            let on_batch = select.recv(&queue);
+            if feed_is_there {
+                select.recv(&news);
+            }
+            if queue.is_empty() {
+                take(Step::Pause)?;
+            }
+            let ready = select.ready();
+            if ready == on_interrupt {
+                return Ok(());
+            }
+            // Rows first: they were there before the packets that they judge.
+            while feed_is_there {
+                match news.try_recv() {
+                    Ok(one) => self.feed.take(one, &mut self.engine)?,
+                    Err(error) => {
+                        feed_is_there = !error.is_disconnected();
+                        break;
+                    }
+                }
+            }
+            if ready != on_batch {
+                continue;
+            }
+            match queue.try_recv() {
+                Ok(batch) => {
+                    for sample in batch.samples() {
+                        self.judge(&sample, take)?;
+                    }
+                    batches.give_back(batch);
+                }
+                Err(error) if error.is_disconnected() => return Ok(()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn judge(&mut self, sample: &Sample<'_>, take: &mut Take<'_>) -> Result<()> {
+        self.engine.keep(sample)?;
+        let decision = self.engine.resolve(sample);
+        take(Step::Decision(&decision))
+    }
+
+    fn replay(&mut self, path: &Path, take: &mut Take<'_>) -> Result<()> {
+        let mut reader = capture::Reader::new(BufReader::new(File::open(path)?))?;
+        let mut zones: Vec<Option<ZoneId>> = Vec::new();
+        let mut assembler = Assembler::default();
+        let mut pace = self.pace.then(Pace::default);
+        while let Some(block) = reader.next_block()? {
+            for record in block {
+                match record {
+                    Ok(Record::Zone(zone)) => {
+                        let place = usize::from(zone.id.0);
+                        if zones.len() <= place {
+                            zones.resize(place + 1, None);
+                        }
+                        if zones[place].is_none() {
+                            zones[place] = Some(self.engine.zone(zone.name));
+                        }
+                    }
+                    Ok(Record::Revision(revision)) => {
+                        if let Some(pace) = &mut pace {
+                            pace.wait(revision.time, &self.interrupt, take)?;
+                        }
+                        let (set, bad) = assembler.take(revision.json, revision.time.0)?;
+                        self.records.bad_rows += bad;
+                        let zone = mapped(&zones, revision.zone);
+                        if let (Some((database, set)), Some(zone)) = (set, zone) {
+                            self.engine.apply(zone, database, &set)?;
+                        }
+                    }
+                    Ok(Record::Sample(sample)) => {
+                        if let Some(pace) = &mut pace {
+                            pace.wait(sample.time, &self.interrupt, take)?;
+                        }
+                        let zone = mapped(&zones, sample.zone).unwrap_or(sample.zone);
+                        self.judge(&Sample { zone, ..sample }, take)?;
+                    }
+                    Ok(_) => {}
+                    Err(bad) => tracing::warn!("{}: {bad}", path.display()),
+                }
+            }
+            if !self.interrupt.is_empty() {
+                break;
+            }
+        }
+        self.records.lost = reader.lost();
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        spec: &Spec,
+        zone: ZoneId,
+        sender: Sender,
+        stop: Stop,
+    ) -> Result<JoinHandle<Result<()>>> {
+        match &spec.kind {
+            Kind::AclLog(path) => {
+                let counters = Arc::new(acl_log::Counters::default());
+                self.counts.push(counters.clone());
+                let clock = Arc::new(SystemClock);
+                let source = acl_log::AclLog::new(zone, clock, sender, counters);
+                let (path, follow) = (path.clone(), self.follow);
+                spawn("acl-log", move || {
+                    if path == Path::new("-") {
+                        source.read(std::io::stdin().lock())?;
+                    } else if follow {
+                        source.follow(&path, acl_log::Start::Beginning, &stop)?;
+                    } else {
+                        let file = File::open(&path).with_context(|| path.display().to_string())?;
+                        source.read(file)?;
+                    }
+                    Ok(())
+                })
+            }
+            Kind::Psample(_) | Kind::Ipfix(_) | Kind::Pcap(_) => {
+                bail!("this source is not there yet")
+            }
+            Kind::Capture(_) => bail!("a capture is not followed"),
+        }
+    }
+
+    /// The zone that a source observes: the one it names, else the only one there is.
+    fn zone_of(&mut self, spec: &Spec) -> Result<ZoneId> {
+        if let Some(name) = &spec.zone {
+            return Ok(self.engine.zone(name));
+        }
+        let known: Vec<ZoneId> = self.feed.zones().iter().copied().flatten().collect();
+        match known[..] {
+            [one] => Ok(one),
+            // The policies may arrive later; until then samples say that they are not there.
+            [] => Ok(self.engine.zone(self.feed.only_zone_name())),
+            _ => bail!(
+                "several zones are read: say which one the source observes, as in \
+                 --source ipfix:127.0.0.1:4739@{}",
+                self.engine.history().zone_name(known[0])
+            ),
+        }
+    }
+
+    /// Says on standard error what became of all samples, and what was lost where.
+    pub(crate) fn summary(&self) {
+        let counts = self.engine.counts();
+        let mut lines = vec![format!(
+            "{} samples: {} resolved, {} unresolved, {} ambiguous, {} doubles of packets seen before",
+            counts.samples,
+            counts.resolved,
+            counts.unresolved_total(),
+            counts.ambiguous,
+            counts.doubles,
+        )];
+        for (reason, count) in Unresolved::ALL.iter().zip(counts.unresolved) {
+            if count > 0 {
+                lines.push(format!("unresolved, {reason}: {count}"));
+            }
+        }
+        for (name, count) in self.counts.iter().flat_map(|counts| counts.counts()) {
+            if count > 0 {
+                lines.push(format!("{name}: {count}"));
+            }
+        }
+        let history = self.engine.history().counts();
+        let lost = self.records.lost;
+        for (name, count) in [
+            ("connections_displaced", counts.connections_displaced),
+            ("history_gaps", history.gaps),
+            ("history_forgotten", history.forgotten),
+            ("history_damaged", history.damaged),
+            (
+                "rows_without_meaning",
+                history.bad_rows + self.engine.names().bad_rows() + self.records.bad_rows,
+            ),
+            ("capture_corrupt_stretches", lost.frames.corrupt),
+            ("capture_torn_bytes", lost.frames.torn_bytes),
+            ("capture_bad_blocks", lost.blocks),
+            ("capture_bad_records", lost.records),
+            ("capture_unknown_records", lost.unknown),
+        ] {
+            if count > 0 {
+                lines.push(format!("{name}: {count}"));
+            }
+        }
+        #[expect(clippy::print_stderr, reason = "the summary of a run")]
+        for line in lines {
+            eprintln!("netverdict: {line}");
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    body: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<JoinHandle<Result<()>>> {
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(body)?)
+}
+
+fn mapped(zones: &[Option<ZoneId>], zone: ZoneId) -> Option<ZoneId> {
+    zones.get(usize::from(zone.0)).copied().flatten()
+}
+
+/// Waits as long as there was between two records.
+#[derive(Default)]
+struct Pace(Option<(Timestamp, Instant)>);
+
+impl Pace {
+    fn wait(
+        &mut self,
+        time: Timestamp,
+        interrupt: &Receiver<()>,
+        take: &mut Take<'_>,
+    ) -> Result<()> {
+        let (first, started) = *self.0.get_or_insert_with(|| (time, Instant::now()));
+        let since = Duration::from_nanos(u64::try_from(time.0 - first.0).unwrap_or(0));
+        let left = since.saturating_sub(started.elapsed());
+        if !left.is_zero() && interrupt.is_empty() {
+            take(Step::Pause)?;
+            let mut select = Select::new();
+            select.recv(interrupt);
+            let _ = select.ready_timeout(left);
+        }
+        Ok(())
+    }
+}
+
+fn state_directory(inputs: &Inputs) -> Option<PathBuf> {
+    if inputs.no_state {
+        return None;
+    }
+    if let Some(state) = &inputs.state {
+        return Some(state.clone());
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/netverdict"));
+    }
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
+    std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(home)
+        .map(|base| base.join("netverdict"))
+}
+
+/// The history of the state directory; where nobody asked for that directory, a fault of it
+/// costs the memory of earlier runs and not this one.
+fn open_history(state: Option<&Path>, asked: bool) -> Result<History> {
+    let Some(state) = state else {
+        return Ok(History::new(Limits::default()));
+    };
+    let open = || -> Result<History> {
+        std::fs::create_dir_all(state).with_context(|| state.display().to_string())?;
+        Ok(History::open(&state.join("history"), Limits::default())?)
+    };
+    match open() {
+        Err(error) if !asked => {
+            tracing::warn!("nothing is kept between runs: {error:#}");
+            Ok(History::new(Limits::default()))
+        }
+        other => other,
+    }
+}
