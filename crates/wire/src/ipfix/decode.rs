@@ -365,7 +365,7 @@ impl Exporter {
             sequence: Sequence::default(),
             plans: HashMap::new(),
             shared: HashMap::new(),
-            totals: Totals::default(),
+            totals: Totals::NOTHING,
         }
     }
 
@@ -496,7 +496,7 @@ impl Exporter {
 
 /// The running totals of an exporter. Open vSwitch has no flags of a packet in its records, but
 /// counts over all packets: what changed from one record to the next is this packet's.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Totals {
     packets: u64,
     /// Known as long as no packet went unseen since.
@@ -504,6 +504,12 @@ struct Totals {
 }
 
 impl Totals {
+    /// Those of an exporter that has seen nothing. The first record tells whether that is so.
+    const NOTHING: Self = Self {
+        packets: 0,
+        tcp: Some([0; 6]),
+    };
+
     fn tcp_flags(&mut self, raw: &Raw<'_>) -> Option<TcpFlags> {
         let (Some(delta), Some(total)) = (raw.packet_delta, raw.packet_total) else {
             self.tcp = None;
