@@ -322,9 +322,9 @@ impl Session {
             } else {
                 Err(TransactError::Refused(Refusal::from_json(&frame.error)))
             };
-            // Whoever asked may have gone.
+            // Whoever asked may have gone, or may be the one that waits for this step.
             let _ = answer.send(result);
-            return Ok(None);
+            return Ok(Some(Happening::Nothing));
         }
         if id.is_none() || id != self.awaited {
             return Ok(None);
