@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 use uuid::Uuid;
@@ -50,6 +50,7 @@ pub enum LoadError {
 
 const MAGIC: &[u8; 7] = b"ovsdb-r";
 const VERSION: u8 = 1;
+static SAVING: Mutex<()> = Mutex::new(());
 /// Longer text seldom repeats.
 const REPEATS_UP_TO: usize = 64;
 /// No text in a database is longer.
@@ -62,8 +63,11 @@ impl Replica {
     /// # Errors
     /// The file system's.
     pub fn save(&self, path: &Path, wanted: &Wanted) -> io::Result<()> {
+        // One at a time in this process; another one that keeps the same file has another name
+        // for what is not whole yet.
+        let _one = SAVING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = path.as_os_str().to_owned();
-        new.push(".new");
+        new.push(format!(".{}.new", std::process::id()));
         let new = PathBuf::from(new);
         let written = OpenOptions::new()
             .write(true)

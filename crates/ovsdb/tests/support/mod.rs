@@ -183,14 +183,15 @@ impl Server {
         dump.replica
     }
 
-    /// The ports that the server chose for its remotes with port 0, in their order.
-    pub fn ports<const N: usize>(&self) -> [u16; N] {
+    /// The port that the server chose at an address.
+    pub fn port(&self, address: &str) -> Option<u16> {
         let log = fs::read_to_string(self.directory.join("log")).unwrap();
-        let ports: Vec<u16> = log
-            .lines()
-            .filter_map(|line| line.split_once("listening on port ")?.1.trim().parse().ok())
-            .collect();
-        ports.try_into().unwrap_or_else(|_| panic!("{log}"))
+        log.lines().find_map(|line| {
+            let (before, port) = line.split_once(": listening on port ")?;
+            before
+                .ends_with(address)
+                .then(|| port.trim().parse().ok())?
+        })
     }
 
     /// Runs `ovsdb-client`.
