@@ -16,7 +16,7 @@ use std::path::Path;
 
 use netverdict_ovn::Version;
 use netverdict_ovsdb::{Cause, ChangeSet};
-use netverdict_types::{App, Pipeline, Timestamp, ZoneId};
+use netverdict_types::{App, Timestamp, ZoneId};
 use uuid::Uuid;
 
 use crate::facts::Facts;
@@ -224,13 +224,16 @@ impl History {
         self.zones.get(usize::from(zone.0))?.apps[usize::from(id)]
     }
 
-    /// How often OVN samples one established packet of the original direction for an ACL of
-    /// this pipeline: once for each tier up to the highest in use, before 26.03 (ovn commit
-    /// 68850ba3e).
-    pub fn copies(&self, zone: ZoneId, pipeline: Pipeline) -> u8 {
+    /// How often OVN samples one established packet of the original direction that shows the
+    /// point of this ACL.
+    ///
+    /// Before 26.03 (ovn commit 68850ba3e) the sample stage lies inside the tier loop, so that a
+    /// packet is sampled once for each tier up to the one that decides: the ACL's own while it
+    /// is there, and up to the highest in use once it is gone and nothing decides.
+    pub fn copies(&self, zone: ZoneId, span: &Span) -> u8 {
         self.zones
             .get(usize::from(zone.0))
-            .map_or(1, |zone| zone.copies(pipeline))
+            .map_or(1, |zone| zone.copies(span))
     }
 
     /// The release of OVN that serves a zone, once that is known.

@@ -21,12 +21,16 @@ pub struct Span {
     est: Option<u32>,
     action: Action,
     pipeline: Pipeline,
+    tier: u8,
 }
 
 impl Span {
     pub(crate) fn new(row: AclRow, from: Timestamp, new: Option<u32>, est: Option<u32>) -> Self {
         let Acl {
-            action, pipeline, ..
+            action,
+            pipeline,
+            tier,
+            ..
         } = *row.acl();
         Self {
             row,
@@ -36,6 +40,7 @@ impl Span {
             est,
             action,
             pipeline,
+            tier,
         }
     }
 
@@ -52,6 +57,11 @@ impl Span {
     /// Which pipeline evaluates it; kept here for the same reason.
     pub fn pipeline(&self) -> Pipeline {
         self.pipeline
+    }
+
+    /// In which tier it is evaluated; kept here for the same reason.
+    pub fn tier(&self) -> u8 {
+        self.tier
     }
 
     /// The earliest time that it can have been there.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use netverdict_ovn::{Acl, LogicalSwitch, NbGlobal, PortGroup, RowError, SamplingApp, Version};
 use netverdict_ovsdb::{Cause, Change, ChangeSet, Row};
-use netverdict_types::{AclRow, App, Fact, Pipeline, Timestamp};
+use netverdict_types::{AclRow, App, Fact, Timestamp};
 use uuid::Uuid;
 
 use crate::facts::Facts;
@@ -175,10 +175,11 @@ impl Zone {
         self.seen = self.seen.max(revision.to);
     }
 
-    pub(crate) fn copies(&self, pipeline: Pipeline) -> u8 {
+    pub(crate) fn copies(&self, span: &Span) -> u8 {
         match self.version {
             Some(version) if version >= Version::SAMPLED_ONCE => 1,
-            _ => self.tiers.highest(pipeline) + 1,
+            _ if span.is_alive() => span.tier() + 1,
+            _ => self.tiers.highest(span.pipeline()).max(span.tier()) + 1,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use netverdict_history::{History, Limits, Role};
 use netverdict_ovsdb::{Cause, Change, ChangeSet, Datum, Row};
-use netverdict_types::{Pipeline, Timestamp, ZoneId};
+use netverdict_types::{Timestamp, ZoneId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -350,10 +350,9 @@ fn zones_share_an_acl() {
 }
 
 #[test]
-fn copies_follow_the_highest_tier_that_a_switch_applies() {
+fn copies_follow_the_tier_that_decides() {
     let mut history = History::new(Limits::default());
     let zone = history.zone("worker");
-    let state = one_acl(1000, 7);
     let (group, port) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let put = |ports: &[Uuid]| Change {
         table: Arc::from("Port_Group"),
@@ -368,29 +367,50 @@ fn copies_follow_the_highest_tier_that_a_switch_applies() {
                     "ports",
                     Datum::Set(ports.iter().copied().map(Into::into).collect()),
                 ),
-                ("acls", Datum::Set(vec![acl_uuid(1).into()])),
+                ("acls", Datum::Set(vec![acl_uuid(9).into()])),
             ],
         )),
     };
-    let mut changes = difference(&State::default(), &state);
+    let baseline = Row::new(
+        "ACL",
+        acl_uuid(9),
+        [
+            ("priority", Datum::from(1)),
+            ("direction", Datum::from("to-lport")),
+            ("match", Datum::from("ip4")),
+            ("action", Datum::from("drop")),
+            ("tier", Datum::from(3)),
+        ],
+    );
+    let mut changes = difference(&State::default(), &one_acl(1000, 7));
     changes.push(put(&[]));
+    changes.push(Change {
+        table: Arc::from("ACL"),
+        uuid: acl_uuid(9),
+        old: None,
+        new: Some(baseline),
+    });
     history
         .apply(zone, &set(1, Cause::Initial, changes))
         .unwrap();
-    assert_eq!(
-        history.copies(zone, Pipeline::ToLport),
-        1,
-        "no port, no ACL"
-    );
+    let copies = |history: &History| {
+        let mut held = history.holders(zone, Role::Est, 7, Timestamp::MIN, Timestamp::MAX);
+        history.copies(zone, held.next().unwrap())
+    };
+    assert_eq!(copies(&history), 3, "its own tier is 2");
+    let gone = difference(&one_acl(1000, 7), &State::default());
     history
-        .apply(zone, &set(2, Cause::Transaction, vec![put(&[port])]))
+        .apply(zone, &set(2, Cause::Transaction, gone))
         .unwrap();
-    assert_eq!(history.copies(zone, Pipeline::ToLport), 3);
-    assert_eq!(history.copies(zone, Pipeline::FromLport), 1);
-    history.set_schema(zone, "7.18.0");
+    assert_eq!(copies(&history), 3, "the baseline's group has no port");
+    history
+        .apply(zone, &set(3, Cause::Transaction, vec![put(&[port])]))
+        .unwrap();
     assert_eq!(
-        history.copies(zone, Pipeline::ToLport),
-        1,
-        "26.03 samples once"
+        copies(&history),
+        4,
+        "nothing decides before the baseline's tier"
     );
+    history.set_schema(zone, "7.18.0");
+    assert_eq!(copies(&history), 1, "26.03 samples once");
 }

@@ -214,7 +214,7 @@ impl Resolver {
         if !one_packet || reply == Some(true) {
             return false;
         }
-        let copies = history.copies(sample.zone, span.pipeline());
+        let copies = history.copies(sample.zone, span);
         copies > 1
             && self.doubles.is_double(
                 sample.zone,
