@@ -9,6 +9,7 @@ mod filters;
 mod observe;
 mod output;
 mod record;
+mod sampling;
 mod session;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ struct Arguments {
 enum Command {
     Observe(observe::Observe),
     Record(record::Record),
+    Sampling(sampling::Sampling),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +43,6 @@ fn main() -> ExitCode {
     exit::code(match command {
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
+        Command::Sampling(sampling) => sampling.run(),
     })
 }
