@@ -8,9 +8,11 @@ mod feed;
 mod filters;
 mod observe;
 mod output;
+mod packets;
 mod record;
 mod sampling;
 mod session;
+mod sources;
 
 use std::process::ExitCode;
 

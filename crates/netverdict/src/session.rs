@@ -2,11 +2,8 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,14 +11,17 @@ use clap::Args;
 use crossbeam_channel::{Receiver, Select, bounded};
 use netverdict_history::{History, Limits};
 use netverdict_ovn::revision::Assembler;
-use netverdict_source::{Counts, Sender, Stop, acl_log};
-use netverdict_types::{Decision, Sample, SystemClock, Timestamp, Unresolved, ZoneId};
+use netverdict_source::{Counts, Stop};
+use netverdict_types::{Decision, Sample, Timestamp, Unresolved, ZoneId};
 use netverdict_wire::capture::{self, Record};
+use netverdict_wire::pcap;
 
 use crate::databases::Databases;
 use crate::engine::Engine;
 use crate::feed::Feed;
+use crate::packets::Packets;
 use crate::record::Recorder;
+use crate::sources::{self, Kind, Spec};
 
 /// Where samples come from, and what is remembered between runs.
 #[derive(Args, Clone, Debug)]
@@ -48,73 +48,6 @@ pub(crate) struct Inputs {
     /// Keep nothing between runs
     #[arg(long)]
     pub(crate) no_state: bool,
-}
-
-/// One source, as the user names it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Spec {
-    kind: Kind,
-    zone: Option<String>,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Kind {
-    Psample(Vec<u32>),
-    Ipfix(SocketAddr),
-    AclLog(PathBuf),
-    Capture(PathBuf),
-    Pcap(PathBuf),
-}
-
-impl FromStr for Spec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-        // A file name may hold an @; a zone's name holds no slash.
-        let (rest, zone) = match rest.rsplit_once('@') {
-            Some((rest, zone)) if !zone.contains('/') => (rest, Some(zone.to_owned())),
-            _ => (rest, None),
-        };
-        let (kind, zone) = match kind.split_once('@') {
-            Some((kind, zone)) => (kind, Some(zone.to_owned())),
-            None => (kind, zone),
-        };
-        let file = || match rest {
-            "" => Err(format!("{kind} needs a file: {kind}:FILE")),
-            path => Ok(PathBuf::from(path)),
-        };
-        let kind = match kind {
-            "psample" => Kind::Psample(
-                rest.split(',')
-                    .filter(|group| !group.is_empty())
-                    .map(|group| {
-                        group
-                            .parse()
-                            .map_err(|_| format!("{group:?} is not a psample group (a number)"))
-                    })
-                    .collect::<Result<_, _>>()?,
-            ),
-            "ipfix" => Kind::Ipfix(rest.parse().map_err(|_| {
-                format!("{rest:?} is not an address and port, as in ipfix:0.0.0.0:4739")
-            })?),
-            "acl-log" => Kind::AclLog(file()?),
-            "capture" => Kind::Capture(file()?),
-            "pcap" => Kind::Pcap(file()?),
-            other => {
-                return Err(format!(
-                    "there is no source {other:?}; there are psample, ipfix, acl-log, capture, pcap"
-                ));
-            }
-        };
-        Ok(Self { kind, zone })
-    }
-}
-
-impl Spec {
-    fn is_recorded(&self) -> bool {
-        matches!(self.kind, Kind::Capture(_))
-    }
 }
 
 /// What a caller does with each decision.
@@ -154,10 +87,7 @@ impl Session {
         recorder: Option<Recorder>,
     ) -> Result<Self> {
         let sources = if inputs.source.is_empty() {
-            vec![Spec {
-                kind: Kind::Psample(Vec::new()),
-                zone: None,
-            }]
+            vec![Spec::psample()]
         } else {
             inputs.source.clone()
         };
@@ -205,13 +135,23 @@ impl Session {
         let stop = Stop::new()?;
         let mut threads = Vec::new();
         for spec in self.sources.clone() {
-            if let Kind::Capture(path) = &spec.kind {
-                self.replay(path, take)
-                    .with_context(|| path.display().to_string())?;
-                continue;
+            let named = |path: &Path| path.display().to_string();
+            match &spec.kind {
+                Kind::Capture(path) => self.replay(path, take).with_context(|| named(path))?,
+                Kind::Pcap(path) => {
+                    let zone = self.zone_of(&spec)?;
+                    self.read_packets(path, zone, take)
+                        .with_context(|| named(path))?;
+                }
+                Kind::Live(live) => {
+                    let zone = self.zone_of(&spec)?;
+                    let (sender, stop) = (sender.clone(), stop.clone());
+                    let (counts, thread) =
+                        sources::start(live.clone(), zone, self.follow, sender, stop)?;
+                    self.counts.push(counts);
+                    threads.push(thread);
+                }
             }
-            let zone = self.zone_of(&spec)?;
-            threads.push(self.start(&spec, zone, sender.clone(), stop.clone())?);
         }
         drop(sender);
         let ended = self.watch(&batches, take);
@@ -329,37 +269,24 @@ impl Session {
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        spec: &Spec,
-        zone: ZoneId,
-        sender: Sender,
-        stop: Stop,
-    ) -> Result<JoinHandle<Result<()>>> {
-        match &spec.kind {
-            Kind::AclLog(path) => {
-                let counters = Arc::new(acl_log::Counters::default());
-                self.counts.push(counters.clone());
-                let clock = Arc::new(SystemClock);
-                let source = acl_log::AclLog::new(zone, clock, sender, counters);
-                let (path, follow) = (path.clone(), self.follow);
-                spawn("acl-log", move || {
-                    if path == Path::new("-") {
-                        source.read(std::io::stdin().lock())?;
-                    } else if follow {
-                        source.follow(&path, acl_log::Start::Beginning, &stop)?;
-                    } else {
-                        let file = File::open(&path).with_context(|| path.display().to_string())?;
-                        source.read(file)?;
-                    }
-                    Ok(())
-                })
+    /// Reads a packet capture of IPFIX datagrams, or of an nlmon interface with psample messages.
+    fn read_packets(&mut self, path: &Path, zone: ZoneId, take: &mut Take<'_>) -> Result<()> {
+        let mut reader = pcap::Reader::new(BufReader::new(File::open(path)?))?;
+        let mut packets = Packets::default();
+        while let Some(packet) = reader.next_packet()? {
+            let mut result = Ok(());
+            packets.decode(&packet, zone, &mut |sample: &Sample<'_>| {
+                if result.is_ok() {
+                    result = self.judge(sample, take);
+                }
+            });
+            result?;
+            if !self.interrupt.is_empty() {
+                break;
             }
-            Kind::Psample(_) | Kind::Ipfix(_) | Kind::Pcap(_) => {
-                bail!("this source is not there yet")
-            }
-            Kind::Capture(_) => bail!("a capture is not followed"),
         }
+        self.counts.push(Arc::new(packets));
+        Ok(())
     }
 
     /// The zone that a source observes: the one it names, else the only one there is.
@@ -427,13 +354,6 @@ impl Session {
             eprintln!("netverdict: {line}");
         }
     }
-}
-
-fn spawn(
-    name: &str,
-    body: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Result<JoinHandle<Result<()>>> {
-    Ok(thread::Builder::new().name(name.to_owned()).spawn(body)?)
 }
 
 fn mapped(zones: &[Option<ZoneId>], zone: ZoneId) -> Option<ZoneId> {
