@@ -4,8 +4,12 @@
 //! batches of samples through one bounded [`channel`] to the one reader. What is lost or left
 //! out is counted by name ([`Counts`]).
 
+pub mod acl_log;
 mod batch;
+pub mod capture;
+pub mod conntrack;
 mod count;
+pub mod datapath;
 pub mod ipfix;
 pub mod psample;
 mod socket;
