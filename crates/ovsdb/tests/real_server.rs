@@ -553,12 +553,6 @@ async fn a_converted_schema_is_followed() {
             let row = client.replica().rows("Animal").next().unwrap();
             assert_eq!((row.text("colour"), row.integer("age")), (Some(""), None));
             // And it goes on.
-            let mut shadow = Shadow::default();
-            shadow.rows = client
-                .replica()
-                .rows("Animal")
-                .map(|row| (("Animal".to_owned(), row.uuid()), row.clone()))
-                .collect();
             while !client
                 .replica()
                 .rows("Animal")
