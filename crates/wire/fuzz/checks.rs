@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use netverdict_types::{Key, Timestamp, ZoneId};
 use netverdict_wire::{
@@ -167,9 +168,13 @@ pub fn ipfix(data: &[u8]) {
         counters.sets_replayed + counters.sets_overflowed + decoder.waiting() as u64
     );
     let mut exporter = flow::Exporter::default();
-    exporter.templates(7, 2, |message| {
-        decoder.decode(message, neighbour, Timestamp(2), ZoneId(0), |_| {});
+    // The last one, with the template of the statistics, is enough.
+    let templates = TEMPLATES.get_or_init(|| {
+        let mut last = Vec::new();
+        exporter.templates(7, 2, |message| last = message.to_vec());
+        last
     });
+    decoder.decode(templates, neighbour, Timestamp(2), ZoneId(0), |_| {});
     let mut message = Vec::new();
     exporter.statistics(2, 1, 1, &mut message);
     decoder.decode(&message, neighbour, Timestamp(2), ZoneId(0), |_| {});
@@ -227,3 +232,5 @@ pub fn psample(data: &[u8]) {
     decoder.decode(&datagram, Timestamp(1), ZoneId(0), |_| {});
     assert!(decoder.counters.samples >= 1);
 }
+
+static TEMPLATES: OnceLock<Vec<u8>> = OnceLock::new();
