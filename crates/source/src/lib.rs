@@ -11,6 +11,8 @@ pub mod conntrack;
 mod count;
 pub mod datapath;
 pub mod ipfix;
+pub mod kubernetes;
+pub mod manifests;
 pub mod psample;
 mod socket;
 mod stop;

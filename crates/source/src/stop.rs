@@ -59,3 +59,10 @@ impl Stop {
         }
     }
 }
+
+impl AsFd for Stop {
+    /// Becomes readable, and stays so, once this was asked for. Nobody may read or write it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
