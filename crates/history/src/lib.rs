@@ -236,6 +236,18 @@ impl History {
             .map_or(1, |zone| zone.copies(span))
     }
 
+    /// How often OVN samples one packet of the reply direction that shows the point of this ACL,
+    /// where the packet leaves the switch through a router.
+    ///
+    /// Before 26.03 such a packet keeps its conntrack state in the switch's egress pipeline. The
+    /// reply flow there, which is meant for ACLs of the ingress pipeline, does not ask which
+    /// pipeline the ACL stands in, and samples it again.
+    pub fn reply_copies(&self, zone: ZoneId, span: &Span) -> u8 {
+        self.zones
+            .get(usize::from(zone.0))
+            .map_or(1, |zone| zone.reply_copies(span))
+    }
+
     /// The release of OVN that serves a zone, once that is known.
     pub fn version(&self, zone: ZoneId) -> Option<Version> {
         self.zones.get(usize::from(zone.0))?.version

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use netverdict_ovn::{Acl, LogicalSwitch, NbGlobal, PortGroup, RowError, SamplingApp, Version};
 use netverdict_ovsdb::{Cause, Change, ChangeSet, Row};
-use netverdict_types::{AclRow, App, Fact, Timestamp};
+use netverdict_types::{AclRow, Action, App, Fact, Pipeline, Timestamp};
 use uuid::Uuid;
 
 use crate::facts::Facts;
@@ -36,6 +36,8 @@ pub(crate) struct Zone {
     names: Lists<String>,
     labels: Lists<u32>,
     tiers: Tiers,
+    /// ACLs in force that make ovn-northd build reply flows in the egress pipeline.
+    reply_flows: usize,
 }
 
 /// What a zone did with a change set.
@@ -77,6 +79,7 @@ impl Zone {
             names: Default::default(),
             labels: Default::default(),
             tiers: Tiers::default(),
+            reply_flows: 0,
         }
     }
 
@@ -169,7 +172,7 @@ impl Zone {
             let alive = span.is_alive();
             let number = self.open(span);
             if alive {
-                self.current.insert(uuid, number);
+                self.set_current(uuid, number);
             }
         }
         self.seen = self.seen.max(revision.to);
@@ -177,10 +180,16 @@ impl Zone {
 
     pub(crate) fn copies(&self, span: &Span) -> u8 {
         match self.version {
-            Some(version) if version >= Version::SAMPLED_ONCE => 1,
+            version if version >= Some(Version::SAMPLED_ONCE) => 1,
             _ if span.is_alive() => span.tier() + 1,
             _ => self.tiers.highest(span.pipeline()).max(span.tier()) + 1,
         }
+    }
+
+    pub(crate) fn reply_copies(&self, span: &Span) -> u8 {
+        let once = self.version >= Some(Version::SAMPLED_ONCE);
+        let again = span.pipeline() == Pipeline::ToLport && self.reply_flows > 0;
+        if again && !once { 2 } else { 1 }
     }
 
     pub(crate) fn named<'a>(
@@ -373,7 +382,7 @@ impl Zone {
                 fact,
             };
             let number = self.open(Span::new(row, moment.from, new, est));
-            self.current.insert(uuid, number);
+            self.set_current(uuid, number);
             delta.opened.push(number);
         }
     }
@@ -394,11 +403,25 @@ impl Zone {
         number
     }
 
+    fn set_current(&mut self, uuid: Uuid, number: u32) {
+        self.reply_flows += usize::from(self.spans.get(number).is_some_and(makes_reply_flow));
+        self.current.insert(uuid, number);
+    }
+
     fn close(&mut self, uuid: Uuid, until: Timestamp) {
         if let Some(number) = self.current.remove(&uuid) {
+            self.reply_flows -= usize::from(self.spans.get(number).is_some_and(makes_reply_flow));
             self.spans.end(number, until);
         }
     }
+}
+
+/// An established connection that such an ACL admitted has its replies sampled in the egress
+/// pipeline (ovn-northd, build_acl_sample_flows).
+fn makes_reply_flow(span: &Span) -> bool {
+    span.pipeline() != Pipeline::ToLport
+        && span.action() == Action::AllowRelated
+        && span.point(Role::Est).is_some()
 }
 
 /// Numbers of spans by what they share.

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use netverdict_history::{History, Matches, Role, Span};
 use netverdict_types::{
-    AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, EndpointKind, Evidence,
-    Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags, Timestamp,
-    Unresolved, Verdict,
+    AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, Endpoint, EndpointKind,
+    Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags,
+    Timestamp, Unresolved, Verdict,
 };
 
 use crate::connections::{Connections, Flow, Start};
@@ -113,7 +113,12 @@ impl Resolver {
         let local = (local(&src), local(&dst));
         let reply = reply(app, headers, start.zip(flow), found.span, local);
         let (service, reply) = self.service(names, place, headers, flow, reply);
-        let double = self.is_double(history, sample, cookie, app, found.span, reply);
+        let copies = match (found.span, reply) {
+            (Some(span), Some(true)) if !local.1 => history.reply_copies(zone, span),
+            (_, Some(true)) | (None, _) => 1,
+            (Some(span), _) => history.copies(zone, span),
+        };
+        let double = self.is_double(sample, cookie, app, copies);
 
         self.counts.samples += 1;
         self.counts.doubles += u64::from(double);
@@ -197,25 +202,20 @@ impl Resolver {
 
     fn is_double(
         &mut self,
-        history: &History,
         sample: &Sample<'_>,
         cookie: Option<Cookie>,
         app: Option<App>,
-        span: Option<&Span>,
-        reply: Option<bool>,
+        copies: u8,
     ) -> bool {
-        let (Some(cookie), Some(App::AclEst), Some(span)) = (cookie, app, span) else {
+        let (Some(cookie), Some(App::AclEst)) = (cookie, app) else {
             return false;
         };
         let one_packet = matches!(
             sample.origin,
             Origin::Psample | Origin::Ipfix | Origin::Twin
         ) && sample.packets == 1;
-        if !one_packet || reply == Some(true) {
-            return false;
-        }
-        let copies = history.copies(sample.zone, span);
-        copies > 1
+        one_packet
+            && copies > 1
             && self.doubles.is_double(
                 sample.zone,
                 cookie,
@@ -468,6 +468,15 @@ fn reply(
         (true, false) => Some(towards_pod),
         (false, true) => Some(!towards_pod),
         _ => None,
+    }
+}
+
+/// True for an endpoint on the node's own switch.
+fn is_local(endpoint: &Endpoint, node: Option<&str>) -> bool {
+    match endpoint.kind {
+        EndpointKind::Pod | EndpointKind::Management => endpoint.node.as_deref() == node,
+        EndpointKind::Port => true,
+        _ => false,
     }
 }
 
