@@ -52,9 +52,14 @@ pub fn parse_line(line: &str) -> Result<Option<Flow<'_>>, Error> {
         offloaded: None,
         datapath: None,
         matches: &text[..packets_at],
-        actions: &text[actions_at + ", actions:".len()..],
+        actions: "",
         actions_at: actions_at + ", actions:".len(),
     };
+    let actions = &text[flow.actions_at..];
+    // The userspace datapath adds how it looks the flow up.
+    flow.actions = actions
+        .split_once(", dp-extra-info:")
+        .map_or(actions, |(actions, _)| actions);
     flow.read_match(text, 0, packets_at, 0)?;
     let mut at = packets_at + 2;
     for part in text[at..actions_at].split(", ") {
