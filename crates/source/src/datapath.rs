@@ -49,7 +49,7 @@ impl Vswitchd {
         let pid: u32 = fs::read_to_string(&file)
             .ok()
             .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| Error::NotRunning(file))?;
+            .ok_or(Error::NotRunning(file))?;
         Self::connect(&directory.join(format!("ovs-vswitchd.{pid}.ctl")))
     }
 
