@@ -15,8 +15,14 @@ use proptest::prelude::*;
 /// Repeated u32 little-endian length and netlink message, recorded in the VM lab.
 const RECORDED: &[u8] = include_bytes!("data/psample-linux-6.12.bin");
 
+/// Up to five messages of each kind, of node 1 of the two-zone lab.
+const TWO_ZONES: &[u8] = include_bytes!("data/psample-linux-6.12-two-zones.bin");
+
 fn recorded() -> Vec<&'static [u8]> {
-    let mut rest = RECORDED;
+    split(RECORDED)
+}
+
+fn split(mut rest: &'static [u8]) -> Vec<&'static [u8]> {
     let mut all = Vec::new();
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let (message, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
@@ -69,7 +75,7 @@ fn the_first_recorded_message_field_by_field() {
 #[test]
 fn every_recorded_message_is_a_sample_and_is_written_back_byte_by_byte() {
     let mut decoder = Decoder::default();
-    let all = recorded();
+    let all = [recorded(), split(TWO_ZONES)].concat();
     for datagram in &all {
         assert_eq!(decode(&mut decoder, datagram).len(), 1);
         let Some(Ok(Netlink::Psample(message))) = messages(datagram, None).next() else {
@@ -86,6 +92,34 @@ fn every_recorded_message_is_a_sample_and_is_written_back_byte_by_byte() {
             ..Counters::default()
         }
     );
+}
+
+#[test]
+fn packets_of_both_families_and_out_of_a_tunnel() {
+    let mut tunnels = 0;
+    let mut families = [0, 0];
+    for datagram in split(TWO_ZONES) {
+        let Some(Ok(Netlink::Psample(message))) = messages(datagram, None).next() else {
+            panic!("{datagram:?}");
+        };
+        let sample = message.sample(Timestamp(0), ZoneId(0));
+        families[usize::from(sample.headers.src.unwrap().is_ipv6())] += 1;
+        assert!(sample.headers.icmp.is_some() || sample.headers.src_port.is_some());
+        let Some(attributes) = message.tunnel else {
+            assert!(matches!(sample.input, Input::Index(_)));
+            continue;
+        };
+        tunnels += 1;
+        let tunnel = Tunnel::parse(attributes).unwrap();
+        assert_eq!(tunnel.src, Some(IpAddr::from([172, 18, 0, 3])));
+        assert_eq!(tunnel.dst, Some(IpAddr::from([172, 18, 0, 2])));
+        assert_eq!(tunnel.dst_port, Some(6081));
+        assert_eq!(sample.input, Input::Tunnel(IpAddr::from([172, 18, 0, 3])));
+        let mut written = Vec::new();
+        tunnel.encode(&mut written);
+        assert_eq!(written, attributes);
+    }
+    assert!(tunnels > 10 && families[0] > 10 && families[1] > 10);
 }
 
 #[test]
