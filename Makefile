@@ -1,0 +1,22 @@
+# netverdict. Two commands matter: make demo, make test.
+
+# Outside the checkout, so that fresh clones share what was built.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/netverdict/target
+
+.PHONY: demo test bench fuzz
+
+# A recorded cluster through the product; no root, no OVN.
+demo:
+	@scripts/demo
+
+# Everything: format, lints, fast tests, the native lab, the VM lab. Sets up what is missing.
+test:
+	@scripts/test
+
+# The figures of the project, one a line. make bench ONLY=NAME for one of them.
+bench:
+	@scripts/bench $(ONLY)
+
+# Looks for inputs that break a parser, SECONDS (60) for each of them.
+fuzz:
+	@scripts/fuzz
