@@ -9,6 +9,8 @@ mod disk;
 mod dump;
 mod endpoint;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod replica;
 mod row;
