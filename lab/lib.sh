@@ -48,9 +48,9 @@ cached() {
   echo "$path"
 }
 
-recipe() { { echo "$@"; declare -f build_"$1" "${RECIPE_OF[$1]:-bootstrap}"; echo "${PACKAGES[$1]:-}"; } | sha256sum | cut -c1-12; }
+recipe() { { echo "$@"; declare -f build_"$1" "${RECIPE_OF[$1]:-bootstrap}"; echo "${PACKAGES[$1]:-}"; [ "$1" != kernel ] || cat "$LAB/inside/initrd"; } | sha256sum | cut -c1-12; }
 
-declare -A RECIPE_OF=([kernel]=kernel_files [image]=image_file)
+declare -A RECIPE_OF=([kernel]=kernel_files [image]=image_file [accelerator]=try_kvm)
 declare -A PACKAGES=(
   [tree]=openvswitch-switch,ovn-central,ovn-host,iproute2,iputils-ping,iperf3,tcpdump,netcat-openbsd,procps,kmod,ethtool,python3,conntrack
   [emulator]=qemu-system-x86,virtiofsd,e2fsprogs,busybox-static,cpio,xz-utils,kmod
@@ -72,7 +72,7 @@ kernel_files() {
   chroot "$LAB_MNT/root" sh -euc "cd /tmp; apt-get download $package; dpkg -x $package*.deb kernel; mv kernel/usr/lib kernel/lib 2>/dev/null || true
     find kernel/lib/modules -name '*.ko.xz' -exec xz -d {} +; depmod -b kernel \"\$(ls kernel/lib/modules)\"
     mkdir -p initrd/bin initrd/new initrd/proc initrd/sys initrd/dev; cp /bin/busybox initrd/bin; find kernel/lib/modules -name virtio_blk.ko -exec cp -t initrd {} +"
-  cp "$LAB/inside/initrd" "$LAB_MNT/root/tmp/initrd/init"
+  install -m 755 "$LAB/inside/initrd" "$LAB_MNT/root/tmp/initrd/init"
   chroot "$LAB_MNT/root" sh -euc 'cd /tmp/initrd; find . | cpio -o -H newc' >"$LAB_MNT/initrd"
   mkdir "$1"
   cp -a "$LAB_MNT"/root/tmp/kernel/boot/vmlinuz-* "$1/vmlinuz"
@@ -92,6 +92,20 @@ image_file() {
   touch "$1"
   mount --bind "$(dirname "$1")" "$LAB_MNT/root/lab/out"
   chroot "$LAB_MNT/root" mke2fs -q -t ext4 -m 0 -O ^has_journal,^metadata_csum -d /lab/tree "/lab/out/$(basename "$1")" 1500M
+}
+
+# build_accelerator PATH EMULATOR KERNEL HOST: writes kvm if this host's KVM boots that kernel (nested ones may not), else tcg
+build_accelerator() { privately try_kvm "$@"; }
+
+try_kvm() {
+  echo tcg >"$1"
+  [ -w /dev/kvm ] || return 0
+  mount_lab_root "$2"
+  mkdir "$LAB_MNT/root/kernel"
+  mount --bind "$3" "$LAB_MNT/root/kernel"
+  ! timeout -s KILL 10 chroot "$LAB_MNT/root" qemu-system-x86_64 -accel kvm -cpu host -m 512 -M q35 -nodefaults -display none -no-reboot \
+    -serial stdio -kernel /kernel/vmlinuz -initrd /kernel/initrd -append "console=ttyS0 quiet panic=-1 lab.try" </dev/null | grep -q 'lab: booted' ||
+    echo kvm >"$1"
 }
 
 privately() { # FUNCTION ARGUMENT...: calls it in namespaces of its own, so that nothing stays mounted or running when it is interrupted
