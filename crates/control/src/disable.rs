@@ -90,9 +90,13 @@ pub fn disable(nb: &Replica, set: Option<u32>) -> Plan {
         let Some(row) = nb.apps.get(&app).filter(|row| row.is_ours) else {
             continue;
         };
-        if is_sampling || (app == App::Drop && nb.samples_drops) {
+        let is_used = match app {
+            App::Drop => nb.samples_drops,
+            _ => is_sampling,
+        };
+        if is_used {
             notes.push(format!(
-                "Sampling_App {} stays: samples of others carry its number",
+                "Sampling_App {} of ours stays: samples of others carry its number",
                 app.as_str()
             ));
             continue;

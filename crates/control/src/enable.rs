@@ -414,13 +414,10 @@ impl<'a> Draft<'a> {
         let set = self.wish.set;
         let mut edits = Vec::new();
         let mut steps = Vec::new();
-        let is_sampling = !self.new_samples.is_empty()
-            || !nb.samples.is_empty()
-            || !self.changed_samples.is_empty();
-        if is_sampling {
-            self.apps(&mut edits, &mut steps)?;
-        }
-        for (share, (uuid, id)) in &self.new_collectors {
+        self.apps(&mut edits, &mut steps)?;
+        let mut new_collectors: Vec<_> = self.new_collectors.iter().collect();
+        new_collectors.sort_by_key(|(_, (_, id))| *id);
+        for (share, (uuid, id)) in new_collectors {
             edits.push(self.new_collector(*share, *uuid, *id));
             steps.push(format!(
                 "Sample_Collector: add {id}, {share} of packets to set {set}"
@@ -489,8 +486,14 @@ impl<'a> Draft<'a> {
 
     fn apps(&self, edits: &mut Vec<Edit>, steps: &mut Vec<String>) -> Result<(), EnableError> {
         let mut used: BTreeSet<u8> = self.nb.apps.values().map(|app| app.id).collect();
+        let is_ours = !self.collectors.is_empty();
+        let is_sampling = is_ours || !self.nb.samples.is_empty();
         for (app, usual) in [(App::Drop, 1), (App::AclNew, 2), (App::AclEst, 3)] {
-            if self.nb.apps.contains_key(&app) {
+            let is_used = match app {
+                App::Drop => is_ours,
+                _ => is_sampling,
+            };
+            if !is_used || self.nb.apps.contains_key(&app) {
                 continue;
             }
             let id = if used.contains(&usual) {
@@ -523,10 +526,12 @@ impl<'a> Draft<'a> {
         ];
         let mut external_ids = vec![(OWNER_KEY.to_owned(), OWNER.to_owned())];
         match self.wish.compat {
-            Some(Compat::OvnKubernetes) => external_ids.push((
-                SAMPLE_FEATURES.to_owned(),
-                joined(self.features.get(&share).into_iter().flatten().copied()),
-            )),
+            Some(Compat::OvnKubernetes) => {
+                let features = joined(self.features.get(&share).into_iter().flatten().copied());
+                if !features.is_empty() {
+                    external_ids.push((SAMPLE_FEATURES.to_owned(), features));
+                }
+            }
             None => columns.push(("name", Datum::from(format!("netverdict {share}")))),
         }
         columns.push(("external_ids", Datum::map_of(external_ids)));
@@ -557,7 +562,7 @@ impl<'a> Draft<'a> {
                 .flat_map(|(_, list)| list.split(','))
                 .filter_map(|word| word.parse().ok());
             let list = joined(known.chain(features.iter().copied()));
-            if there.is_some_and(|(_, there)| *there == list) {
+            if there.map_or("", |(_, there)| there) == list {
                 continue;
             }
             let others = ids

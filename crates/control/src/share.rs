@@ -84,8 +84,11 @@ impl fmt::Display for Share {
     /// The shortest percentage that reads back as the same share, as in `1 %`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = f64::from(self.0) / 655.35;
-        for decimals in 0..6 {
-            let text = format!("{percent:.decimals$}");
+        for decimals in 0..6_u8 {
+            // Rounded up, as reading rounds down.
+            let unit = 10_f64.powi(decimals.into());
+            let rounded = (percent * unit - 1e-6).ceil() / unit;
+            let text = format!("{rounded:.*}", usize::from(decimals));
             if text.parse().map(scaled) == Ok(self.0) {
                 return write!(f, "{text} %");
             }

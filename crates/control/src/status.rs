@@ -344,11 +344,23 @@ fn acl_problems(nb: &Northbound<'_>, problems: &mut Vec<Problem>) {
                         app.as_str()
                     ),
                 )
-                .mended_by("netverdict sampling enable"),
+                .mended_by(&format!(
+                    "ovn-nbctl create Sampling_App type={} id={}",
+                    app.as_str(),
+                    free_app(nb)
+                )),
             );
         }
     }
     let mut features: BTreeMap<Feature, (usize, Vec<Uuid>)> = BTreeMap::new();
+    let mut sampled_columns = BTreeSet::new();
+    for acl in &nb.acls {
+        let feature = acl.feature();
+        let columns = Column::BOTH
+            .into_iter()
+            .filter(|column| acl.sample(*column).is_some());
+        sampled_columns.extend(columns.filter_map(|column| Some((feature?, column))));
+    }
     let mut labelled = Vec::new();
     let mut stale = Vec::new();
     for acl in &nb.acls {
@@ -360,7 +372,12 @@ fn acl_problems(nb: &Northbound<'_>, problems: &mut Vec<Problem>) {
         }
         if let Some(feature) = acl.feature() {
             let (sampled, without) = features.entry(feature).or_default();
-            if is_unsampled(acl) {
+            let lacks = |column: Column| {
+                sampled_columns.contains(&(feature, column))
+                    && acl.sample(column).is_none()
+                    && (column == Column::New || acl.has_established())
+            };
+            if Column::BOTH.into_iter().any(lacks) {
                 without.push(acl.uuid());
             } else {
                 *sampled += 1;
@@ -377,34 +394,35 @@ fn acl_problems(nb: &Northbound<'_>, problems: &mut Vec<Problem>) {
         }
     }
     for (feature, (sampled, without)) in features {
-        if sampled > 0 && !without.is_empty() {
-            problems.push(
-                Problem::new(
-                    ProblemKind::Unsampled,
-                    format!(
-                        "{} of {} ACLs of {feature} have no sample",
-                        without.len(),
-                        sampled + without.len()
-                    ),
-                )
-                .mended_by("netverdict sampling enable")
-                .about(without),
+        if !without.is_empty() {
+            let problem = Problem::new(
+                ProblemKind::Unsampled,
+                format!(
+                    "{} of {} ACLs of {feature} lack a sample that others of them have",
+                    without.len(),
+                    sampled + without.len()
+                ),
             );
+            problems.push(Problem {
+                mend: again(nb),
+                acls: without,
+                ..problem
+            });
         }
     }
     if !stale.is_empty() {
-        problems.push(
-            Problem::new(
-                ProblemKind::Stale,
-                format!(
-                    "{} ACLs have changed since they were sampled: their point is that of the \
-                     old rule",
-                    stale.len()
-                ),
-            )
-            .mended_by("netverdict sampling enable")
-            .about(stale),
+        let problem = Problem::new(
+            ProblemKind::Stale,
+            format!(
+                "{} ACLs have changed since they were sampled: their point is that of the old rule",
+                stale.len()
+            ),
         );
+        problems.push(Problem {
+            mend: again(nb),
+            acls: stale,
+            ..problem
+        });
     }
     for (uuid, sample) in &nb.samples {
         let users = nb.references.get(uuid).into_iter().flatten();
@@ -439,6 +457,48 @@ fn acl_problems(nb: &Northbound<'_>, problems: &mut Vec<Problem>) {
             .about(labelled),
         );
     }
+}
+
+/// The command that asks again for what is sampled by us now, where that is one rate a feature and
+/// one set.
+fn again(nb: &Northbound<'_>) -> Option<String> {
+    let mut rates: BTreeMap<Feature, [BTreeSet<Share>; 2]> = BTreeMap::new();
+    let mut sets = BTreeSet::new();
+    for acl in &nb.acls {
+        for column in Column::BOTH {
+            let (Some(feature), Some((_, sample))) = (acl.feature(), nb.sample(acl, column)) else {
+                continue;
+            };
+            for collector in &sample.collectors {
+                let row = nb.collectors.get(collector).filter(|row| row.is_ours)?;
+                sets.insert(row.collector.set_id);
+                let shares = rates.entry(feature).or_default();
+                if let Some(shares) = shares.get_mut(column as usize) {
+                    shares.insert(Share::of_probability(row.collector.probability));
+                }
+            }
+        }
+    }
+    let mut command = String::from("netverdict sampling enable");
+    match sets.into_iter().collect::<Vec<_>>()[..] {
+        [crate::DEFAULT_SET] => {}
+        [set] => command.push_str(&format!(" --set {set}")),
+        _ => return None,
+    }
+    for (feature, shares) in rates {
+        let [new, est] = shares.map(|shares| {
+            let share = shares.first().copied().unwrap_or_default();
+            (shares.len() <= 1).then(|| share.to_string().trim_end_matches(" %").to_owned())
+        });
+        command.push_str(&format!(" --feature {feature}=new:{},est:{}", new?, est?));
+    }
+    Some(command)
+}
+
+fn free_app(nb: &Northbound<'_>) -> u8 {
+    (2..=u8::MAX)
+        .find(|id| nb.apps.values().all(|app| app.id != *id))
+        .unwrap_or_default()
 }
 
 fn collector_problems(nb: &Northbound<'_>, problems: &mut Vec<Problem>) {
