@@ -1,12 +1,11 @@
 """zone.py N SOCKET: writes the northbound database of zone N in one transaction, as ovn-kubernetes lays it out
-(default network, dual stack, one node a zone, observability on). Leaves /lab/run/N/pods (one pod a line) and acls.json."""
+(default network, dual stack, one node a zone, observability on; with --udn a user-defined network beside it). Leaves /lab/run/N/pods (one pod a line) and acls.json."""
 import json
 import socket
 import sys
 
 from topology import *
 
-CONTROLLER = 'default-network-controller'
 OTHERS = {1: [2], 2: [1]}
 
 
@@ -15,15 +14,6 @@ def fnv1a(text, bits):
     for byte in text.encode():
         value = (value ^ byte) * prime % (1 << bits)
     return value
-
-
-def object_ids(owner, **keys):
-    """external_ids of a row that ovn-kubernetes owns; the keys in their declared order make the primary id."""
-    spelled = {'name': 'k8s.ovn.org/name', 'gress_index': 'gress-index', 'protocol': 'port-policy-protocol', 'ip_block': 'ip-block-index',
-               'family': 'ip-family', 'rule_index': 'rule-index'}
-    ids = {'k8s.ovn.org/owner-controller': CONTROLLER, 'k8s.ovn.org/owner-type': owner}
-    ids |= {spelled.get(key, key): str(value) for key, value in keys.items()}
-    return ids | {'k8s.ovn.org/id': ':'.join([CONTROLLER, owner, *map(str, keys.values())])}
 
 
 def hashed_name(ids):
@@ -89,27 +79,39 @@ def encoded(value):
     return ['set', []] if value is None else value
 
 
-class Zone:
-    def __init__(self, n, nb):
-        self.n, self.nb = n, nb
-        self.ports, self.acls = {}, []
+def write_zone(n, nb):
+    collector = settings(n, nb)
+    default = Network(n, nb, 'default', collector)
+    default.switches()
+    default.policies()
+    networks = [default]
+    if any(pod.node == n for pod in UDN_PODS):
+        # ovn-kubernetes does not sample policies of such networks; the lab does, so that there is something to keep apart.
+        blue = Network(n, nb, NETWORK, collector)
+        blue.user_defined_network()
+        networks.append(blue)
+    nb.commit()
+    return [acl for network in networks for acl in network.acls]
 
-    def write(self):
-        self.settings()
-        self.switches()
-        self.policies()
-        self.nb.commit()
 
-    # --- zone, sampling, logging
+def settings(n, nb):
+    name = node_name(n)
+    nb.update('NB_Global', name=name, options={'name': name, 'use_ct_inv_match': 'true'}, connections=[])
+    for number, app in (1, 'drop'), (2, 'acl-new'), (3, 'acl-est'):
+        nb.insert('Sampling_App', id=number, type=app)
+    collector = nb.insert('Sample_Collector', id=1, set_id=42, probability=65535, name='', external_ids={
+        'sample-features': 'AdminNetworkPolicy,EgressFirewall,Multicast,NetworkPolicy,UDNIsolation'})
+    nb.insert('Meter', name='acl-logging', unit='pktps', fair=True, bands=[nb.insert('Meter_Band', action='drop', rate=20)])
+    return collector
 
-    def settings(self):
-        nb, name = self.nb, node_name(self.n)
-        nb.update('NB_Global', name=name, options={'name': name, 'use_ct_inv_match': 'true'}, connections=[])
-        for number, app in (1, 'drop'), (2, 'acl-new'), (3, 'acl-est'):
-            nb.insert('Sampling_App', id=number, type=app)
-        self.collector = nb.insert('Sample_Collector', id=1, set_id=42, probability=65535, name='', external_ids={
-            'sample-features': 'AdminNetworkPolicy,EgressFirewall,Multicast,NetworkPolicy,UDNIsolation'})
-        nb.insert('Meter', name='acl-logging', unit='pktps', fair=True, bands=[nb.insert('Meter_Band', action='drop', rate=20)])
+
+class Network:
+    """What a zone has of one network."""
+
+    def __init__(self, n, nb, name, collector):
+        self.n, self.nb, self.collector = n, nb, collector
+        self.controller = f'{name}-network-controller'
+        self.ports, self.acls, self.address_sets = {}, [], set()
 
     # --- switches, router, service
 
@@ -130,7 +132,7 @@ class Zone:
         self.management = nb.insert('Logical_Switch_Port', name=f'k8s-{name}', addresses=[f'{mac(management(n))} {management(n)} {management6(n)}'])
         self.to_router = nb.insert('Logical_Switch_Port', name=f'stor-{name}', type='router', addresses=['router'],
                                    options={'router-port': f'rtos-{name}', 'arp_proxy': '0a:58:a9:fe:01:01 169.254.1.1 fe80::1 10.244.0.0/16 fd00:10:244::/48'})
-        from_node = [self.acl(object_ids('NetpolNode', name=name, ip=address), 'to-lport', 1001, f'{family}.src=={address}', 'allow-related')
+        from_node = [self.acl(self.ids('NetpolNode', name=name, ip=address), 'to-lport', 1001, f'{family}.src=={address}', 'allow-related')
                      for family, address in (('ip4', management(n)), ('ip6', management6(n)))]
         nb.insert('Logical_Switch', name=name, ports=[*self.ports.values(), self.management, self.to_router], acls=from_node, load_balancer_group=[group],
                   other_config={'subnet': f'10.244.{n}.0/24', 'exclude_ips': management(n), 'ipv6_prefix': f'fd00:10:244:{n}::', 'mcast_snoop': 'false'})
@@ -155,6 +157,22 @@ class Zone:
                       options={'mcast_flood': 'true'})]
         nb.insert('Logical_Router', name='ovn_cluster_router', ports=router_ports, static_routes=routes, options={'mcast_relay': 'true'},
                   external_ids={'k8s-cluster-router': 'yes'})
+
+    def user_defined_network(self):
+        """A network of its own on this node, without router: its pods have addresses that pods of the default network have too."""
+        pods = [pod for pod in UDN_PODS if pod.node == self.n]
+        ids = {'k8s.ovn.org/network': NETWORK, 'k8s.ovn.org/role': 'primary', 'k8s.ovn.org/topology': 'layer3'}
+        for pod in pods:
+            addresses = f'{mac(ip(pod))} {ip(pod)} {ip6(pod)}'
+            self.ports[pod] = self.nb.insert(
+                'Logical_Switch_Port', name=port(pod), addresses=[addresses], port_security=[addresses],
+                options={'requested-chassis': chassis(self.n), 'iface-id-ver': uid(pod)},
+                external_ids={**ids, 'k8s.ovn.org/nad': f'{pod.namespace}/blue', 'namespace': pod.namespace, 'pod': 'true'})
+        self.nb.insert('Logical_Switch', name=f'{NETWORK}_{node_name(self.n)}', ports=list(self.ports.values()), external_ids=ids,
+                       other_config={'subnet': f'10.244.{self.n}.0/24', 'exclude_ips': management(self.n), 'ipv6_prefix': f'fd00:10:244:{self.n}::'})
+        server = [pod for pod in pods if pod.app == 'server']
+        self.network_policy('blue', 'server', server, 'Ingress', [self.rule([('blue', None, pods)], {'tcp': [5201]})])
+        self.default_deny('blue', {'Ingress': server})
 
     # --- policies: all of them are in every zone, with only the zone's own pods in their port groups
 
@@ -191,7 +209,7 @@ class Zone:
         return peers, protocols or {'None': []}, blocks
 
     def network_policy(self, ns, name, subject, direction, rules):
-        group = object_ids('NetworkPolicy', name=f'{ns}:{name}')
+        group = self.ids('NetworkPolicy', name=f'{ns}:{name}')
         side = self.side(direction, hashed_name(group))
         end = 'src' if direction == 'Ingress' else 'dst'
         acls = []
@@ -202,59 +220,59 @@ class Zone:
             for protocol, ports in protocols.items():
                 kinds = ([(-2, block_match(blocks, end))] if blocks else []) + ([(-1, selected)] if sets or not blocks else [])
                 for ip_block, l3 in kinds:
-                    ids = object_ids('NetworkPolicy', name=f'{ns}:{name}', direction=direction, gress_index=index, protocol=protocol, ip_block=ip_block)
+                    ids = self.ids('NetworkPolicy', name=f'{ns}:{name}', direction=direction, gress_index=index, protocol=protocol, ip_block=ip_block)
                     acls.append(self.acl(ids, direction, 1001, ' && '.join(filter(None, [l3, l4(protocol, ports), side])), 'allow-related',
                                          name=f'NP:{ns}:{name}:{direction}:{index}'))
         self.port_group(hashed_name(group), subject, acls, group)
 
     def default_deny(self, ns, isolated):
         for direction in 'Ingress', 'Egress':
-            group = object_ids('NetpolNamespace', name=ns, direction=direction)
+            group = self.ids('NetpolNamespace', name=ns, direction=direction)
             side = self.side(direction, hashed_name(group))
             name = f'NP:{ns}:{direction}'
-            deny = self.acl(object_ids('NetpolNamespace', name=ns, direction=direction, type='defaultDeny'), direction, 1000, side, 'drop', name=name)
-            arp = self.acl(object_ids('NetpolNamespace', name=ns, direction=direction, type='arpAllow'), direction, 1001, f'{side} && (arp || nd)', 'allow', name=name)
+            deny = self.acl(self.ids('NetpolNamespace', name=ns, direction=direction, type='defaultDeny'), direction, 1000, side, 'drop', name=name)
+            arp = self.acl(self.ids('NetpolNamespace', name=ns, direction=direction, type='arpAllow'), direction, 1001, f'{side} && (arp || nd)', 'allow', name=name)
             self.port_group(hashed_name(group), isolated.get(direction, []), [deny, arp], group)
 
     def admin_policy(self, owner, name, subject, tier, first_priority, rules):
-        group = object_ids(owner, name=name)
+        group = self.ids(owner, name=name)
         if 'tier' not in self.nb.schema['ACL']['columns']:
             return  # OVN before 23.06 cannot carry these policies
         short = {'AdminNetworkPolicy': 'ANP', 'BaselineAdminNetworkPolicy': 'BANP'}[owner]
         acls = []
         for direction, index, action, peers, protocols in rules:
             end = 'src' if direction == 'Ingress' else 'dst'
-            sets = [self.address_set(object_ids(owner, name=name, direction=direction, gress_index=index, family=family), [address(p) for p in peers])
+            sets = [self.address_set(self.ids(owner, name=name, direction=direction, gress_index=index, family=family), [address(p) for p in peers])
                     for family, address in (('v4', ip), ('v6', ip6))]
             for protocol, ports in (protocols or {'None': []}).items():
-                ids = object_ids(owner, name=name, direction=direction, gress_index=index, protocol=protocol)
+                ids = self.ids(owner, name=name, direction=direction, gress_index=index, protocol=protocol)
                 match = [self.side(direction, hashed_name(group)), f'((ip4.{end} == ${sets[0]} || ip6.{end} == ${sets[1]}))', l4(protocol, ports)]
                 acls.append(self.acl(ids, direction, first_priority - index, ' && '.join(filter(None, match)), action, tier=tier,
                                      name=f'{short}:{name}:{direction}:{index}'))
         self.port_group(hashed_name(group), subject, acls, group)
 
     def egress_firewall(self, ns, pods, rules):
-        group = object_ids('Namespace', name=ns)
+        group = self.ids('Namespace', name=ns)
         acls = []
         for index, (action, destination, ports) in enumerate(rules):
             match = ' && '.join(filter(None, [destination, f'inport == @{hashed_name(group)}', ports]))
-            acls.append(self.acl(object_ids('EgressFirewall', name=ns, rule_index=index), 'to-lport', 10000 - index, match, action, name=f'EF:{ns}:{index}'))
+            acls.append(self.acl(self.ids('EgressFirewall', name=ns, rule_index=index), 'to-lport', 10000 - index, match, action, name=f'EF:{ns}:{index}'))
         self.port_group(hashed_name(group), pods, acls, group)
 
     def cluster_groups(self):
         multicast = '(ip4.mcast || mldv1 || mldv2 || (ip6.dst[120..127] == 0xff && ip6.dst[116] == 1))'
         hairpin = '(ip4.src == 169.254.169.5 || ip6.src == fd69::5)'
         for name, ports in ('clusterPortGroup', [self.management]), ('clusterRtrPortGroup', [self.to_router]):
-            ids = object_ids('Cluster', name=name)
+            ids = self.ids('Cluster', name=name)
             acls = []
             for direction in 'Egress', 'Ingress':
                 if name == 'clusterPortGroup':
-                    acls.append(self.acl(object_ids('NetpolDefault', name='allow-hairpinning', direction=direction), direction, 1001, hairpin, 'allow-related',
+                    acls.append(self.acl(self.ids('NetpolDefault', name='allow-hairpinning', direction=direction), direction, 1001, hairpin, 'allow-related',
                                          sampled=False))
-                    acls.append(self.acl(object_ids('MulticastCluster', type='DefaultDeny', direction=direction), direction, 1011, multicast, 'drop'))
+                    acls.append(self.acl(self.ids('MulticastCluster', type='DefaultDeny', direction=direction), direction, 1011, multicast, 'drop'))
                 else:
                     match = f'{self.side(direction, hashed_name(ids))} && {multicast}'
-                    acls.append(self.acl(object_ids('MulticastCluster', type='AllowInterNode', direction=direction), direction, 1012, match, 'allow'))
+                    acls.append(self.acl(self.ids('MulticastCluster', type='AllowInterNode', direction=direction), direction, 1012, match, 'allow'))
             self.nb.insert('Port_Group', name=hashed_name(ids), ports=ports, acls=acls, external_ids=ids)
 
     def rejections(self, pods):
@@ -264,6 +282,14 @@ class Zone:
         self.port_group('lab_reject', pods, acls, {'lab': 'reject'})
 
     # --- rows
+
+    def ids(self, owner, **keys):
+        """external_ids of a row that ovn-kubernetes owns; the keys in their declared order make the primary id."""
+        spelled = {'name': 'k8s.ovn.org/name', 'gress_index': 'gress-index', 'protocol': 'port-policy-protocol', 'ip_block': 'ip-block-index',
+                   'family': 'ip-family', 'rule_index': 'rule-index'}
+        ids = {'k8s.ovn.org/owner-controller': self.controller, 'k8s.ovn.org/owner-type': owner}
+        ids |= {spelled.get(key, key): str(value) for key, value in keys.items()}
+        return ids | {'k8s.ovn.org/id': ':'.join([self.controller, owner, *map(str, keys.values())])}
 
     def acl(self, ids, direction, priority, match, action, tier=2, name=None, sampled=True):
         """direction: Ingress, Egress (after the load balancer), or OVN's own word."""
@@ -287,11 +313,11 @@ class Zone:
         pod_selector = f'LS{{ML:{{app: {app},}},}}' if app else 'LS{}'
         legacy = '' if app else '_LNM'
         key = f'LS{{ML:{{kubernetes.io/metadata.name: {ns},}},}}_{pod_selector}{legacy}'
-        return [self.address_set(object_ids('PodSelector', name=key, family=family), [address(pod) for pod in pods]) for family, address in (('v4', ip), ('v6', ip6))]
+        return [self.address_set(self.ids('PodSelector', name=key, family=family), [address(pod) for pod in pods]) for family, address in (('v4', ip), ('v6', ip6))]
 
     def address_set(self, ids, addresses):
         name = hashed_name(ids)
-        if name not in self.__dict__.setdefault('address_sets', set()):
+        if name not in self.address_sets:
             self.address_sets.add(name)
             self.nb.insert('Address_Set', name=name, addresses=addresses, external_ids=ids)
         return name
@@ -318,13 +344,11 @@ def block_match(blocks, end):
     return terms[0] if len(terms) == 1 else f'({" || ".join(terms)})'
 
 
-if __name__ == '__main__':
-    number = int(sys.argv[1])
-    zone = Zone(number, Transaction(sys.argv[2]))
-    zone.write()
-    with open(f'/lab/run/{number}/acls.json', 'w') as file:
-        json.dump(zone.acls, file, indent=1)
-    with open(f'/lab/run/{number}/pods', 'w') as file:
-        for pod in PODS:
-            if pod.node == number:
-                print(f'{pod.namespace}/{pod.name}', pod.node, port(pod), ip(pod), ip6(pod), mac(ip(pod)), uid(pod), file=file)
+number = int(sys.argv[1])
+acls = write_zone(number, Transaction(sys.argv[2]))
+with open(f'/lab/run/{number}/acls.json', 'w') as file:
+    json.dump(acls, file, indent=1)
+with open(f'/lab/run/{number}/pods', 'w') as file:
+    for pod in PODS + UDN_PODS:
+        if pod.node == number:
+            print(f'{pod.namespace}/{pod.name}', pod.node, netns(pod), port(pod), ip(pod), ip6(pod), mac(ip(pod)), uid(pod), pod.network, file=file)
