@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use netverdict_ovn::{
     Database, DatapathBinding, Interface, LoadBalancer, LogicalFlow, LogicalRouter,
     LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, RowError,
@@ -56,17 +57,24 @@ pub struct Names {
     addresses: HashMap<(u32, IpAddr), Vec<Claim>, RandomState>,
     endpoints: Arena<Endpoint>,
     services: Arena<Service>,
-    vips: HashMap<VipKey, Vec<(Uuid, u32)>, RandomState>,
+    vips: HashMap<VipKey, Vec<(Claimant, u32)>, RandomState>,
     bad_rows: u64,
 }
 
 /// Network, virtual address and port, IP protocol number.
 type VipKey = (u32, IpAddr, Option<u16>, u8);
 
-/// Who says that an address is whose. The first of an address's claims is believed.
+/// A row of a zone; zones may be copies of one database.
+type Claimant = (ZoneId, Uuid);
+
+/// What is not from a row.
+const OUTSIDE: Claimant = (ZoneId(u16::MAX), Uuid::nil());
+
+/// Who says that an address is whose. The first of an address's claims, by rank and claimant, is
+/// believed, so that the order in which rows came does not matter.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
-    by: Uuid,
+    by: Claimant,
     rank: Rank,
     endpoint: u32,
 }
@@ -75,6 +83,8 @@ struct Claim {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
     Port,
+    /// A port that lives in another zone.
+    Remote,
     Router,
     Outside,
 }
@@ -96,13 +106,15 @@ struct ZoneNames {
     flows: HashMap<u32, DropFlow, RandomState>,
     has_flows: bool,
     interfaces: HashMap<Uuid, Interface, RandomState>,
-    by_index: HashMap<u16, String, RandomState>,
-    by_name: HashMap<String, String, RandomState>,
-    port_networks: HashMap<String, u32, RandomState>,
+    /// The low 16 bits of the index, which is all that psample tells, may be those of several.
+    by_index: HashMap<u16, Vec<Uuid>, RandomState>,
+    by_name: HashMap<String, Uuid, RandomState>,
+    port_networks: HashMap<String, (Uuid, u32), RandomState>,
 }
 
 #[derive(Clone, Debug)]
 struct Datapath {
+    row: Uuid,
     name: String,
     nb_uuid: Option<Uuid>,
     network: u32,
@@ -134,7 +146,15 @@ impl Names {
 
     /// Tells the name of a zone, which is its node's under interconnect.
     pub fn set_zone(&mut self, zone: ZoneId, name: &str) {
-        self.zone(zone).name = name.to_owned();
+        let names = self.zone(zone);
+        if names.name == name {
+            return;
+        }
+        names.name = name.to_owned();
+        let ports: Vec<Uuid> = names.ports.keys().copied().collect();
+        for port in ports {
+            self.settle(zone, port);
+        }
     }
 
     /// Takes what changed in a zone's NB, SB or Open vSwitch. Tables without names are passed
@@ -149,10 +169,22 @@ impl Names {
             .changes
             .iter()
             .partition(|change| matches!(&*change.table, "Logical_Switch" | "Logical_Router"));
+        let places = |change: &&Change| {
+            matches!(
+                &*change.table,
+                "Logical_Switch" | "Logical_Router" | "Datapath_Binding"
+            )
+        };
+        let moved = whole || set.changes.iter().any(|change| places(&change));
         for change in parents.into_iter().chain(others) {
             if self.take(zone, change).is_err() {
                 self.bad_rows += 1;
+                // What the row said before is true no more.
+                self.forget(zone, &change.table, change.uuid);
             }
+        }
+        if moved {
+            self.refresh_datapaths(zone);
         }
     }
 
@@ -164,9 +196,9 @@ impl Names {
             endpoint,
         } = change;
         let network = self.network(&network);
-        self.unclaim(Uuid::nil(), (network, ip));
+        self.unclaim(OUTSIDE, (network, ip));
         if let Some(endpoint) = endpoint {
-            self.claim(Uuid::nil(), Rank::Outside, (network, ip), endpoint);
+            self.claim(OUTSIDE, Rank::Outside, (network, ip), endpoint);
         }
     }
 
@@ -177,30 +209,31 @@ impl Names {
 
     /// Where a sample was taken: by the input interface, then the datapath key, then the network
     /// of the ACL's owner, then the default network.
-    pub fn place(
-        &self,
+    pub fn place<'a>(
+        &'a self,
         zone: ZoneId,
         input: Input<'_>,
         datapath: Option<u32>,
-        owner: Option<&str>,
-    ) -> Place<'_> {
-        let Some(names) = self.zones.get(usize::from(zone.0)) else {
-            return Place::default();
-        };
-        let datapath = datapath.and_then(|key| names.datapaths.get(&key));
+        owner: Option<&'a str>,
+    ) -> Place<'a> {
+        let names = self.zones.get(usize::from(zone.0));
+        let datapath = datapath.and_then(|key| names?.datapaths.get(&key));
         let number = names
-            .port(input)
-            .and_then(|port| names.port_networks.get(port).copied())
+            .and_then(|names| Some(names.port_networks.get(names.port(input)?)?.1))
             .or(datapath.map(|datapath| datapath.network))
             .or_else(|| {
-                let owner = owner.filter(|owner| *owner != Self::DEFAULT)?;
-                let known = self.networks.iter().position(|name| name == owner)?;
-                Some(known as u32)
+                let owner = owner?;
+                let known = self.networks.iter().position(|name| name == owner);
+                // A network of which nothing is known is not the default one.
+                Some(known.map_or(u32::MAX, |known| known as u32))
             })
             .unwrap_or(0);
         Place {
             datapath: datapath.map(|datapath| datapath.name.as_str()),
-            network: self.networks.get(number as usize).map(String::as_str),
+            network: match self.networks.get(number as usize) {
+                Some(network) => Some(network),
+                None => owner,
+            },
             number,
         }
     }
@@ -318,16 +351,19 @@ impl Names {
             Database::Vswitch => note("Interface", &mut names.interfaces.keys()),
         }
         for (table, uuid) in gone {
-            let change = Change {
-                table: table.into(),
-                uuid,
-                old: None,
-                new: None,
-            };
-            if self.take(zone, &change).is_err() {
-                self.bad_rows += 1;
-            }
+            self.forget(zone, table, uuid);
         }
+    }
+
+    fn forget(&mut self, zone: ZoneId, table: &str, uuid: Uuid) {
+        let change = Change {
+            table: table.into(),
+            uuid,
+            old: None,
+            new: None,
+        };
+        // There is no row that could make no sense.
+        let _ = self.take(zone, &change);
     }
 
     fn take(&mut self, zone: ZoneId, change: &Change) -> Result<(), RowError> {
@@ -335,31 +371,31 @@ impl Names {
         match &*change.table {
             "Logical_Switch" => {
                 let switch = new.map(LogicalSwitch::read).transpose()?;
+                let naming = |of: &LogicalSwitch| (of.network.clone(), of.name.clone());
                 let names = self.zone(zone);
                 let before = match &switch {
                     Some(switch) => names.switches.insert(uuid, switch.clone()),
                     None => names.switches.remove(&uuid),
                 };
                 let moved = moved_ports(
-                    before.as_ref().map(|old| (&old.ports[..], &old.network)),
-                    switch.as_ref().map(|new| (&new.ports[..], &new.network)),
+                    before.as_ref().map(|old| (&old.ports[..], naming(old))),
+                    switch.as_ref().map(|new| (&new.ports[..], naming(new))),
                 );
                 self.adopt(zone, uuid, switch.map(|new| new.ports), &moved);
-                self.refresh_datapaths(zone);
             }
             "Logical_Router" => {
                 let router = new.map(LogicalRouter::read).transpose()?;
+                let naming = |of: &LogicalRouter| of.network.clone();
                 let names = self.zone(zone);
                 let before = match &router {
                     Some(router) => names.routers.insert(uuid, router.clone()),
                     None => names.routers.remove(&uuid),
                 };
                 let moved = moved_ports(
-                    before.as_ref().map(|old| (&old.ports[..], &old.network)),
-                    router.as_ref().map(|new| (&new.ports[..], &new.network)),
+                    before.as_ref().map(|old| (&old.ports[..], naming(old))),
+                    router.as_ref().map(|new| (&new.ports[..], naming(new))),
                 );
                 self.adopt(zone, uuid, router.map(|new| new.ports), &moved);
-                self.refresh_datapaths(zone);
             }
             "Logical_Switch_Port" => {
                 let port = new.map(LogicalSwitchPort::read).transpose()?;
@@ -368,8 +404,11 @@ impl Names {
                     Some(port) => names.ports.insert(uuid, port),
                     None => names.ports.remove(&uuid),
                 };
-                if let Some(before) = before {
-                    names.port_networks.remove(&before.name);
+                if let Some(before) = before
+                    && let Entry::Occupied(known) = names.port_networks.entry(before.name)
+                    && known.get().0 == uuid
+                {
+                    known.remove();
                 }
                 self.settle(zone, uuid);
             }
@@ -386,20 +425,23 @@ impl Names {
             "Datapath_Binding" => {
                 let binding = new.map(DatapathBinding::read).transpose()?;
                 let names = self.zone(zone);
-                if let Some(key) = names.datapath_rows.remove(&uuid) {
-                    names.datapaths.remove(&key);
+                if let Some(key) = names.datapath_rows.remove(&uuid)
+                    && let Entry::Occupied(known) = names.datapaths.entry(key)
+                    && known.get().row == uuid
+                {
+                    known.remove();
                 }
                 if let Some(binding) = binding {
                     // Samples carry the low 24 bits only.
                     let key = binding.tunnel_key & 0x00ff_ffff;
                     names.datapath_rows.insert(uuid, key);
                     let datapath = Datapath {
+                        row: uuid,
                         name: binding.name,
                         nb_uuid: binding.nb_uuid,
                         network: 0,
                     };
                     names.datapaths.insert(key, datapath);
-                    self.refresh_datapaths(zone);
                 }
             }
             "Logical_Flow" => {
@@ -442,7 +484,7 @@ impl Names {
     fn settle(&mut self, zone: ZoneId, uuid: Uuid) {
         let claimed = self.zone(zone).claimed.remove(&uuid);
         for key in claimed.into_iter().flatten() {
-            self.unclaim(uuid, key);
+            self.unclaim((zone, uuid), key);
         }
         let Some(Naming {
             endpoint,
@@ -456,26 +498,28 @@ impl Names {
         let network = self.network(network.as_deref().unwrap_or(Self::DEFAULT));
         let names = self.zone(zone);
         if let Some(port) = names.ports.get(&uuid) {
-            names.port_networks.insert(port.name.clone(), network);
+            names
+                .port_networks
+                .insert(port.name.clone(), (uuid, network));
         }
         let Some(endpoint) = endpoint else {
             return;
         };
         let keys: Vec<(u32, IpAddr)> = addresses.into_iter().map(|ip| (network, ip)).collect();
         for key in &keys {
-            self.claim(uuid, rank, *key, endpoint.clone());
+            self.claim((zone, uuid), rank, *key, endpoint.clone());
         }
         self.zone(zone).claimed.insert(uuid, keys);
     }
 
-    fn claim(&mut self, by: Uuid, rank: Rank, key: (u32, IpAddr), endpoint: Endpoint) {
+    fn claim(&mut self, by: Claimant, rank: Rank, key: (u32, IpAddr), endpoint: Endpoint) {
         let endpoint = self.endpoints.insert(endpoint);
         let claims = self.addresses.entry(key).or_default();
-        claims.push(Claim { by, rank, endpoint });
-        claims.sort_by_key(|claim| claim.rank);
+        let at = claims.partition_point(|claim| (claim.rank, claim.by) < (rank, by));
+        claims.insert(at, Claim { by, rank, endpoint });
     }
 
-    fn unclaim(&mut self, by: Uuid, key: (u32, IpAddr)) {
+    fn unclaim(&mut self, by: Claimant, key: (u32, IpAddr)) {
         let Some(claims) = self.addresses.get_mut(&key) else {
             return;
         };
@@ -496,7 +540,7 @@ impl Names {
         let balancer = new.map(LoadBalancer::read).transpose()?;
         if let Some((old, network)) = self.zone(zone).balancers.remove(&uuid) {
             for vip in &old.vips {
-                self.unserve(uuid, (network, vip.ip, vip.port, old.protocol));
+                self.unserve((zone, uuid), (network, vip.ip, vip.port, old.protocol));
             }
         }
         let Some(balancer) = balancer else {
@@ -523,14 +567,16 @@ impl Names {
                 backends: vip.backends.clone(),
             });
             let key = (network, vip.ip, vip.port, balancer.protocol);
-            self.vips.entry(key).or_default().push((uuid, service));
-            self.claim(uuid, Rank::Router, (network, vip.ip), endpoint);
+            let held = self.vips.entry(key).or_default();
+            let at = held.partition_point(|(by, _)| *by < (zone, uuid));
+            held.insert(at, ((zone, uuid), service));
+            self.claim((zone, uuid), Rank::Router, (network, vip.ip), endpoint);
         }
         self.zone(zone).balancers.insert(uuid, (balancer, network));
         Ok(())
     }
 
-    fn unserve(&mut self, by: Uuid, key: VipKey) {
+    fn unserve(&mut self, by: Claimant, key: VipKey) {
         if let Some(held) = self.vips.get_mut(&key) {
             if let Some(at) = held.iter().position(|(owner, _)| *owner == by) {
                 self.services.remove(held.remove(at).1);
@@ -568,12 +614,15 @@ struct Naming {
 
 impl ZoneNames {
     fn port(&self, input: Input<'_>) -> Option<&str> {
-        match input {
-            Input::Index(index) => self.by_index.get(&(index as u16)),
-            Input::Name(name) => self.by_name.get(name),
-            _ => None,
-        }
-        .map(String::as_str)
+        let row = match input {
+            Input::Index(index) => match self.by_index.get(&(index as u16))?[..] {
+                [only] => only,
+                _ => return None,
+            },
+            Input::Name(name) => *self.by_name.get(name)?,
+            _ => return None,
+        };
+        self.interfaces.get(&row)?.logical_port.as_deref()
     }
 
     fn network_of(&self, parent: Option<Uuid>) -> Option<&str> {
@@ -592,7 +641,10 @@ impl ZoneNames {
                 endpoint: port_endpoint(port, switch, &self.name),
                 addresses: port.addresses.clone(),
                 network: port.network.clone().or(network),
-                rank: Rank::Port,
+                rank: match port.kind.as_str() {
+                    "remote" => Rank::Remote,
+                    _ => Rank::Port,
+                },
             });
         }
         let port = self.router_ports.get(&uuid)?;
@@ -610,22 +662,25 @@ impl ZoneNames {
             None => self.interfaces.remove(&uuid),
         };
         if let Some(before) = before {
-            self.by_name.remove(&before.name);
-            if let Some(index) = before.index {
-                self.by_index.remove(&(index as u16));
+            if let Entry::Occupied(known) = self.by_name.entry(before.name)
+                && *known.get() == uuid
+            {
+                known.remove();
+            }
+            if let Some(index) = before.index
+                && let Entry::Occupied(mut rows) = self.by_index.entry(index as u16)
+            {
+                rows.get_mut().retain(|row| *row != uuid);
+                if rows.get().is_empty() {
+                    rows.remove();
+                }
             }
         }
-        if let Some(Interface {
-            name,
-            index,
-            logical_port: Some(port),
-        }) = interface
-        {
-            // psample tells the low 16 bits of an index.
+        if let Some(Interface { name, index, .. }) = interface {
             if let Some(index) = index {
-                self.by_index.insert(index as u16, port.clone());
+                self.by_index.entry(index as u16).or_default().push(uuid);
             }
-            self.by_name.insert(name, port);
+            self.by_name.insert(name, uuid);
         }
     }
 }
@@ -665,22 +720,24 @@ impl<T> Arena<T> {
     }
 }
 
-/// The ports whose name depends on a switch or router that changed.
-fn moved_ports(
-    old: Option<(&[Uuid], &Option<String>)>,
-    new: Option<(&[Uuid], &Option<String>)>,
-) -> Vec<Uuid> {
-    let (old_ports, new_ports) = (
-        old.map_or(&[][..], |(ports, _)| ports),
-        new.map_or(&[][..], |(ports, _)| ports),
-    );
-    let same_network = matches!((old, new), (Some((_, a)), Some((_, b))) if a == b);
-    if !same_network {
-        return old_ports.iter().chain(new_ports).copied().collect();
+/// The ports whose name depends on a switch or router that changed, by its ports and by what of
+/// it their names depend on.
+fn moved_ports<T: PartialEq>(old: Option<(&[Uuid], T)>, new: Option<(&[Uuid], T)>) -> Vec<Uuid> {
+    let same = matches!((&old, &new), (Some((_, a)), Some((_, b))) if a == b);
+    let old = old.map_or(&[][..], |(ports, _)| ports);
+    let new = new.map_or(&[][..], |(ports, _)| ports);
+    if !same {
+        return old.iter().chain(new).copied().collect();
     }
-    let before: hashbrown::HashSet<Uuid, RandomState> = old_ports.iter().copied().collect();
-    let after: hashbrown::HashSet<Uuid, RandomState> = new_ports.iter().copied().collect();
+    let before: hashbrown::HashSet<Uuid, RandomState> = old.iter().copied().collect();
+    let after: hashbrown::HashSet<Uuid, RandomState> = new.iter().copied().collect();
     before.symmetric_difference(&after).copied().collect()
+}
+
+/// The end of a name that may begin with the prefix of a network, in ovn-kubernetes `NETWORK_`:
+/// names of pods and nodes have no underscore.
+fn unprefixed(name: &str) -> &str {
+    name.rsplit('_').next().unwrap_or(name)
 }
 
 /// Names of ports as ovn-kubernetes gives them (go-controller/pkg/types/const.go).
@@ -696,19 +753,20 @@ fn port_endpoint(
         node: Some(name.to_owned()),
     };
     if port.pod {
-        // Names of pods have no underscore, names of ports of other networks a prefix.
-        let pod = port.name.rsplit('_').next().unwrap_or(&port.name);
         return Some(Endpoint {
             kind: EndpointKind::Pod,
             namespace: port.namespace.clone(),
-            name: Some(pod.to_owned()),
-            node: (!zone.is_empty() && zone != "global")
-                .then(|| zone.to_owned())
-                .or_else(|| switch.map(|switch| switch.name.clone())),
+            name: Some(unprefixed(&port.name).to_owned()),
+            node: match port.kind.as_str() {
+                // On a network of layer 2 that spans zones.
+                "remote" => port.node.clone(),
+                _ if !zone.is_empty() && zone != "global" => Some(zone.to_owned()),
+                _ => switch.map(|switch| switch.name.clone()),
+            },
         });
     }
     if let Some(name) = port.name.strip_prefix("k8s-") {
-        return Some(node(name));
+        return Some(node(unprefixed(name)));
     }
     match port.kind.as_str() {
         "" => Some(Endpoint {
@@ -734,7 +792,7 @@ fn router_port_endpoint(port: &LogicalRouterPort) -> Endpoint {
         name: Some(node.unwrap_or(&port.name).to_owned()),
         node: node.map(str::to_owned),
     };
-    let after = |prefix| port.name.strip_prefix(prefix);
+    let after = |prefix| port.name.strip_prefix(prefix).map(unprefixed);
     if let Some(node) = after("rtoe-GR_") {
         named(EndpointKind::Node, Some(node))
     } else if let Some(node) = after("rtoj-GR_").or_else(|| after("rtots-")) {
