@@ -701,11 +701,11 @@ impl<'a> Draft<'a> {
             Column::BOTH
                 .into_iter()
                 .zip(columns)
-                .map(move |(column, sample)| (acl, column, sample))
+                .map(move |(column, sample)| (acl, column, sample, columns[0].is_some()))
         });
         let flows: usize = columns
-            .filter(|(_, _, sample)| sample.is_some_and(|sample| many.contains(&sample)))
-            .map(|(acl, column, _)| own_flows(acl, column))
+            .filter(|(_, _, sample, _)| sample.is_some_and(|sample| many.contains(&sample)))
+            .map(|(acl, column, _, has_new)| own_flows(acl, column, has_new))
             .sum();
         Some(format!(
             "the optimised flows are lost for {} Samples, which have more than one collector: \
@@ -718,12 +718,16 @@ impl<'a> Draft<'a> {
 
 const SAMPLE_FEATURES: &str = "sample-features";
 
-/// How many logical flows an ACL's column needs where the Sample has several collectors: one for
-/// new packets; one for each direction of established ones, of allowed connections only.
-pub(crate) fn own_flows(acl: &AclRow<'_>, column: Column) -> usize {
+/// How many logical flows an ACL's column needs where its Sample has several collectors, on a
+/// switch with conntrack: one for new packets, one for each direction of established ones
+/// (northd.c, build_acl_sample_flows, and seen with OVN 25.03). Without `sample_new` the latter
+/// are made for allow-related only.
+pub(crate) fn own_flows(acl: &AclRow<'_>, column: Column, has_new: bool) -> usize {
     match (column, acl.acl.acl.action) {
         (Column::New, _) => 1,
-        (Column::Est, Action::Allow | Action::AllowRelated) => 2,
+        (Column::Est, Action::AllowStateless) => 0,
+        (Column::Est, Action::AllowRelated) => 2,
+        (Column::Est, _) if has_new => 2,
         (Column::Est, _) => 0,
     }
 }

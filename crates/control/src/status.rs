@@ -326,7 +326,11 @@ fn flows(nb: &Northbound<'_>, sb: Option<&Replica>) -> Flows {
             .get(uuid)
             .into_iter()
             .flatten()
-            .filter_map(|(acl, column)| Some(own_flows(nb.acls.get(*acl)?, *column)))
+            .filter_map(|(acl, column)| {
+                let acl = nb.acls.get(*acl)?;
+                let has_new = acl.sample(Column::New).is_some();
+                Some(own_flows(acl, *column, has_new))
+            })
             .sum::<usize>();
     }
     flows
