@@ -1,4 +1,5 @@
 //! Logs and dumps that were recorded from real OVN and Open vSwitch (`lab/captures`).
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

@@ -50,6 +50,32 @@ enum OwnedInput {
     Tunnel(IpAddr),
 }
 
+impl Owned {
+    fn borrow(&self) -> Record<'_> {
+        match self {
+            Self::Clock(zone, wall, monotonic) => Record::Clock(Clock {
+                zone: ZoneId(*zone),
+                wall: Timestamp(*wall),
+                monotonic: *monotonic,
+            }),
+            Self::Revision(zone, number, time, gap, json) => Record::Revision(Revision {
+                zone: ZoneId(*zone),
+                number: *number,
+                time: Timestamp(*time),
+                gap: gap.map(|(from, to)| (Timestamp(from), Timestamp(to))),
+                json,
+            }),
+            Self::Sample(sample) => Record::Sample(sample.borrow()),
+            Self::Counter(zone, time, name, value) => Record::Counter(Counter {
+                zone: ZoneId(*zone),
+                time: Timestamp(*time),
+                name,
+                value: *value,
+            }),
+        }
+    }
+}
+
 impl OwnedSample {
     fn borrow(&self) -> Sample<'_> {
         Sample {
@@ -93,28 +119,7 @@ fn write(records: &[Owned], options: Options, flush_every: usize) -> Vec<u8> {
         writer.zone(&zone(id)).unwrap();
     }
     for (place, record) in records.iter().enumerate() {
-        match record {
-            Owned::Clock(zone, wall, monotonic) => writer.clock(&Clock {
-                zone: ZoneId(*zone),
-                wall: Timestamp(*wall),
-                monotonic: *monotonic,
-            }),
-            Owned::Revision(zone, number, time, gap, json) => writer.revision(&Revision {
-                zone: ZoneId(*zone),
-                number: *number,
-                time: Timestamp(*time),
-                gap: gap.map(|(from, to)| (Timestamp(from), Timestamp(to))),
-                json,
-            }),
-            Owned::Sample(sample) => writer.sample(&sample.borrow()),
-            Owned::Counter(zone, time, name, value) => writer.counter(&Counter {
-                zone: ZoneId(*zone),
-                time: Timestamp(*time),
-                name,
-                value: *value,
-            }),
-        }
-        .unwrap();
+        writer.record(&record.borrow()).unwrap();
         if (place + 1) % flush_every == 0 {
             writer.flush().unwrap();
         }
@@ -160,28 +165,7 @@ fn read(file: &[u8]) -> (Vec<String>, Lost) {
 fn expected(records: &[Owned]) -> Vec<String> {
     records
         .iter()
-        .map(|record| match record {
-            Owned::Clock(zone, wall, monotonic) => Record::Clock(Clock {
-                zone: ZoneId(*zone),
-                wall: Timestamp(*wall),
-                monotonic: *monotonic,
-            }),
-            Owned::Revision(zone, number, time, gap, json) => Record::Revision(Revision {
-                zone: ZoneId(*zone),
-                number: *number,
-                time: Timestamp(*time),
-                gap: gap.map(|(from, to)| (Timestamp(from), Timestamp(to))),
-                json,
-            }),
-            Owned::Sample(sample) => Record::Sample(sample.borrow()),
-            Owned::Counter(zone, time, name, value) => Record::Counter(Counter {
-                zone: ZoneId(*zone),
-                time: Timestamp(*time),
-                name,
-                value: *value,
-            }),
-        })
-        .map(|record| format!("{record:?}"))
+        .map(|record| format!("{:?}", record.borrow()))
         .collect()
 }
 

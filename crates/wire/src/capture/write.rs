@@ -6,8 +6,8 @@ use netverdict_types::{Input, Key, Sample, Timestamp, ZoneId};
 
 use super::record::{self, tag};
 use super::{
-    BLOCK, BLOCK_MAX, BLOCK_TARGET, Clock, Counter, DATA_MAX, Error, MAGIC, NAME_MAX, Revision,
-    VERSION, Zone, frame,
+    BLOCK, BLOCK_MAX, BLOCK_TARGET, Clock, Counter, DATA_MAX, Error, MAGIC, NAME_MAX, Record,
+    Revision, VERSION, Zone, frame,
 };
 
 /// How a capture is written.
@@ -34,6 +34,25 @@ impl Default for Options {
 /// [`Writer::flush`]. What was not flushed is lost when the process dies, so whoever owns the
 /// writer flushes as often as it can bear to lose. The writer must be finished by
 /// [`Writer::finish`]: dropping it drops the open block.
+///
+/// ```
+/// use netverdict_types::{Timestamp, ZoneId};
+/// use netverdict_wire::capture::{Options, Revision, Writer, Zone};
+/// # fn main() -> Result<(), netverdict_wire::capture::Error> {
+/// let mut writer = Writer::new(Vec::new(), Options::default())?;
+/// writer.zone(&Zone { id: ZoneId(0), name: "ovn-worker-1", node: "ovn-worker-1" })?;
+/// writer.revision(&Revision {
+///     zone: ZoneId(0),
+///     number: 1,
+///     time: Timestamp(1_795_421_730_000_000_000),
+///     gap: None,
+///     json: br#"{"ACL":{}}"#,
+/// })?;
+/// writer.flush()?; // from here on a crash does not cost it
+/// let file = writer.finish()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Writer<W> {
     out: W,
     options: Options,
@@ -96,6 +115,20 @@ impl<W: Write> Writer<W> {
             .insert(zone.id, (zone.name.to_owned(), zone.node.to_owned()));
         self.defined.remove(&zone.id);
         Ok(())
+    }
+
+    /// Writes any record; a zone as [`Writer::zone`] does.
+    ///
+    /// # Errors
+    /// As the method of its kind.
+    pub fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        match record {
+            Record::Zone(zone) => self.zone(zone),
+            Record::Clock(clock) => self.clock(clock),
+            Record::Revision(revision) => self.revision(revision),
+            Record::Sample(sample) => self.sample(sample),
+            Record::Counter(counter) => self.counter(counter),
+        }
     }
 
     /// Writes how an observer's clocks stand.
