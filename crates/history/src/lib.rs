@@ -98,6 +98,17 @@ impl History {
         Ok(history)
     }
 
+    /// A history in memory that begins with what stands in the file `path`, which another
+    /// process may be writing; without such a file it begins empty.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or another version of netverdict wrote it.
+    pub fn look(path: &Path, limits: Limits) -> Result<Self, LogError> {
+        let mut history = Self::new(limits);
+        history.counts.damaged = Log::look(path, |stored| history.restore(stored))?;
+        Ok(history)
+    }
+
     /// The number of the zone called `name`, which is new if it was never seen.
     pub fn zone(&mut self, name: &str) -> ZoneId {
         if let Some(known) = self.zones.iter().position(|zone| zone.name == name) {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,7 +153,21 @@ impl Log {
             .map_err(|fault| self.at(fault))
     }
 
-    fn read(path: &Path, mut take: impl FnMut(Stored)) -> Result<Self, Fault> {
+    /// Hands what the log at `path` says to `take`, and leaves it alone: another process may be
+    /// writing it. Gives how many pieces were damaged.
+    pub(crate) fn look(path: &Path, take: impl FnMut(Stored)) -> Result<u64, LogError> {
+        let look = || match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error.into()),
+            Ok(file) => Ok(read_all(&file, take)?.damaged),
+        };
+        look().map_err(|fault| LogError {
+            path: path.to_owned(),
+            fault,
+        })
+    }
+
+    fn read(path: &Path, take: impl FnMut(Stored)) -> Result<Self, Fault> {
         let mut file = lock(
             OpenOptions::new()
                 .read(true)
@@ -160,47 +175,22 @@ impl Log {
                 .create(true)
                 .open(path)?,
         )?;
+        file.seek(SeekFrom::Start(0))?;
+        let Content {
+            facts,
+            damaged,
+            whole_end,
+            is_empty,
+        } = read_all(&file, take)?;
+        file.set_len(whole_end)?;
         let mut log = Self {
             path: path.to_owned(),
-            out: BufWriter::new(file.try_clone()?),
-            length: 0,
-            damaged: 0,
+            out: BufWriter::new(file),
+            length: whole_end,
+            damaged,
             numbers: HashMap::default(),
         };
-        file.seek(SeekFrom::Start(0))?;
-        let length = file.metadata()?.len();
-        let mut frames = Frames::new(BufReader::new(&file), 0);
-        let mut facts = Vec::new();
-        let mut first = true;
-        while let Some(frame) = frames.next()? {
-            let entry = decode(frame.payload);
-            if first && !matches!(entry, Some(Entry::Format(FORMAT))) {
-                return Err(Fault::Foreign);
-            }
-            first = false;
-            match entry {
-                Some(Entry::Format(_)) => {}
-                Some(Entry::Facts(acls)) => {
-                    facts.extend(acls.into_iter().map(|acl| Arc::new(Fact::from(acl))));
-                }
-                Some(Entry::Revision(revision)) => {
-                    log.damaged += stored(revision, &facts, &mut take);
-                }
-                Some(Entry::Seen { zone, time }) => take(Stored::Seen {
-                    zone,
-                    time: Timestamp(time),
-                }),
-                None => log.damaged += 1,
-            }
-        }
-        if first && length > 0 {
-            return Err(Fault::Foreign);
-        }
-        let damage = frames.damage();
-        log.damaged += damage.corrupt + u64::from(damage.torn_bytes > 0);
-        log.length = frames.whole_end();
-        file.set_len(log.length)?;
-        if first {
+        if is_empty {
             log.append(&Entry::Format(FORMAT))?;
         }
         for (number, fact) in facts.into_iter().enumerate() {
@@ -313,6 +303,55 @@ impl Log {
             fault,
         }
     }
+}
+
+/// What a whole log holds beside what was handed over.
+struct Content {
+    facts: Vec<Arc<Fact>>,
+    damaged: u64,
+    whole_end: u64,
+    is_empty: bool,
+}
+
+fn read_all(file: &File, mut take: impl FnMut(Stored)) -> Result<Content, Fault> {
+    let mut frames = Frames::new(BufReader::new(file), 0);
+    let mut facts = Vec::new();
+    let mut damaged = 0;
+    let mut is_empty = true;
+    while let Some(frame) = frames.next()? {
+        let entry = decode(frame.payload);
+        if is_empty && !matches!(entry, Some(Entry::Format(FORMAT))) {
+            return Err(Fault::Foreign);
+        }
+        is_empty = false;
+        match entry {
+            Some(Entry::Format(_)) => {}
+            Some(Entry::Facts(acls)) => {
+                facts.extend(acls.into_iter().map(|acl| Arc::new(Fact::from(acl))));
+            }
+            Some(Entry::Revision(revision)) => damaged += stored(revision, &facts, &mut take),
+            Some(Entry::Seen { zone, time }) => take(Stored::Seen {
+                zone,
+                time: Timestamp(time),
+            }),
+            None => damaged += 1,
+        }
+    }
+    if is_empty && file.metadata()?.len() > 0 {
+        // A first frame that was torn still begins as one.
+        let mut start = [0; frame::MARKER.len()];
+        let read = file.read_at(&mut start, 0)?;
+        if !frame::MARKER.starts_with(&start[..read]) {
+            return Err(Fault::Foreign);
+        }
+    }
+    let damage = frames.damage();
+    Ok(Content {
+        facts,
+        damaged: damaged + damage.corrupt + u64::from(damage.torn_bytes > 0),
+        whole_end: frames.whole_end(),
+        is_empty,
+    })
 }
 
 /// What a log kept, with the ACLs in place of their numbers.

@@ -277,6 +277,16 @@ fn a_deleted_acl_is_found_after_a_restart_and_a_torn_end_costs_only_itself() {
             "cut at {cut}"
         );
     }
+    for cut in 0..21 {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        assert_eq!(
+            History::open(&path, Limits::default())
+                .unwrap()
+                .counts()
+                .alive,
+            0
+        );
+    }
     let foreign = place.path().join("foreign");
     fs::write(&foreign, b"not a history").unwrap();
     let error = History::open(&foreign, Limits::default())
@@ -294,6 +304,13 @@ fn a_second_process_is_refused() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("another netverdict"), "{error}");
+    assert_eq!(
+        History::look(&path, Limits::default())
+            .unwrap()
+            .counts()
+            .alive,
+        0
+    );
 }
 
 #[test]
