@@ -459,7 +459,8 @@ fn limits_are_told() {
 
 #[test]
 fn a_large_revision_has_its_own_block() {
-    let json = vec![b'x'; 3 << 20];
+    // More than a frame holds before compression.
+    let json = vec![b'x'; 70 << 20];
     let mut writer = Writer::new(Vec::new(), FULL).unwrap();
     writer.clock(&Clock::default()).unwrap();
     let revision = Revision {

@@ -146,7 +146,6 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Rows that are too long for a block, or what the output says.
     pub fn revision(&mut self, revision: &Revision<'_>) -> Result<(), Error> {
-        // A block of incompressible rows must still fit into a frame.
         limit("revision", revision.json.len(), REVISION_MAX)?;
         if self.block.len() + revision.json.len() > BLOCK_TARGET {
             self.close()?;
@@ -278,9 +277,9 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The longest JSON of one revision: a block of it fits into a frame also where it does not
-/// compress.
-const REVISION_MAX: usize = frame::MAX_PAYLOAD - (1 << 20);
+/// The longest JSON of one revision. Rows of that length compress to less than a frame can hold;
+/// noise does not, and is refused when its block is written.
+const REVISION_MAX: usize = BLOCK_MAX - (1 << 20);
 
 /// Bytes of an ICMP message's body that are kept: an error carries the start of the packet that
 /// it is about.
