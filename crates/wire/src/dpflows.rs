@@ -1,8 +1,8 @@
 //! Datapath flows with their counters, as `ovs-appctl dpctl/dump-flows -m [--names]` prints them.
 //!
 //! OVN's samples stand in the actions of the flows, so that a flow's counters are exact packets
-//! and bytes of its cookies, and no packet is copied. Form: ovs-dpctl(8), Open vSwitch
-//! `lib/odp-util.c`.
+//! and bytes of its cookies while it lives, and no packet is copied. Form: ovs-dpctl(8), Open
+//! vSwitch `lib/odp-util.c`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -102,7 +102,8 @@ pub struct Flow<'a> {
     /// The header fields that the flow matches whole. All others are `None`: packets differ in
     /// them.
     pub headers: Headers,
-    /// Packets that used the flow.
+    /// Packets that used the flow. The packet that made it is not among them (it went through
+    /// ovs-vswitchd), and the count goes with the flow, some seconds after its last packet.
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
