@@ -354,6 +354,10 @@ impl Shared {
             from = version;
             if std::mem::take(&mut state.cut_in_next_line) {
                 chunk(writer, &line[..line.len() / 2])?;
+                // In good order or not.
+                if version % 2 == 0 {
+                    return writer.write_all(b"0\r\n\r\n");
+                }
                 writer.shutdown(Shutdown::Both)?;
                 return Err(std::io::Error::other("cut in a line"));
             }
