@@ -10,6 +10,8 @@ use anyhow::Error;
 pub(crate) enum Done {
     /// 0: done.
     Ok,
+    /// 1: done, and what was found is told: something does not work.
+    Failed,
 }
 
 /// The exit code of a command: 0 done, 1 failed, 2 wrong usage (told by clap).
@@ -18,6 +20,7 @@ pub(crate) enum Done {
 pub(crate) fn code(result: Result<Done, Error>) -> ExitCode {
     match result {
         Ok(Done::Ok) => ExitCode::SUCCESS,
+        Ok(Done::Failed) => ExitCode::FAILURE,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "this is where errors are told")]

@@ -1,7 +1,9 @@
 //! netverdict: for every connection in an OVN network, who allowed or dropped it, and why.
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod databases;
+mod doctor;
 mod engine;
 mod exit;
 mod feed;
@@ -28,6 +30,8 @@ struct Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    Bundle(bundle::Bundle),
+    Doctor(doctor::Doctor),
     Observe(observe::Observe),
     Record(record::Record),
     Sampling(sampling::Sampling),
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         .init();
     let Arguments { command } = Arguments::parse();
     exit::code(match command {
+        Command::Bundle(bundle) => bundle.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),

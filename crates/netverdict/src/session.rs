@@ -1,14 +1,14 @@
 //! One run over live and recorded samples: what `observe` and `record` share.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use crossbeam_channel::{Receiver, Select, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use netverdict_history::{History, Limits};
 use netverdict_ovn::revision::Assembler;
 use netverdict_source::{Counts, Stop};
@@ -27,8 +27,8 @@ use crate::sources::{self, Kind, Spec};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct Inputs {
-    /// psample[:GROUP,…], ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE or pcap:FILE; with
-    /// @ZONE behind it where several zones are read [default: psample]
+    /// psample[:GROUP,…], ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE, bundle:FILE or
+    /// pcap:FILE; with @ZONE behind it where several zones are read [default: psample]
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Vec<Spec>,
 
@@ -71,6 +71,7 @@ pub(crate) struct Session {
     counts: Vec<Arc<dyn Counts>>,
     records: Records,
     interrupt: Receiver<()>,
+    interrupter: Sender<()>,
 }
 
 /// What was read from captures and could not be used.
@@ -95,14 +96,16 @@ impl Session {
         let only_recorded = sources.iter().all(Spec::is_recorded);
         let asked = !(databases.nb.is_empty() && databases.sb.is_empty());
         let state = (!only_recorded || asked)
-            .then(|| state_directory(inputs))
-            .flatten();
+            .then(|| state_directory(inputs.state.as_deref()))
+            .flatten()
+            .filter(|_| !inputs.no_state);
         let history = open_history(state.as_deref(), inputs.state.is_some())?;
         let mut engine = Engine::new(history);
         if let Some(recorder) = recorder {
             engine.record(recorder);
         }
-        let (stop, interrupt) = bounded(1);
+        let (interrupter, interrupt) = bounded(1);
+        let stop = interrupter.clone();
         ctrlc::set_handler(move || {
             // A second signal finds the first one waiting.
             let _ = stop.try_send(());
@@ -123,7 +126,18 @@ impl Session {
             counts: Vec::new(),
             records: Records::default(),
             interrupt,
+            interrupter,
         })
+    }
+
+    /// Ends the run when something is sent, as a signal does.
+    pub(crate) fn interrupter(&self) -> Sender<()> {
+        self.interrupter.clone()
+    }
+
+    /// How many samples there were so far.
+    pub(crate) fn samples(&self) -> u64 {
+        self.engine.counts().samples
     }
 
     /// Judges all samples until the sources end or somebody interrupts.
@@ -137,7 +151,14 @@ impl Session {
         for spec in self.sources.clone() {
             let named = |path: &Path| path.display().to_string();
             match &spec.kind {
-                Kind::Capture(path) => self.replay(path, take).with_context(|| named(path))?,
+                Kind::Capture(path) => File::open(path)
+                    .map_err(Into::into)
+                    .and_then(|file| self.replay(path, file, take))
+                    .with_context(|| named(path))?,
+                Kind::Bundle(path) => {
+                    crate::bundle::read_capture(path, |capture| self.replay(path, capture, take))
+                        .with_context(|| named(path))?
+                }
                 Kind::Pcap(path) => {
                     let zone = self.zone_of(&spec)?;
                     self.read_packets(path, zone, take)
@@ -222,8 +243,8 @@ impl Session {
         take(Step::Decision(&decision))
     }
 
-    fn replay(&mut self, path: &Path, take: &mut Take<'_>) -> Result<()> {
-        let mut reader = capture::Reader::new(BufReader::new(File::open(path)?))?;
+    fn replay(&mut self, path: &Path, input: impl Read, take: &mut Take<'_>) -> Result<()> {
+        let mut reader = capture::Reader::new(BufReader::new(input))?;
         let mut zones: Vec<Option<ZoneId>> = Vec::new();
         let mut assembler = Assembler::default();
         let mut pace = self.pace.then(Pace::default);
@@ -384,12 +405,10 @@ impl Pace {
     }
 }
 
-fn state_directory(inputs: &Inputs) -> Option<PathBuf> {
-    if inputs.no_state {
-        return None;
-    }
-    if let Some(state) = &inputs.state {
-        return Some(state.clone());
+/// Where the past is kept between runs; `None` for somebody without a home.
+pub(crate) fn state_directory(given: Option<&Path>) -> Option<PathBuf> {
+    if let Some(given) = given {
+        return Some(given.to_owned());
     }
     if nix::unistd::geteuid().is_root() {
         return Some(PathBuf::from("/var/lib/netverdict"));

@@ -23,6 +23,7 @@ pub(crate) struct Spec {
 pub(crate) enum Kind {
     Live(Live),
     Capture(PathBuf),
+    Bundle(PathBuf),
     Pcap(PathBuf),
 }
 
@@ -68,14 +69,39 @@ impl FromStr for Spec {
             })?)),
             "acl-log" => Kind::Live(Live::AclLog(file()?)),
             "capture" => Kind::Capture(file()?),
+            "bundle" => Kind::Bundle(file()?),
             "pcap" => Kind::Pcap(file()?),
             other => {
                 return Err(format!(
-                    "there is no source {other:?}; there are psample, ipfix, acl-log, capture, pcap"
+                    "there is no source {other:?}; there are psample, ipfix, acl-log, capture, bundle, \
+                     pcap"
                 ));
             }
         };
         Ok(Self { kind, zone })
+    }
+}
+
+impl std::fmt::Display for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            Kind::Live(Live::Psample(groups)) => {
+                f.write_str("psample")?;
+                for (place, group) in groups.iter().enumerate() {
+                    let before = if place == 0 { ":" } else { "," };
+                    write!(f, "{before}{group}")?;
+                }
+            }
+            Kind::Live(Live::Ipfix(address)) => write!(f, "ipfix:{address}")?,
+            Kind::Live(Live::AclLog(path)) => write!(f, "acl-log:{}", path.display())?,
+            Kind::Capture(path) => write!(f, "capture:{}", path.display())?,
+            Kind::Bundle(path) => write!(f, "bundle:{}", path.display())?,
+            Kind::Pcap(path) => write!(f, "pcap:{}", path.display())?,
+        }
+        match &self.zone {
+            Some(zone) => write!(f, "@{zone}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -90,7 +116,7 @@ impl Spec {
 
     /// True for a source that brings its own rows.
     pub(crate) fn is_recorded(&self) -> bool {
-        matches!(self.kind, Kind::Capture(_))
+        matches!(self.kind, Kind::Capture(_) | Kind::Bundle(_))
     }
 }
 
