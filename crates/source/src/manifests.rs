@@ -208,9 +208,9 @@ impl File<'_> {
             };
             self.document += 1;
             match serde_saphyr::from_str_with_options(text, options(text.len())) {
-                Ok(Tree::<Spanned<Value>> { head, items }) => {
+                Ok(Tree::<Spanned<Item>> { head, items }) => {
                     let items = items.map(|items| {
-                        let line = |item: &Spanned<Value>| first_line + item.referenced.line() - 1;
+                        let line = |item: &Spanned<Item>| first_line + item.referenced.line() - 1;
                         let items = items.into_iter();
                         items.map(|item| (line(&item), Ok(item.value))).collect()
                     });
@@ -259,7 +259,7 @@ impl File<'_> {
         }
     }
 
-    fn raw_items(&self, text: &str, items: Vec<&RawValue>) -> Vec<(u64, Result<Value, String>)> {
+    fn raw_items(&self, text: &str, items: Vec<&RawValue>) -> Vec<(u64, Result<Item, String>)> {
         let mut line = 1;
         let mut told = 0;
         let of_item = |item: &RawValue| {
@@ -278,10 +278,10 @@ impl File<'_> {
         &mut self,
         line: u64,
         head: Map<String, Value>,
-        items: Option<Vec<(u64, Result<Value, String>)>>,
+        items: Option<Vec<(u64, Result<Item, String>)>>,
     ) {
         let Some(items) = items else {
-            return self.object(line, None, Value::Object(head));
+            return self.object(line, None, Item::of(Value::Object(head)));
         };
         // An API server leaves out the kind of the items of a PodList; kubectl does not.
         let kind = head.get("kind").and_then(Value::as_str);
@@ -294,21 +294,26 @@ impl File<'_> {
         }
     }
 
-    fn object(&mut self, line: u64, kind: Option<&str>, value: Value) {
-        let own = match value.get("kind") {
-            Some(Value::String(kind)) => Some(kind.as_str()),
-            _ => None,
+    fn object(&mut self, line: u64, of_list: Option<&str>, item: Item) {
+        let (kind, object) = match item {
+            Item::Known(kind, object) => (kind, *object),
+            Item::Other => {
+                self.manifests.others += 1;
+                return;
+            }
+            Item::Bare(mut value) => {
+                return match (of_list.filter(|kind| !kind.is_empty()), &mut value) {
+                    (Some(kind), Value::Object(fields)) => {
+                        fields.insert("kind".to_owned(), kind.into());
+                        self.object(line, None, Item::of(value));
+                    }
+                    _ => self.fault(Some(line), "an object without a kind".to_owned()),
+                };
+            }
         };
-        let Some(word) = own.or(kind.filter(|kind| !kind.is_empty())) else {
-            return self.fault(Some(line), "an object without a kind".to_owned());
-        };
-        let Some(kind) = Kind::parse(word) else {
-            self.manifests.others += 1;
-            return;
-        };
-        let object = match Object::deserialize(value) {
+        let object = match object {
             Ok(object) => object,
-            Err(error) => return self.fault(Some(line), format!("{}: {error}", kind.as_str())),
+            Err(fault) => return self.fault(Some(line), format!("{}: {fault}", kind.as_str())),
         };
         let Some(key) = object.key() else {
             return self.fault(Some(line), format!("a {} without a name", kind.as_str()));
@@ -328,6 +333,34 @@ impl File<'_> {
             line,
             fault,
         });
+    }
+}
+
+/// An object, cut down to what tells names as soon as it is read: a list may hold many.
+enum Item {
+    Known(Kind, Box<Result<Object, String>>),
+    /// Of a kind that tells no names.
+    Other,
+    /// Without a kind.
+    Bare(Value),
+}
+
+impl Item {
+    fn of(value: Value) -> Self {
+        match value.get("kind").and_then(Value::as_str).map(Kind::parse) {
+            Some(Some(kind)) => {
+                let object = Object::deserialize(value).map_err(|error| error.to_string());
+                Self::Known(kind, Box::new(object))
+            }
+            Some(None) => Self::Other,
+            None => Self::Bare(value),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::of)
     }
 }
 
