@@ -51,6 +51,9 @@ pub enum LoadError {
 const MAGIC: &[u8; 7] = b"ovsdb-r";
 const VERSION: u8 = 1;
 static SAVING: Mutex<()> = Mutex::new(());
+/// The CRC-32 of anything that is followed by its own CRC-32.
+const SUM_OF_ALL: u32 = 0x2144_df1c;
+const BUFFER: usize = 1 << 16;
 /// Longer text seldom repeats.
 const REPEATS_UP_TO: usize = 64;
 /// No text in a database is longer.
@@ -75,7 +78,7 @@ impl Replica {
             .truncate(true)
             .mode(0o600)
             .open(&new)
-            .and_then(|file| self.write_to(BufWriter::with_capacity(1 << 16, file), wanted))
+            .and_then(|file| self.write_to(file, wanted))
             .and_then(|()| fs::rename(&new, path));
         if written.is_err() {
             // It may not even be there.
@@ -93,7 +96,7 @@ impl Replica {
             ErrorKind::NotFound => LoadError::Absent,
             _ => LoadError::Io(error),
         })?;
-        Self::read_from(BufReader::with_capacity(1 << 16, file), database, wanted)
+        Self::read_from(file, database, wanted)
     }
 
     /// Writes what [`read_from`](Self::read_from) reads.
@@ -102,8 +105,7 @@ impl Replica {
     /// The writer's.
     pub fn write_to(&self, writer: impl Write, wanted: &Wanted) -> io::Result<()> {
         let mut out = Out {
-            writer,
-            sum: crc32fast::Hasher::new(),
+            writer: BufWriter::with_capacity(BUFFER, Summing::new(writer)),
             known: HashMap::default(),
         };
         out.bytes(MAGIC)?;
@@ -139,8 +141,7 @@ impl Replica {
         wanted: &Wanted,
     ) -> Result<Self, LoadError> {
         let mut input = In {
-            reader,
-            sum: crc32fast::Hasher::new(),
+            reader: BufReader::with_capacity(BUFFER, Summing::new(reader)),
             known: Vec::new(),
         };
         let mut magic = [0; MAGIC.len()];
@@ -189,15 +190,48 @@ impl Replica {
     }
 }
 
-struct Out<'a, W> {
-    writer: W,
+/// Sums up what passes.
+struct Summing<T> {
+    inner: T,
     sum: crc32fast::Hasher,
+}
+
+impl<T> Summing<T> {
+    fn new(inner: T) -> Self {
+        Self {
+            inner,
+            sum: crc32fast::Hasher::new(),
+        }
+    }
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.sum.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Summing<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes)?;
+        self.sum.update(bytes.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
+
+struct Out<'a, W: Write> {
+    writer: BufWriter<Summing<W>>,
     known: HashMap<&'a str, u64, RandomState>,
 }
 
 impl<'a, W: Write> Out<'a, W> {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.update(bytes);
         self.writer.write_all(bytes)
     }
 
@@ -296,15 +330,15 @@ impl<'a, W: Write> Out<'a, W> {
     }
 
     fn finish(mut self) -> io::Result<()> {
-        let sum = self.sum.finalize();
-        self.writer.write_all(&sum.to_le_bytes())?;
+        self.writer.flush()?;
+        let sum = self.writer.get_ref().sum.clone().finalize();
+        self.bytes(&sum.to_le_bytes())?;
         self.writer.flush()
     }
 }
 
 struct In<R> {
-    reader: R,
-    sum: crc32fast::Hasher,
+    reader: BufReader<Summing<R>>,
     known: Vec<Arc<str>>,
 }
 
@@ -315,9 +349,7 @@ impl<R: Read> In<R> {
             .map_err(|error| match error.kind() {
                 ErrorKind::UnexpectedEof => LoadError::Damaged("it ends too early"),
                 _ => LoadError::Io(error),
-            })?;
-        self.sum.update(bytes);
-        Ok(())
+            })
     }
 
     fn byte(&mut self) -> Result<u8, LoadError> {
@@ -363,7 +395,6 @@ impl<R: Read> In<R> {
         if text.len() as u64 != length {
             return Err(LoadError::Damaged("it ends too early"));
         }
-        self.sum.update(&text);
         String::from_utf8(text).map_err(|_| LoadError::Damaged("a text that is not UTF-8"))
     }
 
@@ -447,18 +478,17 @@ impl<R: Read> In<R> {
     }
 
     fn finish(mut self) -> Result<(), LoadError> {
-        let mut kept = [0; 4];
-        let sum = self.sum.clone().finalize();
-        self.bytes(&mut kept)?;
-        if u32::from_le_bytes(kept) != sum {
-            return Err(LoadError::Damaged("the checksum is wrong"));
-        }
+        self.bytes(&mut [0; 4])?;
         let mut more = [0];
         match self.reader.read(&mut more) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(LoadError::Damaged("it goes on behind its end")),
-            Err(error) => Err(LoadError::Io(error)),
+            Ok(0) => {}
+            Ok(_) => return Err(LoadError::Damaged("it goes on behind its end")),
+            Err(error) => return Err(LoadError::Io(error)),
         }
+        if self.reader.get_ref().sum.clone().finalize() != SUM_OF_ALL {
+            return Err(LoadError::Damaged("the checksum is wrong"));
+        }
+        Ok(())
     }
 }
 
