@@ -1,4 +1,4 @@
-"""The cluster of the two-zone lab: nodes, pods, services. With --udn, a second network has pods of the same addresses. Read by zone.py (rows) and lab-traffic (packets); `names` has the node part for shell."""
+"""The cluster of the two-zone lab: nodes, pods, services. With --udn, a second network has pods of the same addresses. Read by zone.py (rows) and lab-traffic (packets); node-up has the node part for shell."""
 import os
 from collections import namedtuple
 

@@ -55,9 +55,6 @@ class Transaction:
         self.operations.append({'op': 'insert', 'table': table, 'uuid-name': name, 'row': self.row(table, columns)})
         return Ref(name)
 
-    def update(self, table, **columns):
-        self.operations.append({'op': 'update', 'table': table, 'where': [], 'row': self.row(table, columns)})
-
     def commit(self):
         results = self.call('transact', ['OVN_Northbound', *self.operations])
         errors = [(r, op) for r, op in zip(results, [*self.operations, None]) if r and 'error' in r]
@@ -96,7 +93,7 @@ def write_zone(n, nb):
 
 def settings(n, nb):
     name = node_name(n)
-    nb.update('NB_Global', name=name, options={'name': name, 'use_ct_inv_match': 'true'}, connections=[])
+    nb.insert('NB_Global', name=name, options={'name': name, 'use_ct_inv_match': 'true'})
     for number, app in (1, 'drop'), (2, 'acl-new'), (3, 'acl-est'):
         nb.insert('Sampling_App', id=number, type=app)
     collector = nb.insert('Sample_Collector', id=1, set_id=42, probability=65535, name='', external_ids={
