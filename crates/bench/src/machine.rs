@@ -1,0 +1,42 @@
+//! What the figures were measured on, and with which clocks.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use netverdict_types::Timestamp;
+use nix::time::{ClockId, clock_gettime};
+
+/// Processor, its cores, and the date.
+pub(crate) fn line() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |name: &str| {
+        let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let date = Timestamp(now.as_nanos() as i64).to_string();
+    format!(
+        "{}, {} MHz, {cores} cores, {}{}",
+        value("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        value("cpu MHz").unwrap_or_else(|| "?".to_owned()),
+        &date[..10],
+        if cfg!(debug_assertions) {
+            "; a debug build: these figures say nothing"
+        } else {
+            ""
+        }
+    )
+}
+
+/// Time that this thread has had on a processor.
+pub(crate) fn thread_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The middle one.
+pub(crate) fn median<T: Copy + PartialOrd>(values: &mut [T]) -> Option<T> {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    values.get(values.len() / 2).copied()
+}

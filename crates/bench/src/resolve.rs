@@ -1,0 +1,112 @@
+//! From a psample message to a decision.
+
+use std::hint::black_box;
+
+use anyhow::{Result, ensure};
+use netverdict_bench::alloc::allocations;
+use netverdict_bench::cluster::Cluster;
+use netverdict_bench::traffic::{FAMILY, Messages, Traffic};
+use netverdict_history::{History, Limits};
+use netverdict_ovn::Database;
+use netverdict_types::{Timestamp, ZoneId};
+use netverdict_verdict::{Names, Resolver};
+use netverdict_wire::psample::Decoder;
+
+use crate::figure;
+use crate::machine::{median, thread_time};
+
+/// Distinct messages in a round: more than the caches next to a core hold.
+const MESSAGES: usize = 1 << 17;
+const ROUNDS: usize = 15;
+
+/// Rows in memory, as a session holds them.
+pub(crate) struct State {
+    pub(crate) history: History,
+    pub(crate) names: Names,
+    pub(crate) zone: ZoneId,
+}
+
+impl State {
+    pub(crate) fn new(cluster: &mut Cluster) -> Result<Self> {
+        let mut history = History::new(Limits::default());
+        let mut names = Names::default();
+        let zone = history.zone("global");
+        names.set_zone(zone, "global");
+        for database in [
+            Database::Northbound,
+            Database::Southbound,
+            Database::Vswitch,
+        ] {
+            let set = cluster.initial(database);
+            names.apply(zone, database, &set);
+            if database == Database::Northbound {
+                history.apply(zone, &set)?;
+            }
+        }
+        for set in cluster.revisions(1_000) {
+            history.apply(zone, &set)?;
+        }
+        Ok(Self {
+            history,
+            names,
+            zone,
+        })
+    }
+}
+
+pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
+    let mut cluster = Cluster::new(acls);
+    let state = State::new(&mut cluster)?;
+    let mut traffic = Traffic::new(&cluster);
+    let mut messages = Messages::default();
+    let mut decoder = Decoder {
+        family: Some(FAMILY),
+        groups: vec![10],
+        ..Decoder::default()
+    };
+    let mut resolver = Resolver::default();
+    let mut figures = Vec::new();
+    let mut allocated = 0;
+    for round in 0..=ROUNDS {
+        messages.fill(traffic.by_ref().take(MESSAGES));
+        let (before, start) = (allocations(), thread_time());
+        for message in messages.iter() {
+            decoder.decode(message, Timestamp(0), state.zone, |sample| {
+                black_box(resolver.resolve(&state.history, &state.names, &sample));
+            });
+        }
+        let (took, now) = (thread_time() - start, allocations());
+        // The first round fills the memory of connections.
+        if round > 0 {
+            figures.push(took.as_nanos() as f64 / MESSAGES as f64);
+            allocated += now - before;
+        }
+    }
+    let counts = resolver.counts();
+    let share = |part: u64| part as f64 * 100.0 / counts.samples as f64;
+    ensure!(
+        decoder.counters.samples == counts.samples && counts.samples > 0,
+        "not all messages were resolved: {:?}",
+        decoder.counters
+    );
+    ensure!(
+        allocated == 0,
+        "{allocated} allocations in {ROUNDS} rounds of {MESSAGES} samples"
+    );
+    let middle = median(&mut figures).unwrap_or_default();
+    eprintln!(
+        "{name}: {acls} ACLs, {} in the past, {} names; {ROUNDS} rounds of {MESSAGES} messages \
+         ({} MiB), {:.1} % unresolved, {:.2} % ambiguous, {:.1} % doubles; best {:.1} ns, worst {:.1} ns; \
+         no allocation",
+        state.history.counts().past,
+        state.names.len(),
+        messages.bytes() >> 20,
+        share(counts.unresolved_total()),
+        share(counts.ambiguous),
+        share(counts.doubles),
+        figures.first().copied().unwrap_or_default(),
+        figures.last().copied().unwrap_or_default(),
+    );
+    figure(name, format_args!("{middle:.1}"), "ns");
+    Ok(())
+}
