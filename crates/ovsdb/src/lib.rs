@@ -1,4 +1,16 @@
 //! An OVSDB client (RFC 7047 and the monitor extensions of Open vSwitch) with a replica.
+//!
+//! - [`Client`] keeps a [`Replica`] of the tables and columns that are [`Wanted`] in step with a
+//!   server, over unix, tcp and ssl, and tells each step as an [`Event`]. Of a server that
+//!   restarts, forgets, moves its leader or changes its schema, what was missed comes as one
+//!   [`ChangeSet`] with [`Cause::Gap`].
+//! - [`Replica::from_dump`] reads what `ovsdb-client dump -f json` prints, and
+//!   [`Replica::from_rows`] takes rows made by hand: code that takes rows need not ask where they
+//!   come from.
+//! - [`Transaction`] writes, by [`Client::transact`] or a [`Handle`].
+//!
+//! Rows are decoded while they arrive, so that a database of any size needs room for its rows and
+//! not for its JSON as well. A connection that is idle costs no wake-up on unix sockets.
 #![forbid(unsafe_code)]
 
 mod change;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use netverdict_ovsdb::{
     Cause, ChangeSet, Client, Clock, Columns, Config, Connect, Connecting, Disconnected, Endpoint,
-    Error, Event, Method, RefusalKind, TransactError, Transaction, Wanted,
+    Error, Event, Method, RefusalKind, Replica, Row, TransactError, Transaction, Wanted,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -197,7 +197,7 @@ fn paint(name: &str, shades: &[&str]) -> Value {
 
 /// The names of rows before and after, by identity.
 fn named(set: &ChangeSet) -> BTreeMap<String, (Option<String>, Option<String>)> {
-    let name = |row: &Option<netverdict_ovsdb::Row>| {
+    let name = |row: &Option<Row>| {
         row.as_ref()
             .and_then(|row| row.text("name"))
             .map(str::to_owned)
@@ -716,6 +716,46 @@ async fn a_kept_replica_is_resumed() {
     server.follow(false, TXN_2, json!({})).await;
     test.connected().await;
     assert_eq!(test.changes().await.cause, Cause::Initial);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_reach_the_file_within_an_interval() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("replica");
+    let mut config = config("unix:/s");
+    config.replica_file = Some(path.clone());
+    let wanted = config.wanted.clone();
+    let mut test = start(config);
+    let mut server = test.accept().await;
+    server.begin().await;
+    server
+        .follow(
+            false,
+            TXN_1,
+            json!({"Paint": {RED: {"initial": paint("red", &[])}}}),
+        )
+        .await;
+    test.connected().await;
+    test.changes().await;
+    // The file is written by a thread, whose time is real: look until it is there.
+    let kept = async |name: &str| {
+        loop {
+            let kept = Replica::load(&path, "Shop", &wanted);
+            let named = |row: &Row| row.text("name") == Some(name);
+            if kept.is_ok_and(|kept| kept.rows("Paint").any(named)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    kept("red").await;
+    let begun = Instant::now();
+    server
+        .update3(TXN_2, json!({"Paint": {RED: {"modify": {"name": "rose"}}}}))
+        .await;
+    test.changes().await;
+    kept("rose").await;
+    assert!(begun.elapsed() >= Duration::from_secs(300));
 }
 
 #[tokio::test(start_paused = true)]

@@ -228,6 +228,9 @@ struct Shadow {
     gaps: usize,
     losses: usize,
     begun: bool,
+    /// Rows inserted, modified and deleted by transactions, and by gaps.
+    live: [usize; 3],
+    missed: [usize; 3],
 }
 
 impl Shadow {
@@ -258,6 +261,16 @@ impl Shadow {
                 "a row twice in one step: {change:?}"
             );
             assert_ne!(change.old, change.new);
+            let kind = match (&change.old, &change.new) {
+                (None, _) => 0,
+                (Some(_), Some(_)) => 1,
+                (Some(_), None) => 2,
+            };
+            match set.cause {
+                Cause::Transaction => self.live[kind] += 1,
+                Cause::Gap { .. } => self.missed[kind] += 1,
+                _ => {}
+            }
             assert_eq!(self.rows.get(&key), change.old.as_ref(), "{change:?}");
             match &change.new {
                 Some(row) => self.rows.insert(key, row.clone()),
@@ -332,6 +345,8 @@ async fn random_transactions_equal_the_replica() {
             tokio::join!(work, shadow.until_marked(&mut client, "the end"));
             assert_eq!(shadow.connections[0].method, method);
             assert_eq!((shadow.gaps, shadow.losses), (0, 0));
+            eprintln!("inserted, modified, deleted: {:?}", shadow.live);
+            assert!(!shadow.live.contains(&0));
             assert_same(&client, &shadow, &server);
             // The index finds what looking at each row finds.
             let table = client.replica().table("Animal").unwrap();
@@ -468,7 +483,14 @@ async fn connections_cut_anywhere_are_caught_up_with() {
                 shadow.until_marked(&mut client, &name).await;
                 assert_same(&client, &shadow, &server);
             }
-            eprintln!("{} cuts, {} gaps", shadow.losses, shadow.gaps);
+            let Shadow {
+                losses,
+                gaps,
+                missed,
+                ..
+            } = &shadow;
+            eprintln!("{losses} cuts, {gaps} gaps with {missed:?}");
+            assert!(*gaps > 0 && missed.iter().sum::<usize>() > 0);
             proxy.abort();
         }
     }
