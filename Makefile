@@ -17,6 +17,6 @@ test:
 bench:
 	@scripts/bench $(ONLY)
 
-# Looks for inputs that break a parser, SECONDS (60) for each of them.
+# Looks for inputs that break a parser, SECONDS_EACH (60) seconds for each of them.
 fuzz:
 	@scripts/fuzz

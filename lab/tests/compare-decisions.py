@@ -1,5 +1,6 @@
 """Decisions of both nodes against what lab-traffic says it sent. Prints a line a check; exit status 1 if one failed."""
 import json
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -17,10 +18,15 @@ def check(what, good, detail=''):
 
 rows = {n: [json.loads(line) for line in open(f'{out}/decisions{n}')] for n in (1, 2)}
 summary = {n: open(f'{out}/summary{n}').read() for n in (1, 2)}
-for n in (1, 2):
+probe = os.path.exists(f'{out}/kprobe')
+if probe:
+    called = int(open(f'{out}/kprobe').read())
+    check('every call of psample_sample_packet became a decision', called == sum(map(len, rows.values())), f'{called} {[len(r) for r in rows.values()]}')
+for n in () if probe else (1, 2):
     exported = [sum(map(int, re.findall(r'sampled pkts=(\d+)', open(f'{out}/{when}{n}').read()))) for when in ('before', 'after')]
     check(f'node {n}: every sample that Open vSwitch took became a decision', exported[1] - exported[0] == len(rows[n]),
           f'{exported} {len(rows[n])}')
+for n in (1, 2):
     check(f'node {n}: all resolved, all by one holder of the point', all(r['evidence'] == 'point' for r in rows[n]),
           Counter((r['evidence'], r.get('unresolved')) for r in rows[n]))
     check(f'node {n}: summary agrees', f'{len(rows[n])} samples: {len(rows[n])} resolved, 0 unresolved' in summary[n], summary[n])
@@ -48,10 +54,10 @@ for flow in traffic['packets']:
 check('flows were compared', compared > 40, compared)
 check('nothing was left out by tcpdump', traffic['packets_not_counted'] == 0, traffic['packets_not_counted'])
 
-# New: exactly the points that the traffic calls for.
-wanted = {(n['node'], n['point']): n['count'] for n in traffic['new']}
-seen = Counter((n, r['point']) for n in (1, 2) for r in rows[n] if r['app'] == 'acl-new')
-check('acl-new decisions are those that the traffic calls for', wanted == dict(seen), f'{wanted} {seen}')
+# New: exactly the points that the traffic calls for. (How often is checked above; a slow machine sends a SYN again.)
+wanted = {(n['node'], n['point']) for n in traffic['new']}
+seen = {(n, r['point']) for n in (1, 2) for r in rows[n] if r['app'] == 'acl-new'}
+check('acl-new decisions are those that the traffic calls for', wanted == seen, wanted ^ seen)
 
 everything = rows[1] + rows[2]
 for what, found in {

@@ -146,13 +146,14 @@ impl History {
         };
         self.counts.revisions += 1;
         let number = self.counts.revisions;
-        let moment = place.moment(set);
-        if moment.gap {
-            self.counts.gaps += 1;
-        }
+        let mut moment = place.moment(set);
         let whole = matches!(set.cause, Cause::Initial | Cause::Restored { .. });
         let delta = place.apply(&set.changes, whole, moment, number, &mut self.facts);
         self.counts.bad_rows += delta.bad_rows;
+        // A copy that was kept and says what the log says leaves no gap between the two.
+        let restored = matches!(set.cause, Cause::Restored { .. });
+        moment.gap &= !(restored && delta.is_empty());
+        self.counts.gaps += u64::from(moment.gap);
         if let Some(log) = &mut self.log {
             log.write(place, &delta, moment, number)?;
         }

@@ -111,7 +111,7 @@ impl Log {
         moment: Moment,
         number: u64,
     ) -> Result<(), LogError> {
-        if delta.opened.is_empty() && delta.closed.is_empty() && !moment.gap {
+        if delta.is_empty() && !moment.gap {
             return Ok(());
         }
         let spans = delta

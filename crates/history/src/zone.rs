@@ -53,6 +53,12 @@ pub(crate) struct Delta {
     pub(crate) bad_rows: u64,
 }
 
+impl Delta {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.closed.is_empty()
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Held {
     fact: Arc<Fact>,

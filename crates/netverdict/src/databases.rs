@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use netverdict_ovn::Database;
-use netverdict_ovsdb::{Client, Config, Endpoints, Replica, TlsFiles};
+use netverdict_ovsdb::{Client, Config, Endpoints, Replica, TlsFiles, Wanted};
 
 /// The databases that a command reads.
 #[derive(Args, Clone, Debug, Default)]
@@ -154,9 +154,24 @@ impl Databases {
     /// # Errors
     /// If the server cannot be reached or the file is no dump.
     pub(crate) async fn load(&self, database: Database, remote: &Remote) -> Result<Replica> {
+        self.load_these(database, remote, database.wanted()).await
+    }
+
+    /// The same with tables and columns of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Databases::load`].
+    pub(crate) async fn load_these(
+        &self,
+        database: Database,
+        remote: &Remote,
+        wanted: Wanted,
+    ) -> Result<Replica> {
         match remote {
             Remote::Live(endpoints) => {
-                let mut client = Client::new(self.config(database, endpoints));
+                let mut config = self.config(database, endpoints);
+                config.wanted = wanted;
+                let mut client = Client::new(config);
                 let replica = client
                     .sync()
                     .await
@@ -170,7 +185,7 @@ impl Databases {
                 for problem in &dump.problems {
                     tracing::warn!("{}: {problem}", path.display());
                 }
-                Ok(dump.replica.restrict(&database.wanted()))
+                Ok(dump.replica.restrict(&wanted))
             }
         }
     }

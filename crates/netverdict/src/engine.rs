@@ -91,6 +91,16 @@ impl Engine {
         self.resolver.resolve(&self.history, &self.names, sample)
     }
 
+    /// What is known of connections, for the next run.
+    pub(crate) fn connections(&self) -> Vec<u8> {
+        self.resolver.remember()
+    }
+
+    /// Takes what an earlier run knew of connections.
+    pub(crate) fn recall(&mut self, connections: &[u8]) -> bool {
+        self.resolver.recall(connections)
+    }
+
     /// What became of the samples so far.
     pub(crate) fn counts(&self) -> Counts {
         self.resolver.counts()

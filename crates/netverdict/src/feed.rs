@@ -169,6 +169,13 @@ impl Feed {
         match event {
             Event::Changes(set) => self.apply(slot, set, engine),
             Event::Connected(connected) => {
+                tracing::info!(
+                    "{} at {}: in step by {:?}, schema {}",
+                    slot.database.name(),
+                    connected.endpoint,
+                    connected.method,
+                    connected.schema_version
+                );
                 if !connected.missing.is_empty() {
                     tracing::info!(
                         "{} at {}: schema {} lacks {}",

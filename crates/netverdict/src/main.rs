@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod connections;
 mod databases;
 mod doctor;
 mod engine;
@@ -15,7 +16,9 @@ mod record;
 mod sampling;
 mod session;
 mod sources;
+mod totals;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,14 +35,17 @@ struct Arguments {
 enum Command {
     Bundle(bundle::Bundle),
     Doctor(doctor::Doctor),
+    Connections(connections::Connections),
     Observe(observe::Observe),
     Record(record::Record),
     Sampling(sampling::Sampling),
+    Totals(totals::Totals),
 }
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("NETVERDICT_LOG")
                 .unwrap_or_else(|_| "warn".into()),
@@ -49,8 +55,10 @@ fn main() -> ExitCode {
     exit::code(match command {
         Command::Bundle(bundle) => bundle.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Connections(connections) => connections.run(),
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),
+        Command::Totals(totals) => totals.run(),
     })
 }

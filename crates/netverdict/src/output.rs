@@ -346,7 +346,7 @@ impl std::fmt::Display for Clock {
 }
 
 /// An end as `namespace/pod:port`, `node/name`, `svc/namespace/name:port` or an address.
-struct Name<'a>(&'a End<'a>);
+pub(crate) struct Name<'a>(pub(crate) &'a End<'a>);
 
 impl std::fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -384,7 +384,7 @@ impl std::fmt::Display for Name<'_> {
 }
 
 /// The protocol, with TCP flags or the ICMP type.
-struct Protocol<'a>(&'a Decision<'a>);
+pub(crate) struct Protocol<'a>(pub(crate) &'a Decision<'a>);
 
 impl std::fmt::Display for Protocol<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -403,5 +403,48 @@ impl std::fmt::Display for Protocol<'_> {
             write!(f, " {}/{}", icmp.kind, icmp.code)?;
         }
         Ok(())
+    }
+}
+
+/// Lines of columns or of JSON on standard output.
+pub(crate) struct Lines {
+    out: BufWriter<Stdout>,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self {
+            out: BufWriter::new(io::stdout()),
+        }
+    }
+
+    /// A line of columns, each at least so wide.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn write(&mut self, cells: &[(&str, usize)]) -> Result<()> {
+        let mut line = String::new();
+        for (text, width) in cells {
+            write!(line, "{text:<width$}  ")?;
+        }
+        line.truncate(line.trim_end().len());
+        Ok(writeln!(self.out, "{line}")?)
+    }
+
+    /// A JSON object on a line.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn json(&mut self, row: &impl serde::Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.out, row)?;
+        Ok(self.out.write_all(b"\n")?)
+    }
+
+    /// Lets it be seen.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        Ok(self.out.flush()?)
     }
 }

@@ -1,6 +1,6 @@
 //! One run over live and recorded samples: what `observe` and `record` share.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +72,8 @@ pub(crate) struct Session {
     records: Records,
     interrupt: Receiver<()>,
     interrupter: Sender<()>,
+    /// The file that keeps what is known of connections.
+    connections: Option<PathBuf>,
 }
 
 /// What was read from captures and could not be used.
@@ -101,6 +103,12 @@ impl Session {
             .filter(|_| !inputs.no_state);
         let history = open_history(state.as_deref(), inputs.state.is_some())?;
         let mut engine = Engine::new(history);
+        let connections = state.as_deref().map(|state| state.join("connections"));
+        if let Some(known) = connections.as_deref().and_then(|path| fs::read(path).ok())
+            && !engine.recall(&known)
+        {
+            tracing::warn!("what was known of connections is damaged; starting anew");
+        }
         if let Some(recorder) = recorder {
             engine.record(recorder);
         }
@@ -127,6 +135,7 @@ impl Session {
             records: Records::default(),
             interrupt,
             interrupter,
+            connections,
         })
     }
 
@@ -189,6 +198,12 @@ impl Session {
             recorder.flush()?;
         }
         self.engine.history_mut().flush()?;
+        if let Some(path) = &self.connections {
+            let whole = path.with_extension("new");
+            fs::write(&whole, self.engine.connections())
+                .and_then(|()| fs::rename(&whole, path))
+                .with_context(|| path.display().to_string())?;
+        }
         ended
     }
 
@@ -402,6 +417,18 @@ impl Pace {
             let _ = select.ready_timeout(left);
         }
         Ok(())
+    }
+}
+
+/// The history that a command which writes nothing begins with: what the state directory holds,
+/// though another netverdict may be writing it.
+///
+/// # Errors
+/// If the history there cannot be read.
+pub(crate) fn look_at_history(state: Option<&Path>) -> Result<History> {
+    match state_directory(state) {
+        Some(state) => Ok(History::look(&state.join("history"), Limits::default())?),
+        None => Ok(History::new(Limits::default())),
     }
 }
 

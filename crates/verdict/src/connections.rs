@@ -116,6 +116,55 @@ impl Connections {
     }
 }
 
+/// How the table stands in a file: this, then for each connection its place and its four numbers,
+/// then a CRC-32 of all before it. Little endian.
+const MAGIC: &[u8; 8] = b"nvconn\x001";
+const ENTRY: usize = 32;
+
+impl Connections {
+    /// The starts, for a file.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for start in self.starts.iter().rev().flat_map(|set| set.iter().rev()) {
+            if start.key != 0 {
+                bytes.extend(start.key.to_le_bytes());
+                bytes.extend(start.time.0.to_le_bytes());
+                bytes.extend(start.acl.to_le_bytes());
+                bytes.extend(u64::from(start.revision_and_end).to_le_bytes());
+            }
+        }
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// Takes the starts out of a file; false, and nothing taken, if it is damaged.
+    pub(crate) fn take_bytes(&mut self, bytes: &[u8]) -> bool {
+        let Some((body, sum)) = bytes.split_last_chunk::<4>() else {
+            return false;
+        };
+        let Some(entries) = body.strip_prefix(MAGIC) else {
+            return false;
+        };
+        if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+            return false;
+        }
+        let (entries, rest) = entries.as_chunks::<ENTRY>();
+        for entry in entries {
+            let (numbers, _) = entry.as_chunks::<8>();
+            let [key, time, acl, last] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(numbers[at]));
+            let set = &mut self.starts[place(key)];
+            set[1] = set[0];
+            set[0] = Start {
+                key,
+                time: Timestamp(time as i64),
+                acl,
+                revision_and_end: last as u32,
+            };
+        }
+        rest.is_empty()
+    }
+}
+
 impl Start {
     pub(crate) fn time(self) -> Timestamp {
         self.time
@@ -158,4 +207,33 @@ pub(crate) fn mix(a: u64, b: u64) -> u64 {
 
 fn place(key: u64) -> usize {
     (key >> 40) as usize & (SETS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_come_back_from_a_file_and_damage_is_seen() {
+        let mut table = Connections::default();
+        for number in 1..500_u64 {
+            let key = mix(number, 7) | 1;
+            table.starts[place(key)][0] = Start {
+                key,
+                time: Timestamp(number as i64),
+                acl: number * 3,
+                revision_and_end: number as u32,
+            };
+        }
+        let bytes = table.to_bytes();
+        let mut back = Connections::default();
+        assert!(back.take_bytes(&bytes));
+        assert_eq!(back.to_bytes(), bytes);
+        for cut in (0..bytes.len()).step_by(61) {
+            assert!(!Connections::default().take_bytes(&bytes[..cut]));
+        }
+        let mut flipped = bytes;
+        flipped[100] ^= 1;
+        assert!(!Connections::default().take_bytes(&flipped));
+    }
 }

@@ -60,8 +60,9 @@ impl Doubles {
     }
 }
 
-/// Everything that is the same in all samples of one packet and, as far as the source tells,
-/// differs in the next.
+/// What is the same in all samples of one packet and, as far as the source tells, differs in the
+/// next. TCP flags are not in it: those of an IPFIX record are worked out from its exporter's
+/// totals, and missing from the first.
 fn identity(zone: ZoneId, cookie: Cookie, headers: &Headers, length: u32) -> u64 {
     let address = |ip: Option<std::net::IpAddr>| match ip {
         Some(std::net::IpAddr::V4(ip)) => u64::from(u32::from(ip)),
@@ -78,12 +79,11 @@ fn identity(zone: ZoneId, cookie: Cookie, headers: &Headers, length: u32) -> u64
     let rest = u64::from(headers.tcp_seq.unwrap_or(0))
         | u64::from(length) << 32
         | u64::from(headers.protocol.unwrap_or(0)) << 56;
-    let flags = u64::from(headers.tcp_flags.unwrap_or_default().0)
-        | u64::from(headers.icmp_id.unwrap_or(0)) << 8;
+    let echo = u64::from(headers.icmp_id.unwrap_or(0));
     let ends = mix(address(headers.src), address(headers.dst) ^ ports);
     let what = mix(
         u64::from(cookie.domain) << 32 | u64::from(cookie.point),
         rest,
     );
-    mix(ends ^ flags, what) | 1
+    mix(ends ^ echo, what) | 1
 }

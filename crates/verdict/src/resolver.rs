@@ -67,6 +67,19 @@ impl Resolver {
         }
     }
 
+    /// What is known of connections, to be given to [`Resolver::recall`] by the next run.
+    ///
+    /// The numbers of zones and revisions in it are those of the history that is kept with it.
+    pub fn remember(&self) -> Vec<u8> {
+        self.connections.to_bytes()
+    }
+
+    /// Takes what [`Resolver::remember`] gave. False if it is damaged: then nothing is known of
+    /// connections that began before.
+    pub fn recall(&mut self, bytes: &[u8]) -> bool {
+        self.connections.take_bytes(bytes)
+    }
+
     /// Makes a decision of a sample.
     pub fn resolve<'a>(
         &mut self,
