@@ -3,7 +3,6 @@
 
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/netverdict/lab
-
 LAB_MNT=$CACHE/mnt # an empty directory to mount on, in namespaces of a lab's own
 
 CANNOT_RUN=77 # this machine cannot run the lab at all
@@ -85,7 +84,7 @@ build_image() { privately image_file "$@"; }
 
 image_file() {
   mount_lab_root "$4"
-  mkdir -p "$LAB_MNT"/root/lab/{tree,out} "$LAB_MNT/tree"
+  mkdir -p "$LAB_MNT"/root/lab/{tree,out}
   mount -t overlay image -o "lowerdir=$2,upperdir=$(mktemp -d "$LAB_MNT/written.XXX"),workdir=$(mktemp -d "$LAB_MNT/work.XXX")" "$LAB_MNT/root/lab/tree"
   cp -a "$3/modules" "$LAB_MNT/root/lab/tree/usr/lib/"
   mkdir -p "$LAB_MNT"/root/lab/tree/lab/host
