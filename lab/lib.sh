@@ -129,8 +129,8 @@ bootstrap() { # PATH SUITE PACKAGES
 
 require_builder() {
   command -v apt-get >/dev/null && [ -e /etc/debian_version ] || cannot "$CACHE is not filled, and only Debian (with apt-get) can fill it"
-  MIRROR=${LAB_MIRROR:-$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
-    sed -n '/^Debian|Debian|main|/{s/.*|//p;q}')}
+  MIRROR=${LAB_MIRROR:-$(debian_mirror)}
+  [ -n "$MIRROR" ] || { apt-get update -q >&2 </dev/null && MIRROR=$(debian_mirror); } || true # before the first update apt does not know whose mirror it has
   [ -n "$MIRROR" ] || cannot "apt on this machine knows no Debian mirror; name one in LAB_MIRROR"
   eval "$(apt-config shell HTTP_PROXY_OF_APT Acquire::http::Proxy)"
   HTTP_PROXY_OF_APT=${HTTP_PROXY_OF_APT:-}
@@ -142,5 +142,7 @@ require_builder() {
   install_packages "${missing[@]}" >&2 </dev/null || { apt-get update -q >&2 && install_packages "${missing[@]}" >&2 </dev/null; } ||
     cannot "apt-get could not install ${missing[*]}"
 }
+
+debian_mirror() { apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' | sed -n '/^Debian|Debian|main|/{s/.*|//p;q}'; }
 
 install_packages() { DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; }
