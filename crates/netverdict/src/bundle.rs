@@ -227,6 +227,8 @@ impl Bundle {
 
     fn record(&self, path: &Path, source: Vec<Spec>) -> Result<u64> {
         let inputs = Inputs {
+            manifests: Vec::new(),
+            kubeconfig: None,
             source,
             follow: false,
             pace: false,

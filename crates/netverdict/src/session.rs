@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +13,11 @@ use clap::Args;
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use netverdict_history::{History, Limits};
 use netverdict_ovn::revision::Assembler;
+use netverdict_source::kubernetes::{self, Cluster, KubeWatch};
+use netverdict_source::manifests::Manifests;
 use netverdict_source::{Counts, Stop};
 use netverdict_types::{Decision, Sample, Timestamp, Unresolved, ZoneId};
+use netverdict_verdict::{Endpoints, NameChange};
 use netverdict_wire::capture::{self, Record};
 use netverdict_wire::pcap;
 
@@ -31,6 +36,15 @@ pub(crate) struct Inputs {
     /// pcap:FILE; with @ZONE behind it where several zones are read [default: psample]
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Vec<Spec>,
+
+    /// Names of pods, nodes and services from YAML or JSON files or directories, beside those that
+    /// the NB tells
+    #[arg(long, value_name = "PATH")]
+    pub(crate) manifests: Vec<PathBuf>,
+
+    /// Names from the Kubernetes API server of this kubeconfig, or `in-cluster`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<Cluster>,
 
     /// Go on reading at the end of a log (psample and ipfix are always followed)
     #[arg(long, short)]
@@ -72,6 +86,8 @@ pub(crate) struct Session {
     records: Records,
     interrupt: Receiver<()>,
     interrupter: Sender<()>,
+    names: Receiver<Vec<NameChange>>,
+    watch: Option<Watch>,
     /// The file that keeps what is known of connections.
     connections: Option<PathBuf>,
 }
@@ -125,16 +141,26 @@ impl Session {
             Feed::start(databases, state.as_deref(), &mut engine)?
         };
         feed.wait_for_policies(&mut engine)?;
+        learn_from_manifests(&inputs.manifests, &mut engine)?;
+        let (names, watch) = match &inputs.kubeconfig {
+            Some(cluster) => {
+                let (watch, names) = Watch::start(cluster.clone())?;
+                (names, Some(watch))
+            }
+            None => (crossbeam_channel::never(), None),
+        };
         Ok(Self {
             engine,
             feed,
             sources,
             follow: inputs.follow,
             pace: inputs.pace,
-            counts: Vec::new(),
+            counts: watch.iter().map(Watch::counts).collect(),
             records: Records::default(),
             interrupt,
             interrupter,
+            names,
+            watch,
             connections,
         })
     }
@@ -186,6 +212,9 @@ impl Session {
         drop(sender);
         let ended = self.watch(&batches, take);
         stop.stop();
+        if let Some(watch) = &self.watch {
+            watch.stop.stop();
+        }
         drop(batches);
         for thread in threads {
             match thread.join() {
@@ -210,12 +239,14 @@ impl Session {
     fn watch(&mut self, batches: &netverdict_source::Receiver, take: &mut Take<'_>) -> Result<()> {
         let queue = batches.queue().clone();
         let news = self.feed.news().clone();
+        let mut names = self.names.clone();
         let interrupt = self.interrupt.clone();
         let mut feed_is_there = true;
         loop {
             let mut select = Select::new_biased();
             let on_interrupt = select.recv(&interrupt);
             let on_batch = select.recv(&queue);
+            select.recv(&names);
             if feed_is_there {
                 select.recv(&news);
             }
@@ -232,6 +263,17 @@ impl Session {
                     Ok(one) => self.feed.take(one, &mut self.engine)?,
                     Err(error) => {
                         feed_is_there = !error.is_disconnected();
+                        break;
+                    }
+                }
+            }
+            loop {
+                match names.try_recv() {
+                    Ok(changes) => self.engine.learn(changes),
+                    Err(error) => {
+                        if error.is_disconnected() {
+                            names = crossbeam_channel::never();
+                        }
                         break;
                     }
                 }
@@ -390,6 +432,52 @@ impl Session {
             eprintln!("netverdict: {line}");
         }
     }
+}
+
+/// The thread that watches Kubernetes for names.
+struct Watch {
+    stop: Stop,
+    counters: Arc<kubernetes::Counters>,
+}
+
+/// Batches of names that may wait to be taken; beyond, the watch waits.
+const NAMES: usize = 16;
+
+impl Watch {
+    fn start(cluster: Cluster) -> Result<(Self, Receiver<Vec<NameChange>>)> {
+        let (sender, names) = bounded(NAMES);
+        let stop = Stop::new()?;
+        let watch = KubeWatch::new(cluster, stop.clone());
+        let counters = watch.counters();
+        thread::Builder::new()
+            .name("kubernetes".to_owned())
+            .spawn(move || {
+                let result = Box::new(watch).run(&mut |changes| match sender.send(changes) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                });
+                if let Err(error) = result {
+                    tracing::warn!("no more names from Kubernetes: {error}");
+                }
+            })?;
+        Ok((Self { stop, counters }, names))
+    }
+
+    fn counts(&self) -> Arc<dyn Counts> {
+        self.counters.clone()
+    }
+}
+
+fn learn_from_manifests(paths: &[PathBuf], engine: &mut Engine) -> Result<()> {
+    let manifests = Manifests::read(paths)?;
+    for problem in manifests.problems() {
+        tracing::warn!("{problem}");
+    }
+    let taken = Box::new(manifests).run(&mut |changes| {
+        engine.learn(changes);
+        ControlFlow::Continue(())
+    });
+    taken.map_err(|error| anyhow::anyhow!(error))
 }
 
 fn mapped(zones: &[Option<ZoneId>], zone: ZoneId) -> Option<ZoneId> {
