@@ -74,6 +74,8 @@ acls() { # SWITCH FROM TO: ACLs as ovn-kubernetes names them, an allowing and a 
   ovn-nbctl "${command[@]}" >/dev/null
 }
 
+# Until ovn-controller has told what its Open vSwitch can do, northd makes flows for each ACL.
+for _ in {1..200}; do ovn-sbctl list Chassis | grep -q 'ovn-sample-with-registers="true"' && break; sleep .1; done
 ovn-nbctl ls-add sw -- lsp-add sw p1 -- lsp-add sw p2
 acls sw 1 10
 ovn-nbctl acl-add sw to-lport 900 ip4 pass -- --apply-after-lb acl-add sw from-lport 900 'inport == "p1" && ip4' reject
@@ -178,8 +180,8 @@ check 'a missing set is told' bash -c 'ovs-vsctl --all destroy Flow_Sample_Colle
 
 # Somebody else writes at the same time.
 reject=$(ovn-nbctl --bare --columns=_uuid find ACL action=reject)
-(for n in {1..200}; do ovn-nbctl -- clear ACL "$reject" sample_new -- set ACL "$reject" "match=\"tcp.dst == $n\""; done) &
-for n in {1..8}; do
+(for n in {1..300}; do ovn-nbctl -- clear ACL "$reject" sample_new -- set ACL "$reject" "match=\"tcp.dst == $n\""; done) &
+for n in {1..15}; do
   netverdict sampling enable --feature Other >/dev/null 2>/tmp/busy || { cat /tmp/busy; touch /tmp/lost; }
   netverdict sampling disable >/dev/null 2>/tmp/busy || { cat /tmp/busy; touch /tmp/lost; }
 done

@@ -1,12 +1,12 @@
-use netverdict_ovsdb::{Client, RefusalKind, TransactError};
+use netverdict_ovsdb::{Client, RefusalKind, TransactError, Transaction};
 
 use crate::plan::Plan;
 
 /// Why a plan was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Somebody changed the rows since the plan was made; nothing was written. A new plan, from
-    /// the rows as they are now, may succeed.
+    /// Somebody changed the rows since the plan was made; nothing was written. The client's
+    /// replica shows the change: a new plan may succeed.
     #[error("the rows changed while the plan was made, nothing was written: {0}")]
     Changed(TransactError),
     /// The server would not have it, or it is not known whether it was done.
@@ -23,15 +23,17 @@ pub async fn commit(client: &mut Client, plan: &Plan) -> Result<Plan, CommitErro
     if plan.is_empty() {
         return Ok(plan.clone());
     }
-    let reply = client
-        .transact(plan.transaction())
-        .await
-        .map_err(|error| match &error {
-            TransactError::Refused(refusal) if is_change(&refusal.kind) => {
-                CommitError::Changed(error)
-            }
-            _ => CommitError::Transact(error),
-        })?;
+    let reply = match client.transact(plan.transaction()).await {
+        Ok(reply) => reply,
+        Err(TransactError::Refused(refusal)) if is_change(&refusal.kind) => {
+            // The server tells changes before it answers the next request (ovsdb-server's
+            // jsonrpc-server.c flushes monitors first), so after this the replica has them. If
+            // the connection is lost, the next attempt says so.
+            let _answered = client.transact(Transaction::new()).await;
+            return Err(CommitError::Changed(TransactError::Refused(refusal)));
+        }
+        Err(error) => return Err(CommitError::Transact(error)),
+    };
     Ok(plan.inverse(|row| reply.uuid(row).unwrap_or(row)))
 }
 

@@ -56,11 +56,13 @@ impl Plan {
         if whole > LONGEST && !may_cut {
             text.push_str("ulimit -s 65536 # room for the arguments\n");
         }
+        // create prints what it made.
+        let end = if may_cut { "\n" } else { " >/dev/null\n" };
         let mut length = 0;
         for (number, command) in commands.iter().enumerate() {
             if number == 0 || (may_cut && length > LONGEST) {
                 if number > 0 {
-                    text.push('\n');
+                    text.push_str(end);
                 }
                 text.push_str(&start);
                 length = 0;
@@ -68,7 +70,7 @@ impl Plan {
             length += command.len();
             let _ = write!(text, " \\\n  -- {command}");
         }
-        text.push('\n');
+        text.push_str(end);
         text
     }
 }
@@ -195,7 +197,7 @@ mod tests {
              -- --id=@r0 create Sample metadata=7 \\\n  \
              -- clear ACL 00000000-0000-0000-0000-000000000002 sample_est \\\n  \
              -- set ACL 00000000-0000-0000-0000-000000000002 sample_new=@r0 \\\n  \
-             -- --id=@r1 create Sampling_App 'external_ids={\"a b\"=\"it'\\''s\"}'\n"
+             -- --id=@r1 create Sampling_App 'external_ids={\"a b\"=\"it'\\''s\"}' >/dev/null\n"
         );
     }
 

@@ -311,7 +311,7 @@ struct Job {
 }
 
 /// How often a plan is made anew because somebody else was faster.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 10;
 /// Up to so many lines of commands are shown.
 const SHOWN: usize = 16;
 
@@ -612,7 +612,8 @@ fn print_flows(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
         "they have more than one collector".to_owned()
     } else {
         format!(
-            "{} cannot take a point from a register (OVN 24.09 and Open vSwitch 3.4 can)",
+            "{} does not say that it can take a point from a register, as OVN 24.09 and Open \
+             vSwitch 3.4 can",
             flows.old_chassis.join(", ")
         )
     };
