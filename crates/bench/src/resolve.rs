@@ -8,7 +8,7 @@ use netverdict_bench::cluster::Cluster;
 use netverdict_bench::traffic::{FAMILY, Messages, Traffic};
 use netverdict_history::{History, Limits};
 use netverdict_ovn::Database;
-use netverdict_types::{Timestamp, ZoneId};
+use netverdict_types::{Sample, Timestamp, ZoneId};
 use netverdict_verdict::{Names, Resolver};
 use netverdict_wire::psample::Decoder;
 
@@ -70,11 +70,15 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     for round in 0..=ROUNDS {
         messages.fill(traffic.by_ref().take(MESSAGES));
         let (before, start) = (allocations(), thread_time());
+        let mut ahead = Ahead::default();
         for message in messages.iter() {
             decoder.decode(message, Timestamp(0), state.zone, |sample| {
-                black_box(resolver.resolve(&state.history, &state.names, &sample));
+                if ahead.push(sample) {
+                    ahead.resolve(&mut resolver, &state);
+                }
             });
         }
+        ahead.resolve(&mut resolver, &state);
         let (took, now) = (thread_time() - start, allocations());
         // The first round fills the memory of connections.
         if round > 0 {
@@ -109,4 +113,31 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     );
     figure(name, format_args!("{middle:.1}"), "ns");
     Ok(())
+}
+
+/// Samples that are at hand together, as after one call of recvmmsg.
+#[derive(Default)]
+struct Ahead<'m> {
+    samples: [Option<Sample<'m>>; Resolver::AHEAD],
+    count: usize,
+}
+
+impl<'m> Ahead<'m> {
+    /// True when it is full.
+    fn push(&mut self, sample: Sample<'m>) -> bool {
+        self.samples[self.count] = Some(sample);
+        self.count += 1;
+        self.count == Resolver::AHEAD
+    }
+
+    fn resolve(&mut self, resolver: &mut Resolver, state: &State) {
+        let samples = || self.samples[..self.count].iter().flatten();
+        for sample in samples() {
+            resolver.touch(&state.history, &state.names, sample);
+        }
+        for sample in samples() {
+            black_box(resolver.resolve(&state.history, &state.names, sample));
+        }
+        self.count = 0;
+    }
 }

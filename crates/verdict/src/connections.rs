@@ -96,6 +96,13 @@ impl Connections {
         *first = start;
     }
 
+    /// Loads what the others need of a flow.
+    pub(crate) fn touch(&self, flow: Flow) -> usize {
+        let [first, _] = &self.starts[place(flow.key)];
+        let [src, dst] = [flow.src, flow.dst].map(|key| self.services[place(key)].service);
+        first.key as usize ^ src as usize ^ dst as usize
+    }
+
     pub(crate) fn start(&self, flow: Flow) -> Option<Start> {
         let set = &self.starts[place(flow.key)];
         set.iter().find(|start| start.key == flow.key).copied()

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashTable, hash_table};
 use netverdict_ovn::{
     Database, DatapathBinding, Interface, LoadBalancer, LogicalFlow, LogicalRouter,
     LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, RowError,
@@ -13,6 +13,8 @@ use netverdict_ovn::{
 use netverdict_ovsdb::{Cause, Change, ChangeSet, Row};
 use netverdict_types::{DropFlow, Endpoint, EndpointKind, Input, Service, ZoneId};
 use uuid::Uuid;
+
+use crate::connections::mix;
 
 /// A source of names beside the rows of OVN: a watch on Kubernetes, or manifests.
 pub trait Endpoints {
@@ -55,6 +57,8 @@ pub struct Names {
     zones: Vec<ZoneNames>,
     networks: Vec<String>,
     addresses: HashMap<(u32, IpAddr), Vec<Claim>, RandomState>,
+    /// What [`Names::addresses`] comes to, for one look into memory a sample and address.
+    found: HashTable<Found>,
     endpoints: Arena<Endpoint>,
     services: Arena<Service>,
     vips: HashMap<VipKey, Vec<(Claimant, u32)>, RandomState>,
@@ -77,6 +81,16 @@ struct Claim {
     by: Claimant,
     rank: Rank,
     endpoint: u32,
+}
+
+/// An address whose claims are decided.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    network: u32,
+    endpoint: u32,
+    ip: IpAddr,
+    /// True where a load balancer claims the address too.
+    serves: bool,
 }
 
 /// How far a claim is believed: the lower, the more.
@@ -110,6 +124,9 @@ struct ZoneNames {
     by_index: HashMap<u16, Vec<Uuid>, RandomState>,
     by_name: HashMap<String, Uuid, RandomState>,
     port_networks: HashMap<String, (Uuid, u32), RandomState>,
+    /// The network of an interface's port, by index and by name: all of the above for one look.
+    index_networks: HashMap<u16, u32, RandomState>,
+    name_networks: HashMap<String, u32, RandomState>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +149,7 @@ impl Default for Names {
             zones: Vec::new(),
             networks: vec![Self::DEFAULT.to_owned()],
             addresses: HashMap::default(),
+            found: HashTable::new(),
             endpoints: Arena::default(),
             services: Arena::default(),
             vips: HashMap::default(),
@@ -186,9 +204,19 @@ impl Names {
         if moved {
             self.refresh_datapaths(zone);
         }
+        let wires = |change: &Change| {
+            matches!(
+                &*change.table,
+                "Logical_Switch" | "Logical_Router" | "Logical_Switch_Port" | "Interface"
+            )
+        };
+        if whole || set.changes.iter().any(wires) {
+            self.zone(zone).refresh_inputs();
+        }
     }
 
-    /// Takes a name from beside the databases. A logical port's own name goes before it.
+    /// Takes a name from beside the databases. A logical port's own name goes before it; of
+    /// several such sources the last word on an address counts.
     pub fn learn(&mut self, change: NameChange) {
         let NameChange {
             network,
@@ -216,13 +244,24 @@ impl Names {
         datapath: Option<u32>,
         owner: Option<&'a str>,
     ) -> Place<'a> {
+        self.place_by(zone, input, datapath, || owner)
+    }
+
+    /// [`Names::place`], which seldom asks for the owner.
+    pub(crate) fn place_by<'a>(
+        &'a self,
+        zone: ZoneId,
+        input: Input<'_>,
+        datapath: Option<u32>,
+        owner: impl Fn() -> Option<&'a str>,
+    ) -> Place<'a> {
         let names = self.zones.get(usize::from(zone.0));
         let datapath = datapath.and_then(|key| names?.datapaths.get(&key));
         let number = names
-            .and_then(|names| Some(names.port_networks.get(names.port(input)?)?.1))
+            .and_then(|names| names.input_network(input))
             .or(datapath.map(|datapath| datapath.network))
             .or_else(|| {
-                let owner = owner?;
+                let owner = owner()?;
                 let known = self.networks.iter().position(|name| name == owner);
                 // A network of which nothing is known is not the default one.
                 Some(known.map_or(u32::MAX, |known| known as u32))
@@ -232,7 +271,7 @@ impl Names {
             datapath: datapath.map(|datapath| datapath.name.as_str()),
             network: match self.networks.get(number as usize) {
                 Some(network) => Some(network),
-                None => owner,
+                None => owner(),
             },
             number,
         }
@@ -240,16 +279,31 @@ impl Names {
 
     /// Who has an address.
     pub fn endpoint(&self, place: Place<'_>, ip: IpAddr) -> &Endpoint {
-        let claims = self.addresses.get(&(place.number, ip)).or_else(|| {
-            // Nodes, gateways and what lies outside belong to no user-defined network.
-            (place.number != 0)
-                .then(|| self.addresses.get(&(0, ip)))
-                .flatten()
-                .filter(|claims| self.is_infrastructure(claims))
-        });
-        claims
-            .and_then(|claims| self.endpoints.item(claims.first()?.endpoint))
-            .unwrap_or_else(|| masquerade(ip).unwrap_or(&EXTERNAL))
+        self.look(place, ip).0
+    }
+
+    /// Loads what [`Names::look`] needs of the default network, where most addresses are.
+    pub(crate) fn touch(&self, ip: IpAddr) -> usize {
+        let found = self.found(0, ip);
+        let endpoint = found.and_then(|found| self.endpoints.item(found.endpoint));
+        endpoint.map_or(0, |endpoint| endpoint.kind as usize)
+    }
+
+    /// Who has an address, and whether [`Names::service`] may know it.
+    pub(crate) fn look(&self, place: Place<'_>, ip: IpAddr) -> (&Endpoint, bool) {
+        let found = self.found(place.number, ip);
+        let serves = found.is_some_and(|found| found.serves);
+        let endpoint = found
+            .and_then(|found| self.endpoints.item(found.endpoint))
+            .or_else(|| {
+                // Nodes, gateways and what lies outside belong to no user-defined network.
+                let found = self.found(0, ip).filter(|_| place.number != 0)?;
+                let endpoint = self.endpoints.item(found.endpoint)?;
+                let local = matches!(endpoint.kind, EndpointKind::Pod | EndpointKind::Port);
+                (!local).then_some(endpoint)
+            })
+            .unwrap_or_else(|| masquerade(ip).unwrap_or(&EXTERNAL));
+        (endpoint, serves)
     }
 
     /// The service with a virtual address and port, and its number.
@@ -302,13 +356,10 @@ impl Names {
         self.zones.get(usize::from(zone.0))?.port(input)
     }
 
-    fn is_infrastructure(&self, claims: &[Claim]) -> bool {
-        claims
-            .first()
-            .and_then(|claim| self.endpoints.item(claim.endpoint))
-            .is_some_and(|endpoint| {
-                !matches!(endpoint.kind, EndpointKind::Pod | EndpointKind::Port)
-            })
+    fn found(&self, network: u32, ip: IpAddr) -> Option<&Found> {
+        self.found.find(spot(network, ip), |found| {
+            found.network == network && found.ip == ip
+        })
     }
 
     fn zone(&mut self, zone: ZoneId) -> &mut ZoneNames {
@@ -517,6 +568,7 @@ impl Names {
         let claims = self.addresses.entry(key).or_default();
         let at = claims.partition_point(|claim| (claim.rank, claim.by) < (rank, by));
         claims.insert(at, Claim { by, rank, endpoint });
+        self.decide(key);
     }
 
     fn unclaim(&mut self, by: Claimant, key: (u32, IpAddr)) {
@@ -528,6 +580,42 @@ impl Names {
         }
         if claims.is_empty() {
             self.addresses.remove(&key);
+        }
+        self.decide(key);
+    }
+
+    /// Makes [`Names::found`] say what an address's claims come to.
+    fn decide(&mut self, (network, ip): (u32, IpAddr)) {
+        let claims = self
+            .addresses
+            .get(&(network, ip))
+            .map_or(&[][..], Vec::as_slice);
+        let entry = self.found.entry(
+            spot(network, ip),
+            |found| found.network == network && found.ip == ip,
+            |found| spot(found.network, found.ip),
+        );
+        let Some(first) = claims.first() else {
+            if let hash_table::Entry::Occupied(entry) = entry {
+                entry.remove();
+            }
+            return;
+        };
+        let is_service = |claim: &Claim| {
+            let endpoint = self.endpoints.item(claim.endpoint);
+            endpoint.is_some_and(|endpoint| endpoint.kind == EndpointKind::Service)
+        };
+        let found = Found {
+            network,
+            endpoint: first.endpoint,
+            ip,
+            serves: claims.iter().any(is_service),
+        };
+        match entry {
+            hash_table::Entry::Occupied(mut entry) => *entry.get_mut() = found,
+            hash_table::Entry::Vacant(entry) => {
+                entry.insert(found);
+            }
         }
     }
 
@@ -623,6 +711,30 @@ impl ZoneNames {
             _ => return None,
         };
         self.interfaces.get(&row)?.logical_port.as_deref()
+    }
+
+    fn input_network(&self, input: Input<'_>) -> Option<u32> {
+        match input {
+            Input::Index(index) => self.index_networks.get(&(index as u16)).copied(),
+            Input::Name(name) => self.name_networks.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    fn refresh_inputs(&mut self) {
+        let network = |input| Some(self.port_networks.get(self.port(input)?)?.1);
+        let by_index = self
+            .by_index
+            .keys()
+            .filter_map(|index| Some((*index, network(Input::Index(u32::from(*index)))?)))
+            .collect();
+        let by_name = self
+            .by_name
+            .keys()
+            .filter_map(|name| Some((name.clone(), network(Input::Name(name))?)))
+            .collect();
+        self.index_networks = by_index;
+        self.name_networks = by_name;
     }
 
     fn network_of(&self, parent: Option<Uuid>) -> Option<&str> {
@@ -827,6 +939,15 @@ fn drop_flow(flow: LogicalFlow) -> DropFlow {
         priority,
         matches,
     }
+}
+
+/// Where an address stands in [`Names::found`].
+fn spot(network: u32, ip: IpAddr) -> u64 {
+    let bits = match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
+    };
+    mix(bits as u64, (bits >> 64) as u64 ^ u64::from(network))
 }
 
 static EXTERNAL: Endpoint = Endpoint {

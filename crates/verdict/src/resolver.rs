@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use netverdict_history::{History, Matches, Role, Span};
 use netverdict_types::{
-    AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, Endpoint, EndpointKind,
-    Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags,
-    Timestamp, Unresolved, Verdict,
+    AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, EndpointKind, Evidence,
+    Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags, Timestamp,
+    Unresolved, Verdict,
 };
 
 use crate::connections::{Connections, Flow, Start};
@@ -80,6 +80,23 @@ impl Resolver {
         self.connections.take_bytes(bytes)
     }
 
+    /// Starts to load what [`Resolver::resolve`] will need for a sample, and changes nothing. A
+    /// caller with several samples at hand calls it for [`Resolver::AHEAD`] of them first, so
+    /// that their memory is read side by side.
+    pub fn touch(&self, history: &History, names: &Names, sample: &Sample<'_>) {
+        let (zone, headers) = (sample.zone, &sample.headers);
+        let point = match sample.key {
+            Key::Cookie(cookie) => history.touch(zone, cookie.point),
+            _ => 0,
+        };
+        let flow = Flow::new(zone, headers).map_or(0, |flow| self.connections.touch(flow));
+        let ends = [headers.src, headers.dst].map(|ip| ip.map_or(0, |ip| names.touch(ip)));
+        std::hint::black_box((point, flow, ends));
+    }
+
+    /// How many samples [`Resolver::touch`] is worth its while for at once.
+    pub const AHEAD: usize = 16;
+
     /// Makes a decision of a sample.
     pub fn resolve<'a>(
         &mut self,
@@ -108,14 +125,12 @@ impl Resolver {
         {
             self.connections.began(flow, span, sample.time);
         }
-        let place = names.place(
-            zone,
-            sample.input,
-            cookie.map(Cookie::datapath),
-            acl.and_then(|row| row.acl().owner.network.as_deref()),
-        );
-        let src = end(names, place, headers.src, headers.src_port);
-        let dst = end(names, place, headers.dst, headers.dst_port);
+        let datapath = cookie.map(Cookie::datapath);
+        let place = names.place_by(zone, sample.input, datapath, || {
+            acl?.acl().owner.network.as_deref()
+        });
+        let (src, src_serves) = end(names, place, headers.src, headers.src_port);
+        let (dst, dst_serves) = end(names, place, headers.dst, headers.dst_port);
         let zone_name = history.zone_name(zone);
         let node = node(zone_name, place);
         let local = |end: &End<'_>| {
@@ -123,11 +138,12 @@ impl Resolver {
                 endpoint.kind == EndpointKind::Pod && endpoint.node.as_deref() == node
             })
         };
-        let local = (local(&src), local(&dst));
-        let reply = reply(app, headers, start.zip(flow), found.span, local);
-        let (service, reply) = self.service(names, place, headers, flow, reply);
+        let locals = || (local(&src), local(&dst));
+        let reply = reply(app, headers, start.zip(flow), found.span, locals);
+        let serves = (src_serves, dst_serves);
+        let (service, reply) = self.service(names, place, headers, flow, serves, reply);
         let copies = match (found.span, reply) {
-            (Some(span), Some(true)) if !local.1 => history.reply_copies(zone, span),
+            (Some(span), Some(true)) if !local(&dst) => history.reply_copies(zone, span),
             (_, Some(true)) | (None, _) => 1,
             (Some(span), _) => history.copies(zone, span),
         };
@@ -184,6 +200,7 @@ impl Resolver {
         place: Place<'_>,
         headers: &Headers,
         flow: Option<Flow>,
+        (src_serves, dst_serves): (bool, bool),
         reply: Option<bool>,
     ) -> (Option<&'a Service>, Option<bool>) {
         let (Some(flow), Some(src), Some(dst), Some(protocol)) =
@@ -194,11 +211,15 @@ impl Resolver {
         if names.has_no_service() {
             return (None, reply);
         }
-        if let Some((number, service)) = names.service(place, dst, headers.dst_port, protocol) {
+        if dst_serves
+            && let Some((number, service)) = names.service(place, dst, headers.dst_port, protocol)
+        {
             self.connections.sent(flow, true, number);
             return (Some(service), Some(false));
         }
-        if let Some((number, service)) = names.service(place, src, headers.src_port, protocol) {
+        if src_serves
+            && let Some((number, service)) = names.service(place, src, headers.src_port, protocol)
+        {
             self.connections.sent(flow, false, number);
             return (Some(service), Some(true));
         }
@@ -440,12 +461,20 @@ fn says(log: LogVerdict, verdict: Verdict) -> bool {
     )
 }
 
-fn end<'a>(names: &'a Names, place: Place<'_>, ip: Option<IpAddr>, port: Option<u16>) -> End<'a> {
-    End {
+/// One end, and whether its address may be that of a service.
+fn end<'a>(
+    names: &'a Names,
+    place: Place<'_>,
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+) -> (End<'a>, bool) {
+    let look = ip.map(|ip| names.look(place, ip));
+    let end = End {
         ip,
         port,
-        endpoint: ip.map(|ip| names.endpoint(place, ip)),
-    }
+        endpoint: look.map(|(endpoint, _)| endpoint),
+    };
+    (end, look.is_some_and(|(_, serves)| serves))
 }
 
 /// Whether a packet goes back to the end that began, by the best that tells.
@@ -454,7 +483,7 @@ fn reply(
     headers: &Headers,
     start: Option<(Start, Flow)>,
     span: Option<&Span>,
-    local: (bool, bool),
+    local: impl Fn() -> (bool, bool),
 ) -> Option<bool> {
     // An ACL judges packets of new connections in the original direction only.
     if app == Some(App::AclNew) {
@@ -475,21 +504,12 @@ fn reply(
         return None;
     }
     let span = span?;
-    let towards_pod = span.pipeline() == Pipeline::ToLport
-        && span.row().acl().owner.direction != Some(Direction::Egress);
-    match local {
+    let towards_pod =
+        span.pipeline() == Pipeline::ToLport && span.direction() != Some(Direction::Egress);
+    match local() {
         (true, false) => Some(towards_pod),
         (false, true) => Some(!towards_pod),
         _ => None,
-    }
-}
-
-/// True for an endpoint on the node's own switch.
-fn is_local(endpoint: &Endpoint, node: Option<&str>) -> bool {
-    match endpoint.kind {
-        EndpointKind::Pod | EndpointKind::Management => endpoint.node.as_deref() == node,
-        EndpointKind::Port => true,
-        _ => false,
     }
 }
 
