@@ -322,8 +322,8 @@ enum Fault {
     /// Not allowed, or no such kind.
     #[error("{0}")]
     Refused(Box<kube::core::Status>),
-    #[error(transparent)]
-    Request(#[from] Box<kube::Error>),
+    #[error("{}", causes(.0))]
+    Request(Box<kube::Error>),
     #[error("what the server sent makes no sense: {0}")]
     Answer(#[from] serde_json::Error),
     #[error("the connection broke off: {0}")]
@@ -510,6 +510,20 @@ impl Follower {
             }
         }
     }
+}
+
+/// An error with what is behind it: a refused connection is three errors down.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// A page of a list.

@@ -395,6 +395,23 @@ fn without_a_server_or_a_file_the_error_says_what_is_wrong() {
     assert!(error.to_string().contains("/does/not/exist"), "{error}");
     assert_eq!("in-cluster".parse(), Ok(Cluster::Own));
 
+    // A server that is not there: the cause is told.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let directory = tempfile::tempdir().unwrap();
+    for scheme in ["http", "https"] {
+        let path = directory.path().join(scheme);
+        let config = server::kubeconfig(&format!("{scheme}://127.0.0.1:{port}"));
+        std::fs::write(&path, config).unwrap();
+        let watch = KubeWatch::new(Cluster::Kubeconfig(path), stop.clone()).once();
+        let error = Box::new(watch)
+            .run(&mut |_| ControlFlow::Continue(()))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("Connection refused"), "{error}");
+    }
+
     // Stopped before it began: a server that is not there is no reason to stay.
     let server = Server::start();
     let directory = tempfile::tempdir().unwrap();

@@ -52,6 +52,15 @@ struct Kept {
     failures: u32,
 }
 
+pub fn kubeconfig(url: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+         clusters: [{{name: test, cluster: {{server: '{url}'}}}}]\n\
+         contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
+         users: [{{name: test, user: {{}}}}]\n"
+    )
+}
+
 impl Server {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -78,13 +87,7 @@ impl Server {
     }
 
     pub fn kubeconfig(&self) -> String {
-        let port = self.port;
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-             clusters: [{{name: test, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n\
-             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
-             users: [{{name: test, user: {{}}}}]\n"
-        )
+        kubeconfig(&format!("http://127.0.0.1:{}", self.port))
     }
 
     pub fn put(&self, resource: Resource, object: Value) {
