@@ -230,10 +230,8 @@ impl Bundle {
             manifests: Vec::new(),
             kubeconfig: None,
             source,
-            follow: false,
-            pace: false,
-            state: None,
             no_state: true,
+            ..Inputs::default()
         };
         let recorder = Recorder::create(path, self.full)?;
         let mut session = Session::new(&inputs, &self.databases, Some(recorder))?;

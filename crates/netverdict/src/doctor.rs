@@ -18,6 +18,8 @@ use crate::exit::Done;
 mod checks;
 mod collect;
 mod facts;
+#[cfg(test)]
+mod tests;
 
 /// Check kernel, Open vSwitch, OVN and sampling: what works, what does not, and how to mend it
 ///

@@ -29,7 +29,7 @@ use crate::record::Recorder;
 use crate::sources::{self, Kind, Spec};
 
 /// Where samples come from, and what is remembered between runs.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct Inputs {
     /// psample[:GROUP,…], ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE, bundle:FILE or

@@ -3,7 +3,7 @@
 //! Versions: psample as an action of Open vSwitch is in Linux 6.11 (and in RHEL 9's kernel from
 //! 5.14.0-570), in Open vSwitch 3.4, and samples of ACLs in OVN 24.09.
 
-use netverdict_control::{Problem, ProblemKind};
+use netverdict_control::{Problem, ProblemKind, Status};
 use netverdict_ovn::Version;
 
 use super::facts::{
@@ -13,18 +13,21 @@ use super::{Area, Finding, State};
 
 /// What is to be said of the facts, in the order in which a reader needs it.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut list = List(Vec::new());
+    let mut list = List {
+        findings: Vec::new(),
+        area: Area::Machine,
+    };
     machine(facts, &mut list);
     for zone in &facts.zones {
-        let from = list.0.len();
+        let from = list.findings.len();
         vswitch(zone, &mut list);
         ovn(zone, &mut list);
         sampling(zone, &mut list);
-        for finding in &mut list.0[from..] {
+        for finding in &mut list.findings[from..] {
             finding.zone.clone_from(&zone.name);
         }
     }
-    list.0
+    list.findings
 }
 
 /// The source that the samples of this node can be read from, or why there is none.
@@ -64,18 +67,17 @@ pub(super) fn source(facts: &Facts) -> Result<String, String> {
     }
 }
 
-struct List(Vec<Finding>);
+/// What was found so far, and what is examined now.
+struct List {
+    findings: Vec<Finding>,
+    area: Area,
+}
 
 impl List {
-    fn add(
-        &mut self,
-        area: Area,
-        check: &'static str,
-        state: State,
-        seen: impl Into<String>,
-    ) -> &mut Finding {
-        self.0.push(Finding {
-            area,
+    fn add(&mut self, check: &'static str, state: State, seen: impl Into<String>) -> &mut Finding {
+        let place = self.findings.len();
+        self.findings.push(Finding {
+            area: self.area,
             check,
             zone: None,
             state,
@@ -83,8 +85,27 @@ impl List {
             why: None,
             mend: None,
         });
-        let last = self.0.len() - 1;
-        &mut self.0[last]
+        &mut self.findings[place]
+    }
+
+    fn ok(&mut self, check: &'static str, seen: impl Into<String>) -> &mut Finding {
+        self.add(check, State::Ok, seen)
+    }
+
+    fn skip(&mut self, check: &'static str, seen: impl Into<String>) -> &mut Finding {
+        self.add(check, State::Skip, seen)
+    }
+
+    fn warn(&mut self, check: &'static str, seen: impl Into<String>) -> &mut Finding {
+        self.add(check, State::Warn, seen)
+    }
+
+    fn fail(&mut self, check: &'static str, seen: impl Into<String>) -> &mut Finding {
+        self.add(check, State::Fail, seen)
+    }
+
+    fn unknown(&mut self, check: &'static str, seen: impl Into<String>) -> &mut Finding {
+        self.add(check, State::Unknown, seen)
     }
 }
 
@@ -149,10 +170,8 @@ const BY_IPFIX: &str = "netverdict sampling enable --ipfix 127.0.0.1:4739   (the
 
 fn machine(facts: &Facts, list: &mut List) {
     let Some(machine) = &facts.machine else {
-        list.add(
-            Area::Machine,
+        list.skip(
             "machine",
-            State::Skip,
             "the databases are dumps: they tell of another machine",
         );
         tls(&facts.tls, list);
@@ -179,23 +198,18 @@ fn kernel(machine: &Machine, need: Need, zones: &[Zone], list: &mut List) {
     });
     let why = "before 6.11 (RHEL 9: before 5.14.0-570) Open vSwitch cannot send samples to psample";
     match samples_to_psample(&machine.kernel) {
-        _ if proven => list.add(Area::Machine, "kernel", State::Ok, name),
-        Some(true) => list.add(Area::Machine, "kernel", State::Ok, name),
-        Some(false) if need == Need::No => list
-            .add(Area::Machine, "kernel", State::Ok, name)
-            .why("not asked for psample: the datapath is in user space"),
+        _ if proven || need == Need::No => list.ok("kernel", name),
+        Some(true) => list.ok("kernel", name),
         Some(false) => list
-            .add(Area::Machine, "kernel", need.state(), name)
+            .add("kernel", need.state(), name)
             .why(why)
             .mend(BY_IPFIX),
-        None => list
-            .add(Area::Machine, "kernel", State::Unknown, name)
-            .why(why),
+        None => list.unknown("kernel", name).why(why),
     };
 }
 
 /// Whether a kernel, by `uname -r`, has the psample action of Open vSwitch.
-fn samples_to_psample(release: &str) -> Option<bool> {
+pub(super) fn samples_to_psample(release: &str) -> Option<bool> {
     let mut parts = release.split(['.', '-']).map(str::parse::<u32>);
     let mut next = || parts.next()?.ok();
     let version = (next()?, next()?);
@@ -211,24 +225,16 @@ fn psample(machine: &Machine, need: Need, list: &mut List) {
     let without = "without it no sample of the kernel's datapath can be read";
     match (&machine.psample, need) {
         (Psample::Opened, _) => {
-            list.add(
-                Area::Machine,
-                "psample",
-                State::Ok,
-                "samples can be received",
-            );
+            list.ok("psample", "samples can be received");
         }
         (_, Need::No) => {
-            list.add(
-                Area::Machine,
+            list.skip(
                 "psample",
-                State::Skip,
                 "not needed: the datapath is in user space, its samples go by IPFIX",
             );
         }
         (Psample::NoFamily, _) => {
             let finding = list.add(
-                Area::Machine,
                 "psample",
                 need.state(),
                 if machine.has_psample_module {
@@ -245,7 +251,6 @@ fn psample(machine: &Machine, need: Need, list: &mut List) {
         }
         (Psample::NoPermission, _) => {
             list.add(
-                Area::Machine,
                 "psample",
                 need.state(),
                 "it is there, and this process may not receive from it",
@@ -256,7 +261,7 @@ fn psample(machine: &Machine, need: Need, list: &mut List) {
             ));
         }
         (Psample::Failed(error), _) => {
-            list.add(Area::Machine, "psample", need.state(), error.clone())
+            list.add("psample", need.state(), error.clone())
                 .why(without);
         }
     }
@@ -266,26 +271,14 @@ fn datapath_module(machine: &Machine, zones: &[Zone], list: &mut List) {
     let mut nodes = zones.iter().filter_map(|zone| zone.node.as_ref());
     let is_used = nodes.any(|node| node.datapath.as_deref() == Some("system"));
     if machine.datapath {
-        list.add(
-            Area::Machine,
-            "datapath module",
-            State::Ok,
-            "openvswitch is loaded",
-        );
+        list.ok("datapath module", "openvswitch is loaded");
     } else if is_used {
-        list.add(
-            Area::Machine,
-            "datapath module",
-            State::Fail,
-            "the module openvswitch is not loaded",
-        )
-        .why("the bridge asks for the kernel's datapath")
-        .mend("modprobe openvswitch && systemctl restart openvswitch-switch");
+        list.fail("datapath module", "the module openvswitch is not loaded")
+            .why("the bridge asks for the kernel's datapath")
+            .mend("modprobe openvswitch && systemctl restart openvswitch-switch");
     } else {
-        list.add(
-            Area::Machine,
+        list.skip(
             "datapath module",
-            State::Skip,
             "openvswitch is not loaded, and nothing here asks for it",
         );
     }
@@ -293,14 +286,14 @@ fn datapath_module(machine: &Machine, zones: &[Zone], list: &mut List) {
 
 fn permissions(machine: &Machine, need: Need, list: &mut List) {
     if machine.net_admin {
-        list.add(Area::Machine, "permissions", State::Ok, "CAP_NET_ADMIN");
+        list.ok("permissions", "CAP_NET_ADMIN");
         return;
     }
     let state = match need {
         Need::Yes => State::Fail,
         Need::Ipfix | Need::No => State::Warn,
     };
-    list.add(Area::Machine, "permissions", state, "no CAP_NET_ADMIN")
+    list.add("permissions", state, "no CAP_NET_ADMIN")
         .why("psample and conntrack entries cannot be read without it; IPFIX, logs and files can")
         .mend(format!(
             "run as root, or: setcap cap_net_admin+ep {}",
@@ -314,73 +307,50 @@ const RECEIVE_BUFFER: u64 = 16 << 20;
 fn receive_buffer(machine: &Machine, list: &mut List) {
     match machine.rmem_max {
         _ if machine.net_admin => {
-            list.add(
-                Area::Machine,
+            list.ok(
                 "receive buffer",
-                State::Ok,
                 "16 MiB can be had, past net.core.rmem_max",
             );
         }
         Some(limit) if limit >= RECEIVE_BUFFER => {
-            list.add(
-                Area::Machine,
-                "receive buffer",
-                State::Ok,
-                "net.core.rmem_max allows 16 MiB",
-            );
+            list.ok("receive buffer", "net.core.rmem_max allows 16 MiB");
         }
         Some(limit) => {
-            list.add(
-                Area::Machine,
+            list.warn(
                 "receive buffer",
-                State::Warn,
                 format!("net.core.rmem_max allows {} KiB of 16 MiB", limit / 1024),
             )
             .why("a burst of samples that does not fit is lost (and counted)")
             .mend(format!("sysctl -w net.core.rmem_max={RECEIVE_BUFFER}"));
         }
         None => {
-            list.add(
-                Area::Machine,
-                "receive buffer",
-                State::Unknown,
-                "net.core.rmem_max cannot be read",
-            );
+            list.unknown("receive buffer", "net.core.rmem_max cannot be read");
         }
     }
 }
 
 fn conntrack(machine: &Machine, need: Need, list: &mut List) {
     if need == Need::No {
-        list.add(
-            Area::Machine,
+        list.skip(
             "conntrack",
-            State::Skip,
             "the datapath in user space keeps its own: ovs-appctl dpctl/dump-conntrack -m",
         );
         return;
     }
     match &machine.conntrack {
         Conntrack::NotLoaded => {
-            list.add(
-                Area::Machine,
+            list.skip(
                 "conntrack",
-                State::Skip,
                 "nf_conntrack is not loaded: there is no connection yet",
             );
             return;
         }
         Conntrack::Failed(error) => {
-            list.add(Area::Machine, "conntrack", State::Warn, error.clone())
+            list.warn("conntrack", error.clone())
                 .why("connections cannot show the kernel's table");
         }
         Conntrack::Read(count) => {
-            list.add(
-                Area::Machine,
-                "conntrack",
-                State::Ok,
-                format!("{count} entries can be read"),
-            );
+            list.ok("conntrack", format!("{count} entries can be read"));
         }
     }
     for (check, switch, name, what) in [
@@ -400,22 +370,17 @@ fn conntrack(machine: &Machine, need: Need, list: &mut List) {
         let command = format!("sysctl -w net.netfilter.{name}=1");
         match switch {
             Some(true) => {
-                list.add(Area::Machine, check, State::Ok, format!("{name} is on"));
+                list.ok(check, format!("{name} is on"));
             }
             Some(false) => {
-                list.add(Area::Machine, check, State::Warn, format!("{name} is off"))
+                list.warn(check, format!("{name} is off"))
                     .why(format!(
                         "{what}; it counts for connections that begin later"
                     ))
                     .mend(command);
             }
             None => {
-                list.add(
-                    Area::Machine,
-                    check,
-                    State::Unknown,
-                    format!("net.netfilter.{name} cannot be read"),
-                );
+                list.unknown(check, format!("net.netfilter.{name} cannot be read"));
             }
         }
     }
@@ -426,32 +391,23 @@ fn state_directory(machine: &Machine, list: &mut List) {
         Some(NamedFile {
             path, fault: None, ..
         }) => {
-            list.add(
-                Area::Machine,
-                "state directory",
-                State::Ok,
-                path.display().to_string(),
-            );
+            list.ok("state directory", path.display().to_string());
         }
         Some(NamedFile {
             path,
             fault: Some(fault),
             ..
         }) => {
-            list.add(
-                Area::Machine,
+            list.warn(
                 "state directory",
-                State::Warn,
                 format!("{}: cannot be written: {fault}", path.display()),
             )
             .why("policies that are deleted while netverdict does not run are not remembered")
             .mend("netverdict observe --state DIR");
         }
         None => {
-            list.add(
-                Area::Machine,
+            list.warn(
                 "state directory",
-                State::Warn,
                 "neither root nor $HOME nor $XDG_STATE_HOME",
             )
             .why("nothing is remembered between runs")
@@ -464,53 +420,39 @@ fn tls(files: &[NamedFile], list: &mut List) {
     for file in files {
         let path = file.path.display();
         match &file.fault {
-            None => list.add(
-                Area::Machine,
-                "tls files",
-                State::Ok,
-                format!("{} {path}", file.flag),
-            ),
+            None => list.ok("tls files", format!("{} {path}", file.flag)),
             Some(fault) => list
-                .add(
-                    Area::Machine,
-                    "tls files",
-                    State::Fail,
-                    format!("{} {path}: {fault}", file.flag),
-                )
+                .fail("tls files", format!("{} {path}: {fault}", file.flag))
                 .why("ssl endpoints cannot be reached"),
         };
     }
 }
 
-/// Tells what became of a database; true if its rows are there.
+/// Tells what became of a database.
 fn reached(
     reach: &Reach,
-    area: Area,
     check: &'static str,
     flag: &str,
     service: &str,
     absent: &str,
     list: &mut List,
-) -> bool {
+) {
     match reach {
         Reach::There { at, schema } => {
             let schema = match schema {
                 Some(version) => format!(", schema {version}"),
                 None => String::new(),
             };
-            list.add(area, check, State::Ok, format!("{at}{schema}"));
-            return true;
+            list.ok(check, format!("{at}{schema}"));
         }
         Reach::Absent => {
-            list.add(
-                area,
+            list.skip(
                 check,
-                State::Skip,
                 format!("none given or found{absent}; give {flag} ENDPOINT|FILE"),
             );
         }
         Reach::Failed { at, error, fault } => {
-            let finding = list.add(area, check, State::Fail, format!("{at}: {error}"));
+            let finding = list.fail(check, format!("{at}: {error}"));
             match fault {
                 Fault::NoServer => finding.why("no server listens there").mend(format!(
                     "systemctl start {service}   (or give {flag} ENDPOINT)"
@@ -522,14 +464,12 @@ fn reached(
             };
         }
     }
-    false
 }
 
 fn vswitch(zone: &Zone, list: &mut List) {
-    let area = Area::Vswitch;
+    list.area = Area::Vswitch;
     reached(
         &zone.ovs,
-        area,
         "database",
         "--ovs",
         "openvswitch-switch",
@@ -539,44 +479,23 @@ fn vswitch(zone: &Zone, list: &mut List) {
     if let Some(daemon) = &zone.vswitchd
         && !matches!((daemon, &zone.ovs), (Daemon::Absent(_), Reach::Absent))
     {
-        daemon_finding(daemon, "ovs-vswitchd", "openvswitch-switch", area, list);
+        daemon_finding(daemon, "ovs-vswitchd", "openvswitch-switch", list);
     }
     let Some(node) = &zone.node else {
         return;
     };
     if !node.is_current {
-        list.add(
-            area,
+        list.warn(
             "configuration",
-            State::Warn,
             "ovs-vswitchd has not carried out the last change (cur_cfg is not next_cfg)",
         )
         .why("what the database says may not be in force")
         .mend("systemctl status openvswitch-switch");
     }
-    let version = node.version.clone().or_else(|| match &zone.vswitchd {
-        Some(Daemon::Answers(text)) => text.rsplit(' ').next().map(str::to_owned),
-        _ => None,
-    });
-    let version = version.map_or("version".to_owned(), |version| version);
-    if node.has_groups {
-        let seen = match version.as_str() {
-            "version" => "3.4 or newer, by its schema".to_owned(),
-            version => version.to_owned(),
-        };
-        list.add(area, "version", State::Ok, seen);
-    } else {
-        let seen = match version.as_str() {
-            "version" => "older than 3.4, by its schema".to_owned(),
-            version => format!("{version}, older than 3.4"),
-        };
-        list.add(area, "version", State::Warn, seen)
-            .why("it cannot send samples to psample, and its samples lack points from registers")
-            .mend(BY_IPFIX);
-    }
+    version(node, zone.vswitchd.as_ref(), list);
     datapath(node, list);
     if node.offload {
-        list.add(area, "hardware offload", State::Warn, "hw-offload is on")
+        list.warn("hardware offload", "hw-offload is on")
             .why(
                 "whether flows that the network card carries out are sampled is not verified: \
                  samples may be missing",
@@ -586,71 +505,74 @@ fn vswitch(zone: &Zone, list: &mut List) {
                  ovs-vswitchd)",
             );
     } else {
-        list.add(area, "hardware offload", State::Ok, "off");
+        list.ok("hardware offload", "off");
     }
     sets(node, list);
 }
 
-fn daemon_finding(daemon: &Daemon, name: &'static str, service: &str, area: Area, list: &mut List) {
-    let why = "nothing changes in the datapath while it does not run";
-    let restart = format!("systemctl restart {service}");
+fn version(node: &Node, daemon: Option<&Daemon>, list: &mut List) {
+    let version = match (&node.version, daemon) {
+        (Some(version), _) => Some(version.as_str()),
+        (None, Some(Daemon::Answers(text))) => text.rsplit(' ').next(),
+        _ => None,
+    };
+    if node.has_groups {
+        list.ok("version", version.unwrap_or("3.4 or newer, by its schema"));
+        return;
+    }
+    let seen = match version {
+        Some(version) => format!("{version}, older than 3.4"),
+        None => "older than 3.4, by its schema".to_owned(),
+    };
+    list.warn("version", seen)
+        .why("it cannot send samples to psample, and needs logical flows for each ACL")
+        .mend(BY_IPFIX);
+}
+
+fn daemon_finding(daemon: &Daemon, name: &'static str, service: &str, list: &mut List) {
     match daemon {
         Daemon::Answers(version) => {
-            list.add(area, name, State::Ok, format!("answers: {version}"));
+            list.ok(name, format!("answers: {version}"));
         }
         Daemon::Absent(directory) => {
-            list.add(
-                area,
+            list.unknown(
                 name,
-                State::Unknown,
                 format!("no control socket in {}", directory.display()),
             )
             .why("it does not run, or runs where its socket is not seen from here")
             .mend(format!("systemctl status {service}"));
         }
         Daemon::Silent(error) if error.contains("ermission denied") => {
-            list.add(area, name, State::Unknown, error.clone())
-                .mend("run as root");
+            list.unknown(name, error.clone()).mend("run as root");
         }
         Daemon::Silent(error) => {
-            list.add(area, name, State::Fail, error.clone())
-                .why(why)
-                .mend(restart);
+            list.fail(name, error.clone())
+                .why("policies that change are not in force while it does not run")
+                .mend(format!("systemctl restart {service}"));
         }
     }
 }
 
 fn datapath(node: &Node, list: &mut List) {
-    let area = Area::Vswitch;
     let Some(bridge) = &node.bridge else {
-        list.add(
-            area,
-            "bridge",
-            State::Fail,
-            "there is no bridge for ovn-controller (br-int)",
-        )
-        .why("OVN does not work on this node")
-        .mend("systemctl restart ovn-host");
+        list.fail("bridge", "there is no bridge for ovn-controller (br-int)")
+            .why("OVN does not work on this node")
+            .mend("systemctl restart ovn-host");
         return;
     };
     let name = &bridge.bridge;
     let kind = node.datapath.as_deref().unwrap_or("system");
     match (kind, bridge.psample) {
-        ("netdev", _) => list.add(
-            area,
+        ("netdev", _) => list.ok(
             "datapath",
-            State::Ok,
             format!("{name} in user space (netdev): no psample, samples go by IPFIX"),
         ),
-        (_, Some(true)) => list.add(
-            area,
+        (_, Some(true)) => list.ok(
             "datapath",
-            State::Ok,
             format!("{name} in the kernel ({kind}), with psample"),
         ),
         (_, Some(false)) => list
             .add(
-                area,
                 "datapath",
                 if sends_ipfix_only(node) {
                     State::Warn
@@ -662,10 +584,8 @@ fn datapath(node: &Node, list: &mut List) {
             .why("samples of this node can only go by IPFIX, which costs an upcall each")
             .mend(BY_IPFIX),
         (_, None) => list
-            .add(
-                area,
+            .unknown(
                 "datapath",
-                State::Unknown,
                 format!("{name} in the kernel ({kind}); it does not say whether it has psample"),
             )
             .why("Open vSwitch before 3.4, or a bridge that has no datapath yet"),
@@ -677,17 +597,12 @@ fn sets(node: &Node, list: &mut List) {
         return;
     };
     if bridge.sets.is_empty() {
-        list.add(
-            Area::Vswitch,
-            "collector sets",
-            State::Warn,
-            format!("{} has none", bridge.bridge),
-        )
-        .why("without the set that its samples name, a node sends none")
-        .mend(match node.datapath.as_deref() {
-            Some("netdev") => BY_IPFIX,
-            _ => "netverdict sampling enable --group 10",
-        });
+        list.warn("collector sets", format!("{} has none", bridge.bridge))
+            .why("without the set that its samples name, a node sends none")
+            .mend(match node.datapath.as_deref() {
+                Some("netdev") => BY_IPFIX,
+                _ => "netverdict sampling enable --group 10",
+            });
         return;
     }
     for set in &bridge.sets {
@@ -698,14 +613,14 @@ fn sets(node: &Node, list: &mut List) {
         if !set.ipfix.is_empty() {
             targets.push(format!("IPFIX {}", set.ipfix.join(" ")));
         }
-        let targets = match targets.is_empty() {
-            true => "nowhere".to_owned(),
-            false => targets.join(" and "),
-        };
+        if targets.is_empty() {
+            targets.push("nowhere".to_owned());
+        }
+        let targets = targets.join(" and ");
         let seen = format!("{} to {targets}, by {}", set.set, set.by);
         match set.group {
             Some(group) if group > 255 => list
-                .add(Area::Vswitch, "collector sets", State::Warn, seen)
+                .warn("collector sets", seen)
                 .why(format!(
                     "NetObserv's agent reads groups up to 255: it takes {group} for {}",
                     group & 255
@@ -714,25 +629,16 @@ fn sets(node: &Node, list: &mut List) {
                     "netverdict sampling enable --set {} --group 10",
                     set.set
                 )),
-            _ => list.add(Area::Vswitch, "collector sets", State::Ok, seen),
+            _ => list.ok("collector sets", seen),
         };
     }
 }
 
 fn ovn(zone: &Zone, list: &mut List) {
-    let area = Area::Ovn;
-    reached(
-        &zone.nb,
-        area,
-        "northbound",
-        "--nb",
-        "ovn-central",
-        "",
-        list,
-    );
+    list.area = Area::Ovn;
+    reached(&zone.nb, "northbound", "--nb", "ovn-central", "", list);
     reached(
         &zone.sb,
-        area,
         "southbound",
         "--sb",
         "ovn-central",
@@ -742,65 +648,48 @@ fn ovn(zone: &Zone, list: &mut List) {
     if let Some(daemon) = &zone.controller
         && !matches!((daemon, &zone.nb), (Daemon::Absent(_), Reach::Absent))
     {
-        daemon_finding(daemon, "ovn-controller", "ovn-host", area, list);
+        daemon_finding(daemon, "ovn-controller", "ovn-host", list);
     }
     let Some(status) = &zone.status else {
         return;
     };
     match (&status.ovn, status.can_sample) {
-        (Some(version), true) => list.add(area, "version", State::Ok, format!("OVN {version}")),
-        (None, true) => list.add(
-            area,
-            "version",
-            State::Ok,
-            "OVN 24.09 or newer, by its schema",
-        ),
+        (Some(version), true) => list.ok("version", format!("OVN {version}")),
+        (None, true) => list.ok("version", "OVN 24.09 or newer, by its schema"),
         (version, false) => {
             let version = version.as_deref().unwrap_or("of unknown version");
-            list.add(
-                area,
+            list.fail(
                 "version",
-                State::Fail,
                 format!("OVN {version}: ACLs cannot be sampled before 24.09"),
             )
-            .why(
-                "what remains: the log of ACLs (observe --source acl-log:FILE), labels of \
-                 connections (ACL.label), datapath flow counters",
+            .why("what remains is the log of ACLs, and the labels of connections (ACL.label)")
+            .mend(
+                "ovn-nbctl set ACL UUID log=true severity=info   (then observe --source \
+                 acl-log:/var/log/ovn/ovn-controller.log)",
             )
-            .mend("ovn-nbctl set ACL UUID log=true   (then observe --source acl-log:/var/log/ovn/ovn-controller.log)")
         }
     };
     if !zone.policy.northd {
-        list.add(
-            area,
-            "northd",
-            State::Warn,
-            "ovn-northd has never worked on this NB",
-        )
-        .why("policies in it are not in force")
-        .mend("systemctl start ovn-central");
+        list.warn("northd", "ovn-northd has never worked on this NB")
+            .why("policies in it are not in force")
+            .mend("systemctl start ovn-central");
     }
 }
 
 fn sampling(zone: &Zone, list: &mut List) {
-    let area = Area::Sampling;
+    list.area = Area::Sampling;
     let Some(status) = &zone.status else {
         if let Reach::Absent = zone.nb {
-            list.add(
-                area,
-                "acls",
-                State::Skip,
-                "needs a NB; give --nb ENDPOINT|FILE",
-            );
+            list.skip("acls", "needs a NB; give --nb ENDPOINT|FILE");
         }
         return;
     };
     if status.can_sample {
-        acls(zone, list);
-        apps(zone, list);
-        drops(zone, list);
-        flows(zone, list);
-        doubles(zone, list);
+        acls(status, zone, list);
+        apps(status, list);
+        drops(status, zone, list);
+        flows(status, zone, list);
+        doubles(status, zone, list);
         for (check, kind, fine) in [
             (
                 "collisions",
@@ -814,7 +703,7 @@ fn sampling(zone: &Zone, list: &mut List) {
             ),
         ] {
             if !status.problems.iter().any(|problem| problem.kind == kind) {
-                list.add(area, check, State::Ok, fine);
+                list.ok(check, fine);
             }
         }
     }
@@ -823,10 +712,7 @@ fn sampling(zone: &Zone, list: &mut List) {
     }
 }
 
-fn acls(zone: &Zone, list: &mut List) {
-    let Some(status) = &zone.status else {
-        return;
-    };
+fn acls(status: &Status, zone: &Zone, list: &mut List) {
     let all: usize = status.policies.iter().map(|policy| policy.acls).sum();
     let without: usize = status.policies.iter().map(|policy| policy.unsampled).sum();
     let sampled = all - without;
@@ -837,20 +723,17 @@ fn acls(zone: &Zone, list: &mut List) {
     };
     match (all, sampled) {
         (0, _) => list
-            .add(Area::Sampling, "acls", State::Warn, "this NB has no ACL")
+            .warn("acls", "this NB has no ACL")
             .why("without a policy there is nothing to explain"),
         (_, 0) => list
-            .add(Area::Sampling, "acls", State::Fail, seen)
+            .fail("acls", seen)
             .why("sampling is off: no verdict can be seen")
             .mend(enable),
-        _ => list.add(Area::Sampling, "acls", State::Ok, seen),
+        _ => list.ok("acls", seen),
     };
 }
 
-fn apps(zone: &Zone, list: &mut List) {
-    let Some(status) = &zone.status else {
-        return;
-    };
+fn apps(status: &Status, list: &mut List) {
     let apps: Vec<_> = status
         .apps
         .iter()
@@ -858,58 +741,53 @@ fn apps(zone: &Zone, list: &mut List) {
         .collect();
     // What is missing, and matters, is a problem that control tells.
     if !apps.is_empty() {
-        list.add(Area::Sampling, "applications", State::Ok, apps.join(", "));
+        list.ok("applications", apps.join(", "));
     }
 }
 
-fn drops(zone: &Zone, list: &mut List) {
-    let area = Area::Sampling;
-    let Some(status) = &zone.status else {
-        return;
-    };
+fn drops(status: &Status, zone: &Zone, list: &mut List) {
     let Some(set) = zone.policy.drop_set else {
-        list.add(
-            area,
+        let finding = list.skip(
             "drops without ACL",
-            State::Skip,
             "not sampled: NB_Global.options:debug_drop_collector_set is not set",
         );
+        if let Some(collector) = status.collectors.first() {
+            let set = collector.set;
+            finding.mend(format!(
+                "ovn-nbctl set NB_Global . options:debug_drop_collector_set={set}   (if you want \
+                 them)"
+            ));
+        }
         return;
     };
     let seen = format!("sampled to collector set {set}");
     let sets = zone.node.as_ref().and_then(|node| node.bridge.as_ref());
     let is_there = sets.is_none_or(|node| node.sets.iter().any(|there| there.set == set));
     if !status.apps.contains_key("drop") {
-        list.add(area, "drops without ACL", State::Warn, seen)
+        list.warn("drops without ACL", seen)
             .why("there is no Sampling_App for drop, so that nothing tells what they are")
             .mend("ovn-nbctl create Sampling_App type=drop id=1");
     } else if !is_there {
-        list.add(area, "drops without ACL", State::Warn, seen)
+        list.warn("drops without ACL", seen)
             .why("the node has no such collector set: they are not sent")
             .mend(format!("netverdict sampling enable --set {set} --group 10"));
     } else if !matches!(zone.sb, Reach::There { .. }) {
-        list.add(area, "drops without ACL", State::Warn, seen)
+        list.warn("drops without ACL", seen)
             .why("the logical flow that dropped is in the SB")
             .mend("give --sb ENDPOINT|FILE");
     } else {
-        list.add(area, "drops without ACL", State::Ok, seen);
+        list.ok("drops without ACL", seen);
     }
 }
 
-fn flows(zone: &Zone, list: &mut List) {
-    let area = Area::Sampling;
-    let Some(status) = &zone.status else {
-        return;
-    };
+fn flows(status: &Status, zone: &Zone, list: &mut List) {
     let flows = &status.flows;
     if flows.single == 0 && flows.optimised == 0 {
         return;
     }
     if !flows.old_chassis.is_empty() {
-        list.add(
-            area,
+        list.warn(
             "logical flows",
-            State::Warn,
             format!("about {} for {} samples", flows.single_flows, flows.single),
         )
         .why(format!(
@@ -919,55 +797,38 @@ fn flows(zone: &Zone, list: &mut List) {
         ))
         .mend("upgrade there to OVN 24.09 and Open vSwitch 3.4");
     } else if flows.single > 0 {
-        list.add(
-            area,
+        list.warn(
             "logical flows",
-            State::Warn,
             format!("about {} for {} samples", flows.single_flows, flows.single),
         )
         .why("they have more than one collector each: OVN makes flows for each ACL")
         .mend("netverdict sampling disable   (if the second collector is netverdict's)");
     } else {
-        list.add(
-            area,
+        list.ok(
             "logical flows",
-            State::Ok,
             format!("optimised: a few for all {} samples", flows.optimised),
         );
     }
     if !matches!(zone.sb, Reach::There { .. }) {
-        list.add(
-            area,
+        list.skip(
             "chassis",
-            State::Skip,
             "whether all nodes can take points from registers is in the SB; give --sb",
         );
     }
 }
 
-fn doubles(zone: &Zone, list: &mut List) {
-    let area = Area::Sampling;
-    let Some(status) = &zone.status else {
-        return;
-    };
+fn doubles(status: &Status, zone: &Zone, list: &mut List) {
     let Some(tier) = zone.policy.highest_est_tier.filter(|tier| *tier > 0) else {
         return;
     };
     let version = status.ovn.as_deref().and_then(Version::parse);
     match version {
         Some(version) if version >= Version::SAMPLED_ONCE => {
-            list.add(
-                area,
-                "doubles",
-                State::Ok,
-                "none: OVN samples a packet once",
-            );
+            list.ok("doubles", "none: OVN samples a packet once");
         }
         Some(_) => {
-            list.add(
-                area,
+            list.warn(
                 "doubles",
-                State::Warn,
                 format!(
                     "packets of established connections are sampled up to {} times",
                     tier + 1
@@ -980,10 +841,8 @@ fn doubles(zone: &Zone, list: &mut List) {
             .mend("upgrade to OVN 26.03");
         }
         None => {
-            list.add(
-                area,
+            list.unknown(
                 "doubles",
-                State::Unknown,
                 "whether established packets are sampled once depends on OVN's version",
             );
         }
@@ -1042,7 +901,7 @@ fn known(problem: &Problem, zone: &Zone, list: &mut List) {
         }
         ProblemKind::Unreadable => ("rows", State::Warn, "what it says is not in any verdict"),
     };
-    let finding = list.add(Area::Sampling, check, state, problem.text.clone());
+    let finding = list.add(check, state, problem.text.clone());
     finding.why(why);
     match (&problem.mend, problem.kind) {
         (_, ProblemKind::NoPsample) => {

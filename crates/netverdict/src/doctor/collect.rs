@@ -97,7 +97,7 @@ fn reach(
     let read = match remote {
         Remote::Live(endpoints) => {
             let mut config = databases.config(database, endpoints);
-            config.wanted = read_by_doctor(database);
+            config.wanted = wanted_here(database);
             let mut client = Client::new(config);
             let synced = runtime.block_on(async {
                 match tokio::time::timeout(PATIENCE, client.sync()).await {
@@ -112,7 +112,7 @@ fn reach(
             .and_then(|file| {
                 Replica::from_dump(io::BufReader::new(file)).map_err(|error| error.to_string())
             })
-            .map(|dump| dump.replica.restrict(&read_by_doctor(database)))
+            .map(|dump| dump.replica.restrict(&wanted_here(database)))
             .map_err(|error| (Fault::Other, error)),
     };
     match read {
@@ -124,7 +124,8 @@ fn reach(
     }
 }
 
-fn read_by_doctor(database: Database) -> Wanted {
+/// The tables and columns that the facts come from.
+pub(super) fn wanted_here(database: Database) -> Wanted {
     let wanted = wanted(database);
     match database {
         Database::Vswitch => wanted.table(
