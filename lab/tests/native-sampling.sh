@@ -13,14 +13,22 @@ check() { # WHAT COMMAND...
 unsample() { # NODE
   local acl commands=()
   for acl in $(node "$1" ovn-nbctl --bare --columns=_uuid list ACL); do commands+=(-- clear ACL "$acl" sample_new sample_est); done
-  node "$1" ovn-nbctl "${commands[@]}" && node "$1" ovn-nbctl -- --all destroy Sample_Collector -- --all destroy Sampling_App
+  node "$1" ovn-nbctl "${commands[@]}" && node "$1" ovn-nbctl -- --all destroy Sample_Collector -- --all destroy Sampling_App &&
+    node "$1" ovs-vsctl --all destroy Flow_Sample_Collector_Set
 }
-sample_flows() { node "$1" ovn-sbctl --bare --columns=_uuid find Logical_Flow 'actions~=.' >/dev/null 2>&1; node "$1" ovn-sbctl lflow-list | grep 'acl.*_sample.*sample(' | sed 's/.*table=//; s/^[0-9]* *//' | sort -u | wc -l; }
+sample_flows() { node "$1" ovn-sbctl lflow-list | grep 'acl.*_sample.*sample(' | sed 's/.*table=//; s/^[0-9]* *//' | sort -u | wc -l; }
 databases() { echo --nb "unix:$LAB_RUN/$1/ovn/ovnnb_db.sock" --sb "unix:$LAB_RUN/$1/ovn/ovnsb_db.sock" --ovs "unix:$LAB_RUN/$1/openvswitch/db.sock"; }
 
+how=ipfix to='--ipfix 127.0.0.1:4739'
+[ "$LAB_KIND" = vm ] && how=psample to='--group 10'
+for n in 1 2; do check "node $n: without samples" unsample $n; done
 for n in 1 2; do
-  check "node $n: without samples" unsample $n
-  check "node $n: enable" netverdict sampling enable --ipfix 127.0.0.1:4739 $(databases $n)
+  node $n lab-listen $how >"$LAB_OUT/samples$n" &
+  pids[$n]=$!
+done
+for n in 1 2; do until grep -q ready "$LAB_OUT/samples$n"; do kill -0 ${pids[$n]} || exit; done; done
+for n in 1 2; do
+  check "node $n: enable" netverdict sampling enable $to $(databases $n)
   node $n ovn-nbctl --wait=hv --timeout=30 sync
   netverdict sampling status -o json $(databases $n) >/tmp/status$n
   check "node $n: all that is supported is sampled, nothing is wrong" python3 - /tmp/status$n <<'E'
@@ -40,11 +48,6 @@ E
   check "node $n: northd agrees that a few flows are enough ($flows for $(node $n ovn-nbctl --bare --columns=_uuid list Sample | grep -c .) samples)" test "$flows" -gt 0 -a "$flows" -le 12
 done
 
-for n in 1 2; do
-  node $n lab-listen ipfix >"$LAB_OUT/samples$n" &
-  pids[$n]=$!
-done
-for n in 1 2; do until grep -q ready "$LAB_OUT/samples$n"; do kill -0 ${pids[$n]} || exit; done; done
 # The rejecting ACLs are not ovn-kubernetes': their points are not those of the lab.
 names=$(lab-traffic '?' 2>&1 | sed -n 's/.*there are //p' | tr ' ' '\n' | grep -v rejected)
 check 'traffic' bash -c "lab-traffic $(echo $names) >$LAB_OUT/traffic"
@@ -55,6 +58,7 @@ check 'exactly the samples of new connections that the traffic must give' python
 for n in 1 2; do
   check "node $n: disable" netverdict sampling disable $(databases $n)
   node $n ovn-nbctl --wait=sb sync
+  check "node $n: no collector set" test -z "$(node $n ovs-vsctl list Flow_Sample_Collector_Set)"
   check "node $n: no flow samples" test "$(sample_flows $n)" = 0
 done
 exit $((failures > 0))

@@ -13,7 +13,7 @@
 //!     println!("{step}");
 //! }
 //! let inverse = commit(nb, &plan).await?;
-//! println!("{}", inverse.script());
+//! println!("{}", inverse.script(&[]));
 //! # Ok(())
 //! # }
 //! ```
