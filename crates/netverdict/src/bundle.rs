@@ -1,6 +1,6 @@
 //! `netverdict bundle`: all that a supporter needs, in one file.
 //!
-//! A bundle is a tar archive compressed by zstd and not a capture alone, so that everyday tools
+//! A bundle is a tar archive compressed by gzip and not a capture alone, so that everyday tools
 //! open it, and every command that reads a dump reads the whole databases in it. It holds a
 //! capture, which `--source bundle:FILE` replays without unpacking.
 
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Cause, Change, ChangeSet, Client, Columns, Replica, Table, Wanted};
 use netverdict_types::{Clock, SystemClock, ZoneId};
@@ -28,7 +31,7 @@ use crate::sources::Spec;
 
 /// Pack NB, SB, Open vSwitch, samples and doctor's report into one file for a supporter
 ///
-/// The file is a tar archive compressed by zstd. `observe --source bundle:FILE` replays it
+/// The file is a tar archive compressed by gzip. `observe --source bundle:FILE` replays it
 /// anywhere, without root. It holds the names, addresses and policies of the cluster, and no keys.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Bundle {
@@ -64,7 +67,7 @@ pub(crate) fn read_capture<T>(
     read: impl FnOnce(&mut dyn Read) -> Result<T>,
 ) -> Result<T> {
     const NO_BUNDLE: &str = "no bundle; give a file that `netverdict bundle` wrote";
-    let unpacked = zstd::Decoder::new(File::open(path)?)?;
+    let unpacked = GzDecoder::new(BufReader::new(File::open(path)?));
     let mut archive = tar::Archive::new(unpacked);
     for entry in archive.entries().context(NO_BUNDLE)? {
         let mut entry = entry.context(NO_BUNDLE)?;
@@ -108,7 +111,7 @@ impl Bundle {
             "databases": dumps.iter().map(Dump::about).collect::<Vec<_>>(),
             "problems": problems,
         });
-        let mut archive = Archive::new(packed.as_file())?;
+        let mut archive = Archive::new(packed.as_file());
         archive.text("README.txt", &self.readme(&dumps))?;
         archive.text("bundle.json", &format!("{about:#}\n"))?;
         archive.text("doctor.txt", &examination.report.text(false))?;
@@ -264,7 +267,7 @@ impl Bundle {
              It holds names, addresses, policies and {packets}; no keys.\n\
              \n\
              netverdict observe --source bundle:{file}       shows who decided about each packet\n\
-             tar --zstd -xf {file}                           unpacks it into the directory {ROOT}\n\
+             tar -xf {file}                                  unpacks it into the directory {ROOT}\n\
              \n\
              Unpacked, in that directory:\n\
              \n\
@@ -401,12 +404,12 @@ fn record_rows(path: &Path, full: bool, dumps: &[Dump]) -> Result<()> {
 }
 
 /// The archive that is being written.
-struct Archive<'a>(tar::Builder<zstd::Encoder<'static, BufWriter<&'a File>>>);
+struct Archive<'a>(tar::Builder<GzEncoder<BufWriter<&'a File>>>);
 
 impl<'a> Archive<'a> {
-    fn new(file: &'a File) -> Result<Self> {
-        let packer = zstd::Encoder::new(BufWriter::new(file), 0)?;
-        Ok(Self(tar::Builder::new(packer)))
+    fn new(file: &'a File) -> Self {
+        let packer = GzEncoder::new(BufWriter::new(file), Compression::default());
+        Self(tar::Builder::new(packer))
     }
 
     fn text(&mut self, name: &str, text: &str) -> Result<()> {
@@ -468,7 +471,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("b");
         let file = File::create_new(&path).unwrap();
-        let mut archive = Archive::new(&file).unwrap();
+        let mut archive = Archive::new(&file);
         archive.text("README.txt", "hello").unwrap();
         archive.text(CAPTURE, "the capture").unwrap();
         archive.finish().unwrap();
