@@ -8,7 +8,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use netverdict_ovsdb::{
@@ -417,30 +417,34 @@ async fn a_server_killed_under_load_is_caught_up_with() {
     }
 }
 
-/// Passes bytes on until a budget is used up, then cuts the connection.
-async fn proxy(listener: UnixListener, to: PathBuf, budget: Arc<AtomicU64>) {
+/// Passes bytes on. While `cutting`, each connection ends after a random number of bytes from the
+/// server.
+async fn proxy(listener: UnixListener, to: PathBuf, cutting: Arc<AtomicBool>, mut random: Random) {
     while let Ok((mut client, _)) = listener.accept().await {
         let Ok(mut server) = UnixStream::connect(&to).await else {
             continue;
         };
-        let mut left = budget.load(Ordering::Relaxed);
+        let mut left = None;
         let (mut up, mut down) = (vec![0; 4096], vec![0; 4096]);
-        while left > 0 {
+        while left != Some(0) {
             tokio::select! {
                 read = client.read(&mut up) => match read {
                     Ok(bytes @ 1..) if server.write_all(&up[..bytes]).await.is_ok() => {}
                     _ => break,
                 },
-                read = server.read(&mut down) => match read {
-                    Ok(bytes @ 1..) => {
-                        let bytes = bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
-                        left -= bytes as u64;
-                        if client.write_all(&down[..bytes]).await.is_err() {
-                            break;
-                        }
+                read = server.read(&mut down) => {
+                    let Ok(mut bytes @ 1..) = read else {
+                        break;
+                    };
+                    left = cutting.load(Ordering::Relaxed).then(|| {
+                        let limit = left.unwrap_or_else(|| random.below(12_000) + 1);
+                        bytes = bytes.min(limit);
+                        limit - bytes
+                    });
+                    if client.write_all(&down[..bytes]).await.is_err() {
+                        break;
                     }
-                    _ => break,
-                },
+                }
             }
         }
     }
@@ -456,28 +460,30 @@ async fn connections_cut_anywhere_are_caught_up_with() {
             let handle = writer(&server.endpoint());
             let directory = tempfile::tempdir().unwrap();
             let through = directory.path().join("proxy");
-            let budget = Arc::new(AtomicU64::new(u64::MAX));
+            let cutting = Arc::new(AtomicBool::new(false));
             let listener = UnixListener::bind(&through).unwrap();
-            let proxy = tokio::spawn(proxy(listener, server.socket(), budget.clone()));
+            let cuts = Random(random.0);
+            let proxy = tokio::spawn(proxy(listener, server.socket(), cutting.clone(), cuts));
             let endpoint = format!("unix:{}", through.display());
             let mut client = client(&endpoint, "Zoo", Wanted::everything(), method);
             let mut shadow = Shadow::default();
             let mut animals = Vec::new();
-            for round in 0..6 {
-                // Enough for the beginning or not, and for some of what follows.
-                budget.store(random.below(40_000) as u64 + 1, Ordering::Relaxed);
-                let work = write(&handle, &mut random, &mut animals, 25);
+            for round in 0..4 {
+                cutting.store(true, Ordering::Relaxed);
+                let load = async {
+                    while cutting.load(Ordering::Relaxed) {
+                        write(&handle, &mut random, &mut animals, 1).await;
+                    }
+                };
                 let losses = shadow.losses;
-                tokio::select! {
-                    () = work => {}
-                    () = async {
-                        while shadow.losses < losses + 4 {
-                            let event = client.next_event().await;
-                            shadow.take(event);
-                        }
-                    } => {}
-                }
-                budget.store(u64::MAX, Ordering::Relaxed);
+                let follow = async {
+                    while shadow.losses < losses + 4 {
+                        let event = client.next_event().await;
+                        shadow.take(event);
+                    }
+                    cutting.store(false, Ordering::Relaxed);
+                };
+                tokio::join!(load, follow);
                 let name = format!("round {round}");
                 mark(&handle, &name).await;
                 shadow.until_marked(&mut client, &name).await;
