@@ -376,6 +376,14 @@ async fn a_server_that_forgot_gives_a_difference() {
     assert_eq!(set.cause, Cause::Transaction);
     let new = set.changes[0].new.as_ref().unwrap();
     assert_eq!(new.text("shades"), Some("pale"));
+    drop(server);
+    test.disconnected().await;
+
+    // An update, too, is a transaction to go on from.
+    let mut server = test.accept().await;
+    server.begin().await;
+    assert_eq!(server.follow(true, TXN_2, json!({})).await, TXN_2);
+    test.connected().await;
 }
 
 #[tokio::test(start_paused = true)]
