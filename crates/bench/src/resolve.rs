@@ -17,7 +17,6 @@ use crate::machine::{median, thread_time};
 
 /// Distinct messages in a round: more than the caches next to a core hold.
 const MESSAGES: usize = 1 << 17;
-const ROUNDS: usize = 15;
 
 /// Rows in memory, as a session holds them.
 pub(crate) struct State {
@@ -67,7 +66,8 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     let mut resolver = Resolver::default();
     let mut figures = Vec::new();
     let mut allocated = 0;
-    for round in 0..=ROUNDS {
+    let rounds = rounds();
+    for round in 0..=rounds {
         messages.fill(traffic.by_ref().take(MESSAGES));
         let (before, start) = (allocations(), thread_time());
         let mut ahead = Ahead::default();
@@ -95,11 +95,11 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     );
     ensure!(
         allocated == 0,
-        "{allocated} allocations in {ROUNDS} rounds of {MESSAGES} samples"
+        "{allocated} allocations in {rounds} rounds of {MESSAGES} samples"
     );
     let middle = median(&mut figures).unwrap_or_default();
     eprintln!(
-        "{name}: {acls} ACLs, {} in the past, {} names; {ROUNDS} rounds of {MESSAGES} messages \
+        "{name}: {acls} ACLs, {} in the past, {} names; {rounds} rounds of {MESSAGES} messages \
          ({} MiB), {:.1} % unresolved, {:.2} % ambiguous, {:.1} % doubles; best {:.1} ns, worst {:.1} ns; \
          no allocation",
         state.history.counts().past,
@@ -113,6 +113,12 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     );
     figure(name, format_args!("{middle:.1}"), "ns");
     Ok(())
+}
+
+/// How often each is measured; `N` sets it, as for work with an instruction counter.
+fn rounds() -> usize {
+    let given = std::env::var("N").ok().and_then(|count| count.parse().ok());
+    given.unwrap_or(15)
 }
 
 /// Samples that are at hand together, as after one call of recvmmsg.

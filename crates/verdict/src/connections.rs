@@ -10,11 +10,16 @@ use netverdict_types::{Headers, Timestamp, ZoneId};
 /// is not guessed.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    starts: Box<[[Start; 2]]>,
+    starts: Box<[Set]>,
     services: Box<[Sent]>,
     /// Connections that lost their place while they were younger than an hour.
     pub(crate) displaced: u64,
 }
+
+/// A cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set([Start; 2]);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Start {
@@ -47,7 +52,7 @@ const HOUR: i64 = 3_600_000_000_000;
 impl Default for Connections {
     fn default() -> Self {
         Self {
-            starts: vec![[Start::default(); 2]; SETS].into(),
+            starts: vec![Set::default(); SETS].into(),
             services: vec![Sent::default(); SETS].into(),
             displaced: 0,
         }
@@ -73,7 +78,7 @@ impl Flow {
 
 impl Connections {
     pub(crate) fn began(&mut self, flow: Flow, span: &Span, time: Timestamp) {
-        let set = &mut self.starts[place(flow.key)];
+        let Set(set) = &mut self.starts[place(flow.key)];
         let row = span.row();
         let start = Start {
             key: flow.key,
@@ -98,13 +103,13 @@ impl Connections {
 
     /// Loads what the others need of a flow.
     pub(crate) fn touch(&self, flow: Flow) -> usize {
-        let [first, _] = &self.starts[place(flow.key)];
+        let Set([first, _]) = &self.starts[place(flow.key)];
         let [src, dst] = [flow.src, flow.dst].map(|key| self.services[place(key)].service);
         first.key as usize ^ src as usize ^ dst as usize
     }
 
     pub(crate) fn start(&self, flow: Flow) -> Option<Start> {
-        let set = &self.starts[place(flow.key)];
+        let Set(set) = &self.starts[place(flow.key)];
         set.iter().find(|start| start.key == flow.key).copied()
     }
 
@@ -132,7 +137,12 @@ impl Connections {
     /// The starts, for a file.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        for start in self.starts.iter().rev().flat_map(|set| set.iter().rev()) {
+        for start in self
+            .starts
+            .iter()
+            .rev()
+            .flat_map(|Set(set)| set.iter().rev())
+        {
             if start.key != 0 {
                 bytes.extend(start.key.to_le_bytes());
                 bytes.extend(start.time.0.to_le_bytes());
@@ -159,7 +169,7 @@ impl Connections {
         for entry in entries {
             let (numbers, _) = entry.as_chunks::<8>();
             let [key, time, acl, last] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(numbers[at]));
-            let set = &mut self.starts[place(key)];
+            let Set(set) = &mut self.starts[place(key)];
             set[1] = set[0];
             set[0] = Start {
                 key,
@@ -225,7 +235,7 @@ mod tests {
         let mut table = Connections::default();
         for number in 1..500_u64 {
             let key = mix(number, 7) | 1;
-            table.starts[place(key)][0] = Start {
+            table.starts[place(key)].0[0] = Start {
                 key,
                 time: Timestamp(number as i64),
                 acl: number * 3,

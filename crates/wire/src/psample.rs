@@ -75,6 +75,7 @@ impl Decoder {
     /// Calls `sink` for each sample in what one `recv` gave.
     ///
     /// `received` is the time of a sample whose message has none (Linux before 5.13).
+    #[inline]
     pub fn decode<'a>(
         &mut self,
         datagram: &'a [u8],
@@ -82,21 +83,39 @@ impl Decoder {
         zone: ZoneId,
         mut sink: impl FnMut(Sample<'a>),
     ) {
-        for item in messages(datagram, self.family) {
-            match item {
-                Ok(Netlink::Psample(message)) => match message.classify(&self.groups) {
-                    Ok(()) => {
-                        let sample = message.sample(received, zone);
-                        self.counters.samples += 1;
-                        self.counters.unknown_cookies += u64::from(sample.key == Key::None);
-                        sink(sample);
-                    }
-                    Err(foreign) => self.counters.add_foreign(foreign),
-                },
-                Ok(Netlink::OtherFamily(_)) => self.counters.foreign_family += 1,
+        let mut rest = datagram;
+        while !rest.is_empty() {
+            // Messages of psample are many and large, and are not moved about as an item of
+            // [`Messages`] is.
+            let (kind, body) = match split(&mut rest) {
+                Ok(whole) => whole,
+                Err(_) => {
+                    self.counters.malformed += 1;
+                    return;
+                }
+            };
+            if kind >= NLMSG_MIN_TYPE && self.family.is_none_or(|family| family == kind) {
+                match message(kind, body) {
+                    Ok(message) => match message.classify(&self.groups) {
+                        Ok(()) => {
+                            let sample = message.sample(received, zone);
+                            self.counters.samples += 1;
+                            self.counters.unknown_cookies += u64::from(sample.key == Key::None);
+                            sink(sample);
+                        }
+                        Err(foreign) => self.counters.add_foreign(foreign),
+                    },
+                    Err(_) => self.counters.malformed += 1,
+                }
+                continue;
+            }
+            match control(kind, body) {
                 Ok(Netlink::Error(0) | Netlink::Noop | Netlink::Done) => self.counters.control += 1,
                 Ok(Netlink::Error(_)) => self.counters.errors += 1,
                 Ok(Netlink::Overrun) => self.counters.overruns += 1,
+                Ok(Netlink::Psample(_) | Netlink::OtherFamily(_)) => {
+                    self.counters.foreign_family += 1;
+                }
                 Err(_) => self.counters.malformed += 1,
             }
         }
@@ -207,7 +226,7 @@ impl<'a> Message<'a> {
     }
 
     /// The sample that the message tells of.
-    #[inline]
+    #[inline(always)]
     pub fn sample(&self, received: Timestamp, zone: ZoneId) -> Sample<'a> {
         let data = self.data.unwrap_or_default();
         let length = self.original_size.unwrap_or(data.len() as u32);
@@ -620,39 +639,55 @@ impl<'a> Iterator for Messages<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let datagram = std::mem::take(&mut self.rest);
-        let Some(header) = datagram.first_chunk::<NETLINK_HEADER>() else {
-            return Some(Err(Malformed::Header(datagram.len())));
-        };
-        let [l0, l1, l2, l3, t0, t1, ..] = *header;
-        let stated = u32::from_ne_bytes([l0, l1, l2, l3]);
-        let kind = u16::from_ne_bytes([t0, t1]);
-        let length = stated as usize;
-        let Some(body) = datagram.get(NETLINK_HEADER..length) else {
-            return Some(Err(Malformed::Length {
-                stated,
-                there: datagram.len(),
-            }));
-        };
-        self.rest = datagram
-            .get(length.next_multiple_of(ALIGN)..)
-            .unwrap_or_default();
-        Some(match kind {
-            NLMSG_ERROR => body
-                .first_chunk()
-                .map(|number| Netlink::Error(i32::from_ne_bytes(*number)))
-                .ok_or(Malformed::Body(kind)),
-            NLMSG_DONE => Ok(Netlink::Done),
-            NLMSG_OVERRUN => Ok(Netlink::Overrun),
-            0..NLMSG_MIN_TYPE => Ok(Netlink::Noop),
-            _ if self.family.is_some_and(|family| family != kind) => Ok(Netlink::OtherFamily(kind)),
-            _ => message(kind, body).map(Netlink::Psample),
+        Some(match split(&mut self.rest) {
+            Ok((kind, body))
+                if kind >= NLMSG_MIN_TYPE && self.family.is_none_or(|family| family == kind) =>
+            {
+                message(kind, body).map(Netlink::Psample)
+            }
+            Ok((kind, body)) => control(kind, body),
+            Err(error) => Err(error),
         })
     }
 }
 
-/// Reads what follows the netlink header.
+/// Takes the type and what follows the header of the first netlink message; nothing is left
+/// after one whose length cannot be.
 #[inline]
+fn split<'a>(rest: &mut &'a [u8]) -> Result<(u16, &'a [u8]), Malformed> {
+    let datagram = std::mem::take(rest);
+    let Some(header) = datagram.first_chunk::<NETLINK_HEADER>() else {
+        return Err(Malformed::Header(datagram.len()));
+    };
+    let [l0, l1, l2, l3, t0, t1, ..] = *header;
+    let stated = u32::from_ne_bytes([l0, l1, l2, l3]);
+    let length = stated as usize;
+    let Some(body) = datagram.get(NETLINK_HEADER..length) else {
+        return Err(Malformed::Length {
+            stated,
+            there: datagram.len(),
+        });
+    };
+    *rest = datagram.get(aligned(length)..).unwrap_or_default();
+    Ok((u16::from_ne_bytes([t0, t1]), body))
+}
+
+/// A message that is none of psample.
+fn control<'a>(kind: u16, body: &[u8]) -> Result<Netlink<'a>, Malformed> {
+    match kind {
+        NLMSG_ERROR => body
+            .first_chunk()
+            .map(|number| Netlink::Error(i32::from_ne_bytes(*number)))
+            .ok_or(Malformed::Body(kind)),
+        NLMSG_DONE => Ok(Netlink::Done),
+        NLMSG_OVERRUN => Ok(Netlink::Overrun),
+        0..NLMSG_MIN_TYPE => Ok(Netlink::Noop),
+        _ => Ok(Netlink::OtherFamily(kind)),
+    }
+}
+
+/// Reads what follows the netlink header.
+#[inline(always)]
 fn message(family: u16, body: &[u8]) -> Result<Message<'_>, Malformed> {
     let Some(([command, version, _, _], attributes)) = body.split_first_chunk() else {
         return Err(Malformed::Body(family));
@@ -723,16 +758,15 @@ impl<'a> Iterator for Attributes<'a> {
         if bytes.len() < ATTRIBUTE_HEADER {
             return None;
         }
-        let [l0, l1, t0, t1] = *bytes.first_chunk()?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let (length, after) = bytes.split_first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes(*length));
+        let kind = u16::from_ne_bytes(*after.first_chunk()?);
         let Some(value) = bytes.get(ATTRIBUTE_HEADER..length) else {
             return Some(Err(Malformed::Attribute(self.whole - bytes.len())));
         };
-        self.rest = bytes
-            .get(length.next_multiple_of(ALIGN)..)
-            .unwrap_or_default();
+        self.rest = bytes.get(aligned(length)..).unwrap_or_default();
         Some(Ok(Attribute {
-            kind: u16::from_ne_bytes([t0, t1]) & ATTRIBUTE_TYPE,
+            kind: kind & ATTRIBUTE_TYPE,
             value,
         }))
     }
@@ -744,6 +778,11 @@ fn fixed<const N: usize>(kind: u16, value: &[u8]) -> Result<[u8; N], Malformed> 
         kind,
         size: value.len(),
     })
+}
+
+/// The next multiple of [`ALIGN`], which is a power of two.
+fn aligned(length: usize) -> usize {
+    (length + ALIGN - 1) & !(ALIGN - 1)
 }
 
 fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
