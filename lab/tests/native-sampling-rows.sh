@@ -154,9 +154,11 @@ for row in $(ovn-nbctl --bare --columns=_uuid list Sample_Collector) $(ovn-nbctl
 done
 rows >/tmp/foreign
 check 'what ovn-kubernetes samples is left alone' says 'left as they are' netverdict sampling enable --feature NetworkPolicy
-check 'another rate beside it is refused' says "ovn-kubernetes's and serves different rates alike" netverdict sampling enable --feature NetworkPolicy --set 43
+check 'another rate beside it is refused' says "ovn-kubernetes's and serves different rates alike" netverdict sampling enable --feature NetworkPolicy=new:100,est:1 --set 43
 check 'nothing was written' unchanged /tmp/foreign
+check 'unless no rate was asked for' says '10 Samples of others serve new and established packets alike' netverdict sampling enable --feature NetworkPolicy --set 43
 netverdict sampling enable --feature NetworkPolicy=new:10,est:10 --set 43 --inverse /tmp/inverse5 >/tmp/beside
+check 'another rate later takes its place' grep 'Sample_Collector: remove 2 of ours' /tmp/beside
 check 'a second set warns of its cost' grep 'the optimised flows are lost for 10 Samples' /tmp/beside
 promised=$(sed -n 's/.*OVN makes \([0-9]*\) logical flows.*/\1/p' /tmp/beside)
 check "northd makes the $promised flows that the warning says" flows_are "$promised"

@@ -20,6 +20,9 @@ pub struct Wish {
     pub set: u32,
     /// Whose rows to imitate.
     pub compat: Option<Compat>,
+    /// What to do with a Sample of somebody else that would need several rates: true to refuse,
+    /// false to give it the highest.
+    pub exact: bool,
 }
 
 /// Whose rows to imitate to the letter.
@@ -93,6 +96,7 @@ impl Default for Wish {
             features: Feature::ALL.map(|feature| (feature, Rates::DEFAULT)).into(),
             set: DEFAULT_SET,
             compat: None,
+            exact: false,
         }
     }
 }
@@ -165,6 +169,8 @@ struct Draft<'a> {
     /// What is wanted of others' Samples.
     foreign: BTreeMap<Uuid, (BTreeSet<Share>, Feature)>,
     already: BTreeMap<String, usize>,
+    /// Samples of others that get the highest of several rates, by rate.
+    joined: BTreeMap<Share, usize>,
     moved: Vec<String>,
     stale: usize,
     by_feature: BTreeMap<Feature, usize>,
@@ -194,6 +200,7 @@ impl<'a> Draft<'a> {
             changed_acls: Vec::new(),
             foreign: BTreeMap::new(),
             already: BTreeMap::new(),
+            joined: BTreeMap::new(),
             moved: Vec::new(),
             stale: 0,
             by_feature: BTreeMap::new(),
@@ -369,13 +376,14 @@ impl<'a> Draft<'a> {
                 *self.already.entry(self.owner(*collector)).or_default() += 1;
                 continue;
             }
-            let share = match shares.iter().collect::<Vec<_>>()[..] {
-                [share] => *share,
-                _ => {
-                    shared.push((uuid, sample.point, shares, feature));
-                    continue;
-                }
-            };
+            if shares.len() > 1 && self.wish.exact {
+                shared.push((uuid, sample.point, shares, feature));
+                continue;
+            }
+            let share = shares.last().copied().unwrap_or_default();
+            if shares.len() > 1 {
+                *self.joined.entry(share).or_default() += 1;
+            }
             let mut collectors = self.other_sets(Some(uuid));
             if !share.is_none() {
                 collectors.insert(self.collector(share)?);
@@ -642,6 +650,12 @@ impl<'a> Draft<'a> {
             notes.push(format!(
                 "{count} Samples go to set {} already, by {owner}: left as they are",
                 self.wish.set
+            ));
+        }
+        for (share, count) in &self.joined {
+            notes.push(format!(
+                "{count} Samples of others serve new and established packets alike, so that both \
+                 are sampled at {share}; --feature with one rate for both chooses another"
             ));
         }
         if self.stale > 0 {

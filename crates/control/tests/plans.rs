@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netverdict_control::{
-    Compat, Edit, EnableError, Feature, OWNER, OWNER_KEY, Plan, ProblemKind, Rates, VswitchError,
-    VswitchWish, Wish, disable, disable_vswitch, enable, enable_vswitch, status, wanted,
+    Compat, Edit, EnableError, Feature, OWNER, OWNER_KEY, Plan, ProblemKind, Rates, Share,
+    VswitchError, VswitchWish, Wish, disable, disable_vswitch, enable, enable_vswitch, status,
+    wanted,
 };
 use netverdict_ovn::{Database, ids};
 use netverdict_ovsdb::{Atom, Columns, Datum, Operation, Replica, Row};
@@ -351,6 +352,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         features,
         set,
         compat: None,
+        exact: true,
     })
 }
 
@@ -361,6 +363,7 @@ fn same_rates() -> Wish {
             .into(),
         set: 43,
         compat: None,
+        exact: true,
     }
 }
 
@@ -651,8 +654,9 @@ fn a_changed_acl_gets_another_point() {
 fn a_second_set_beside_anothers_loses_the_optimised_flows() {
     let mut rows = zone(&[policy(1), policy(2), policy(3)]);
     sample_by_others(&mut rows, |_| true);
-    let different = Wish {
+    let mut different = Wish {
         set: 43,
+        exact: true,
         ..Wish::default()
     };
     let error = enable(&nb(&rows), &different).unwrap_err();
@@ -663,6 +667,22 @@ fn a_second_set_beside_anothers_loses_the_optimised_flows() {
         panic!("{error}");
     };
     assert_eq!(owner, "ovn-kubernetes");
+    different.exact = false;
+    let plan = enable(&nb(&rows), &different).unwrap();
+    assert!(
+        plan.notes()
+            .iter()
+            .any(|note| note.starts_with("3 Samples of others serve")),
+        "{:?}",
+        plan.notes()
+    );
+    let (joined, _) = rows.commit(&plan);
+    assert!(enable(&nb(&joined), &different).unwrap().is_empty());
+    let status_then = status(&nb(&joined), None, None);
+    assert!(status_then.policies.iter().all(|policy| {
+        let mut both = policy.new.iter().chain(&policy.est);
+        both.all(|sampled| sampled.probability == Share::ALL)
+    }));
     let plan = enable(&nb(&rows), &same_rates()).unwrap();
     assert!(
         plan.notes().iter().any(

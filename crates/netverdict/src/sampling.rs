@@ -267,6 +267,7 @@ impl EnableArguments {
         Wish {
             features: features.collect(),
             set: self.set,
+            exact: self.features.iter().any(|wanted| wanted.rates.is_some()),
             compat: self
                 .compat
                 .map(|CompatWith::OvnKubernetes| Compat::OvnKubernetes),
