@@ -212,7 +212,7 @@ impl Bundle {
                     [] => examination.source.iter().cloned().collect(),
                     given => given.iter().map(ToString::to_string).collect(),
                 };
-                match self.record(&path, source) {
+                match self.record(&path, source, &sources) {
                     Ok(samples) => return Ok((path, Taken { sources, samples })),
                     Err(error) => problems.push(format!("no samples were taken: {error:#}")),
                 }
@@ -228,7 +228,7 @@ impl Bundle {
         Ok((path, Taken::default()))
     }
 
-    fn record(&self, path: &Path, source: Vec<Spec>) -> Result<u64> {
+    fn record(&self, path: &Path, source: Vec<Spec>, names: &[String]) -> Result<u64> {
         let inputs = Inputs {
             manifests: Vec::new(),
             kubeconfig: None,
@@ -247,6 +247,11 @@ impl Bundle {
                 // The run may be over, or a signal was faster.
                 let _ = interrupter.try_send(());
             })?;
+        #[expect(clippy::print_stderr, reason = "somebody waits at a terminal")]
+        {
+            let (names, seconds) = (names.join(" "), self.seconds);
+            eprintln!("netverdict: samples of {names} for {seconds} s; Ctrl-C ends it earlier");
+        }
         session.run(&mut |_| Ok(()))?;
         Ok(session.samples())
     }

@@ -739,8 +739,8 @@ fn apps(status: &Status, list: &mut List) {
         .iter()
         .map(|(app, id)| format!("{app} {id}"))
         .collect();
-    // What is missing, and matters, is a problem that control tells.
-    if !apps.is_empty() {
+    let is_missing = |problem: &Problem| problem.kind == ProblemKind::MissingApp;
+    if !apps.is_empty() && !status.problems.iter().any(is_missing) {
         list.ok("applications", apps.join(", "));
     }
 }
