@@ -210,7 +210,7 @@ impl Session {
             }
         }
         drop(sender);
-        let ended = self.watch(&batches, take);
+        let ended = self.watch(&batches, &stop, take);
         stop.stop();
         if let Some(watch) = &self.watch {
             watch.stop.stop();
@@ -236,7 +236,15 @@ impl Session {
         ended
     }
 
-    fn watch(&mut self, batches: &netverdict_source::Receiver, take: &mut Take<'_>) -> Result<()> {
+    /// Judges what comes. An interrupt ends the sources; what they hand over then is judged still,
+    /// and a second interrupt ends that.
+    fn watch(
+        &mut self,
+        batches: &netverdict_source::Receiver,
+        stop: &Stop,
+        take: &mut Take<'_>,
+    ) -> Result<()> {
+        let mut interrupted = false;
         let queue = batches.queue().clone();
         let news = self.feed.news().clone();
         let mut names = self.names.clone();
@@ -254,8 +262,12 @@ impl Session {
                 take(Step::Pause)?;
             }
             let ready = select.ready();
-            if ready == on_interrupt {
-                return Ok(());
+            if ready == on_interrupt && interrupt.try_recv().is_ok() {
+                if interrupted {
+                    return Ok(());
+                }
+                interrupted = true;
+                stop.stop();
             }
             // Rows first: they were there before the packets that they judge.
             while feed_is_there {

@@ -260,7 +260,11 @@ impl Ipfix {
         };
         // Something may have been dropped since the counter was read.
         let mut was_full = false;
-        while stop.wait(self.socket.as_fd()).map_err(Error::Socket)? {
+        let mut stopped = false;
+        while !stopped {
+            // What the socket holds when it is asked to end is still read: nothing is lost unseen.
+            stopped = !stop.wait(self.socket.as_fd()).map_err(Error::Socket)?;
+            let mut left = self.receive_buffer.bytes;
             loop {
                 let count = match datagrams.receive(self.socket.as_fd()) {
                     Ok(count) => count,
@@ -271,6 +275,7 @@ impl Ipfix {
                 let now = self.clock.now();
                 for datagram in datagrams.iter(count) {
                     self.counters.datagrams.one();
+                    left = left.saturating_sub(datagram.bytes.len());
                     let (Some(exporter), false) = (datagram.sender(), datagram.truncated) else {
                         self.counters.unreadable.one();
                         continue;
@@ -290,7 +295,7 @@ impl Ipfix {
                         }
                     }
                 }
-                if count < datagrams.capacity() {
+                if count < datagrams.capacity() || stopped && left == 0 {
                     break;
                 }
                 was_full = true;

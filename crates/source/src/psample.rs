@@ -197,10 +197,13 @@ impl Psample {
         };
         // The kernel told of a loss, and drops everything until the queue was empty once.
         let mut congested = false;
-        while stop
-            .wait(self.socket.as_fd())
-            .map_err(|error| failed("wait", error))?
-        {
+        let mut stopped = false;
+        while !stopped {
+            // What the socket holds when it is asked to end is still read: nothing is lost unseen.
+            stopped = !stop
+                .wait(self.socket.as_fd())
+                .map_err(|error| failed("wait", error))?;
+            let mut left = self.receive_buffer.bytes;
             loop {
                 let count = match datagrams.receive(self.socket.as_fd()) {
                     Ok(count) => count,
@@ -215,6 +218,7 @@ impl Psample {
                 let now = self.clock.now();
                 for datagram in datagrams.iter(count) {
                     self.counters.datagrams.one();
+                    left = left.saturating_sub(datagram.bytes.len());
                     if datagram.truncated || datagram.netlink_port() != Some(0) {
                         self.counters.malformed.one();
                         continue;
@@ -230,7 +234,7 @@ impl Psample {
                         }
                     }
                 }
-                if count < datagrams.capacity() {
+                if count < datagrams.capacity() || stopped && left == 0 {
                     break;
                 }
             }
