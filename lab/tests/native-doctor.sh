@@ -27,7 +27,11 @@ wait $dump
 check 'a bundle is for its owner alone' test "$(stat -c %a "$LAB_OUT/node1")" = 600
 install -m 644 "$LAB_OUT/node1" /tmp/node1
 stranger netverdict observe --source bundle:/tmp/node1 -o json >"$LAB_OUT/replayed" 2>"$LAB_OUT/replayed.summary"
-netverdict observe --no-state --source "pcap:$LAB_OUT/ipfix.pcap" -o json >"$LAB_OUT/witnessed" 2>"$LAB_OUT/witnessed.summary"
+ovsdb-client dump -f json unix:/run/ovn/ovnnb_db.sock OVN_Northbound >"$LAB_OUT/nb.json"
+ovsdb-client dump -f json unix:/run/ovn/ovnsb_db.sock OVN_Southbound >"$LAB_OUT/sb.json"
+ovsdb-client dump -f json unix:/run/openvswitch/db.sock Open_vSwitch >"$LAB_OUT/ovs.json"
+netverdict observe --no-state --nb "$LAB_OUT/nb.json" --sb "$LAB_OUT/sb.json" --ovs "$LAB_OUT/ovs.json" \
+  --source "pcap:$LAB_OUT/ipfix.pcap" -o json >"$LAB_OUT/witnessed" 2>"$LAB_OUT/witnessed.summary"
 check 'replayed elsewhere it gives the same decisions' same_decisions "$LAB_OUT/replayed" "$LAB_OUT/witnessed"
 check 'nothing is unresolved' grep -q ' 0 unresolved' "$LAB_OUT/replayed.summary"
 check 'its databases are whole' whole_bundle "$LAB_OUT/node1"
