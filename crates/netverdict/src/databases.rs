@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Client, Config, Endpoints, Replica, TlsFiles, Wanted};
@@ -121,34 +121,6 @@ impl Databases {
         }
     }
 
-    /// A client of one zone's database, in step with its server.
-    ///
-    /// # Errors
-    /// If there is none, it is a dump, or it cannot be reached.
-    pub(crate) async fn connect(&self, database: Database) -> Result<Client> {
-        let remotes = self.remotes(database)?;
-        let endpoints = match &remotes[..] {
-            [Remote::Live(endpoints)] => endpoints,
-            [Remote::Dump(path)] => bail!(
-                "{} is a dump; a live {} is needed",
-                path.display(),
-                database.name()
-            ),
-            [] => bail!(
-                "no {} is known; name one with {}",
-                database.name(),
-                flag(database)
-            ),
-            _ => bail!("give {} once: one zone at a time", flag(database)),
-        };
-        let mut client = Client::new(self.config(database, endpoints));
-        client
-            .sync()
-            .await
-            .with_context(|| format!("{} at {endpoints}", database.name()))?;
-        Ok(client)
-    }
-
     /// The rows as they are now, of a server or a dump.
     ///
     /// # Errors
@@ -188,13 +160,5 @@ impl Databases {
                 Ok(dump.replica.restrict(&wanted))
             }
         }
-    }
-}
-
-fn flag(database: Database) -> &'static str {
-    match database {
-        Database::Northbound => "--nb",
-        Database::Southbound => "--sb",
-        Database::Vswitch => "--ovs",
     }
 }

@@ -183,12 +183,7 @@ fn compact(out: &mut String, decision: &Decision<'_>, colour: bool) -> std::fmt:
         write!(out, " via svc/{namespace}/{}", service.name)?;
     }
     let (on, off) = paint(decision.verdict, colour);
-    write!(
-        out,
-        " {on}{}{off} {}",
-        decision.verdict.as_str().to_uppercase(),
-        decision.message()
-    )?;
+    write!(out, "  {on}{}{off}", decision.message())?;
     if let Some(index) = decision.acl.and_then(|row| row.acl().owner.rule.index) {
         write!(out, ", rule {index}")?;
     }
