@@ -74,8 +74,8 @@ acls() { # SWITCH FROM TO: ACLs as ovn-kubernetes names them, an allowing and a 
   ovn-nbctl "${command[@]}" >/dev/null
 }
 
-# Until ovn-controller has told what its Open vSwitch can do, northd makes flows for each ACL.
-for _ in {1..200}; do ovn-sbctl list Chassis | grep -q 'ovn-sample-with-registers="true"' && break; sleep .1; done
+. "${BASH_SOURCE%/*}/registers.sh"
+check 'ovn-controller takes points from registers' takes_registers
 ovn-nbctl ls-add sw -- lsp-add sw p1 -- lsp-add sw p2
 acls sw 1 10
 ovn-nbctl acl-add sw to-lport 900 ip4 pass -- --apply-after-lb acl-add sw from-lport 900 'inport == "p1" && ip4' reject

@@ -21,7 +21,11 @@ databases() { echo --nb "unix:$LAB_RUN/$1/ovn/ovnnb_db.sock" --sb "unix:$LAB_RUN
 
 how=ipfix to='--ipfix 127.0.0.1:4739'
 [ "$LAB_KIND" = vm ] && how=psample to='--group 10'
-for n in 1 2; do check "node $n: without samples" unsample $n; done
+. "${BASH_SOURCE%/*}/registers.sh"
+for n in 1 2; do
+  check "node $n: ovn-controller takes points from registers" takes_registers node $n
+  check "node $n: without samples" unsample $n
+done
 for n in 1 2; do
   node $n lab-listen $how >"$LAB_OUT/samples$n" &
   pids[$n]=$!
