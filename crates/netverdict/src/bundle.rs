@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use crossbeam_channel::after;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -243,7 +244,7 @@ impl Bundle {
         thread::Builder::new()
             .name("timer".to_owned())
             .spawn(move || {
-                thread::sleep(time);
+                let _ = after(time).recv();
                 // The run may be over, or a signal was faster.
                 let _ = interrupter.try_send(());
             })?;
