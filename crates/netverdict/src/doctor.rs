@@ -119,7 +119,7 @@ pub(crate) struct Finding {
     state: State,
     /// What was seen.
     seen: String,
-    /// Why it matters, where it is not as it should be.
+    /// Why it matters; only where it is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// What mends it.
@@ -196,10 +196,8 @@ impl Report {
             let (check, seen) = (finding.check, &finding.seen);
             let _ = writeln!(text, "  {on}{state}{off}{pad}  {check:<width$}  {seen}");
             let margin = " ".repeat(2 + 7 + 2 + width + 2);
-            if finding.state != State::Ok {
-                if let Some(why) = &finding.why {
-                    let _ = writeln!(text, "{margin}{why}");
-                }
+            if let Some(why) = &finding.why {
+                let _ = writeln!(text, "{margin}{why}");
             }
             if let Some(mend) = &finding.mend {
                 let _ = writeln!(text, "{margin}-> {mend}");

@@ -120,6 +120,9 @@ impl Spec {
     }
 }
 
+/// What a source counts, and the thread that it runs on.
+pub(crate) type Running = (Arc<dyn Counts>, JoinHandle<Result<()>>);
+
 /// Starts a live source on a thread of its own; its counters are there at once.
 ///
 /// # Errors
@@ -130,7 +133,7 @@ pub(crate) fn start(
     follow: bool,
     sender: Sender,
     stop: Stop,
-) -> Result<(Arc<dyn Counts>, JoinHandle<Result<()>>)> {
+) -> Result<Running> {
     let clock = Arc::new(SystemClock);
     match kind {
         Live::Psample(groups) => {
