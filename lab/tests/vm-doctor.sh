@@ -1,4 +1,4 @@
-# netverdict doctor on a node with the kernel's datapath, with its modules missing and in place; netverdict bundle by psample, replayed without the node.
+# netverdict doctor on a node with the kernel's datapath, as it is and with something amiss; netverdict bundle by psample, replayed without the node.
 set -u
 . "${BASH_SOURCE%/*}/check-doctor.sh"
 

@@ -145,7 +145,7 @@ pub enum Evidence {
     Past,
     /// Several rows held the point; this one is named by priority, not by proof.
     Priority,
-    /// The match was evaluated on the packet.
+    /// Several rows held the point or name; the protocol they are for rules out all but one.
     Match,
     /// A name in a log line, and its verdict and direction.
     LogName,

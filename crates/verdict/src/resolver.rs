@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use netverdict_history::{History, Matches, Role, Span};
 use netverdict_types::{
-    AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, EndpointKind, Evidence,
-    Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags, Timestamp,
-    Unresolved, Verdict,
+    Acl, AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, EndpointKind,
+    Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags,
+    Timestamp, Unresolved, Verdict,
 };
 
 use crate::connections::{Connections, Flow, Start};
@@ -295,7 +295,7 @@ fn find<'a>(
         }
         (Key::Label(label), _) => of_spans(
             history.labelled(zone, label),
-            sample.time,
+            sample,
             Evidence::Label,
             Unresolved::UnknownLabel,
         ),
@@ -314,7 +314,7 @@ fn find<'a>(
             };
             of_spans(
                 history.named(zone, name).filter(fits),
-                sample.time,
+                sample,
                 Evidence::LogName,
                 Unresolved::UnknownName,
             )
@@ -340,7 +340,7 @@ fn of_point<'a>(
             (Some(only), None) => Found::one(only, Evidence::Past),
             (Some(_), Some(_)) => {
                 let all = held.within(Timestamp::MIN, Timestamp::MAX);
-                Found::several(all, sample.time)
+                Found::several(all, sample)
             }
             _ if !held.point_is_unknown() => Found::nothing(Unresolved::NoAcl),
             _ if sample.time < history.horizon(sample.zone) => {
@@ -364,28 +364,29 @@ fn of_point<'a>(
             return Found::one(span, Evidence::Connection);
         }
     }
-    Found::several(held, sample.time)
+    Found::several(held, sample)
 }
 
 /// Chooses among the ACLs with a name or a label.
 fn of_spans<'a>(
     spans: impl Iterator<Item = &'a Span> + Clone,
-    time: Timestamp,
+    sample: &Sample<'_>,
     evidence: Evidence,
     unresolved: Unresolved,
 ) -> Found<'a> {
+    let time = sample.time;
     let then = spans
         .clone()
         .filter(move |span| span.overlaps(time.before(LAG), time));
     let mut rest = then.clone();
     match (rest.next(), rest.next()) {
         (Some(only), None) => Found::one(only, evidence),
-        (Some(_), Some(_)) => Found::several(then, time),
+        (Some(_), Some(_)) => Found::several(then, sample),
         _ => {
             let mut rest = spans.clone();
             match (rest.next(), rest.next()) {
                 (Some(only), None) => Found::one(only, Evidence::Past),
-                (Some(_), Some(_)) => Found::several(spans, time),
+                (Some(_), Some(_)) => Found::several(spans, sample),
                 _ => Found::nothing(unresolved),
             }
         }
@@ -413,14 +414,17 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Names all of them; first the one that was there when the packet was seen, then the higher
-    /// tier (evaluated earlier) and priority. Rows that say the same of the same owner are one.
-    fn several(spans: impl Iterator<Item = &'a Span>, time: Timestamp) -> Self {
+    /// Leaves out those that are for another protocol than the packet's, and names the others;
+    /// first the one that was there when the packet was seen, then the higher tier (evaluated
+    /// earlier) and priority. Rows that say the same of the same owner are one.
+    fn several(spans: impl Iterator<Item = &'a Span>, sample: &Sample<'_>) -> Self {
+        let time = sample.time;
         let mut found = Self::nothing(Unresolved::UnknownPoint);
         let mut best: Option<&Span> = None;
         let rank = |span: &Span| {
             let acl = span.row().acl();
             (
+                may_judge(acl, &sample.headers),
                 span.overlaps(time, time),
                 u8::MAX - acl.tier,
                 acl.priority,
@@ -429,7 +433,8 @@ impl<'a> Found<'a> {
         };
         for span in spans {
             let told = |row: &AclRow| Arc::ptr_eq(&row.fact, &span.row().fact);
-            if !found.candidates.iter().any(told) {
+            let possible = may_judge(span.row().acl(), &sample.headers);
+            if possible && !found.candidates.iter().any(told) {
                 found.candidates.push(span.row());
             }
             if best.is_none_or(|held| rank(span) > rank(held)) {
@@ -440,7 +445,7 @@ impl<'a> Found<'a> {
             return found;
         };
         if found.candidates.total() == 1 {
-            return Self::one(best, Evidence::Point);
+            return Self::one(best, Evidence::Match);
         }
         Self {
             span: Some(best),
@@ -448,6 +453,32 @@ impl<'a> Found<'a> {
             unresolved: None,
             ..found
         }
+    }
+}
+
+/// False where an ACL is for another protocol than the packet's, by the ids of its owner.
+fn may_judge(acl: &Acl, headers: &Headers) -> bool {
+    let Some(protocol) = headers.protocol else {
+        return true;
+    };
+    let rule = &acl.owner.rule;
+    // `tcp`, or `tcp-namedPort` for named ports.
+    let name = rule
+        .protocol
+        .as_deref()
+        .and_then(|name| name.split('-').next());
+    let fits = match name {
+        Some("tcp") => protocol == 6,
+        Some("udp") => protocol == 17,
+        Some("sctp") => protocol == 132,
+        _ => true,
+    };
+    // Of IP packets, only those of neighbour discovery pass the exception for ARP.
+    let is_icmp = matches!(protocol, 1 | 58);
+    fits && match rule.kind.as_deref() {
+        Some("arpAllow") => protocol == 58,
+        Some("icmpAllow") => is_icmp,
+        _ => true,
     }
 }
 
