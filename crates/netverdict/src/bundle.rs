@@ -5,7 +5,7 @@
 //! capture, which `--source bundle:FILE` replays without unpacking.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write, stdout};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
@@ -59,7 +59,8 @@ pub(crate) struct Bundle {
 const ROOT: &str = "bundle";
 const CAPTURE: &str = "capture.nvcap";
 
-/// Opens the capture in a bundle.
+/// Opens the capture in a bundle. A bundle that is cut off or damaged gives what comes before,
+/// and a warning.
 ///
 /// # Errors
 /// If the file is no bundle, or what `read` says.
@@ -68,7 +69,10 @@ pub(crate) fn read_capture<T>(
     read: impl FnOnce(&mut dyn Read) -> Result<T>,
 ) -> Result<T> {
     const NO_BUNDLE: &str = "no bundle; give a file that `netverdict bundle` wrote";
-    let unpacked = GzDecoder::new(BufReader::new(File::open(path)?));
+    let unpacked = Whole {
+        input: GzDecoder::new(BufReader::new(File::open(path)?)),
+        started: false,
+    };
     let mut archive = tar::Archive::new(unpacked);
     for entry in archive.entries().context(NO_BUNDLE)? {
         let mut entry = entry.context(NO_BUNDLE)?;
@@ -78,6 +82,32 @@ pub(crate) fn read_capture<T>(
         }
     }
     bail!(NO_BUNDLE)
+}
+
+/// Ends where the input is damaged.
+struct Whole<R> {
+    input: R,
+    started: bool,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.input.read(buffer) {
+            Err(error) if self.started && is_damage(&error) => {
+                tracing::warn!("the bundle is damaged, what follows is lost: {error}");
+                Ok(0)
+            }
+            other => {
+                self.started = true;
+                other
+            }
+        }
+    }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 impl Bundle {
@@ -185,7 +215,7 @@ impl Bundle {
                 replica.clone()
             }
             Remote::Dump(path) => {
-                std::io::copy(&mut File::open(path)?, &mut out)?;
+                io::copy(&mut File::open(path)?, &mut out)?;
                 Replica::from_dump(BufReader::new(File::open(path)?))?.replica
             }
         };
@@ -219,7 +249,7 @@ impl Bundle {
                 }
                 // What was begun lacks rows that came later.
                 std::fs::remove_file(&path).or_else(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound => Ok(()),
+                    io::ErrorKind::NotFound => Ok(()),
                     _ => Err(error),
                 })?;
             }
@@ -491,5 +521,26 @@ mod tests {
             format!("{error:#}").contains("netverdict bundle"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn what_comes_before_the_damage_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("b");
+        let file = File::create_new(&path).unwrap();
+        let mut archive = Archive::new(&file);
+        let text: String = (0..100_000).map(|number: u64| number.to_string()).collect();
+        archive.text(CAPTURE, &text).unwrap();
+        archive.finish().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 0xff;
+        for damaged in [&whole[..whole.len() / 2], &flipped] {
+            std::fs::write(&path, damaged).unwrap();
+            let mut read = Vec::new();
+            read_capture(&path, |input| Ok(input.read_to_end(&mut read)?)).unwrap();
+            let same = read.iter().zip(text.as_bytes()).take_while(|(a, b)| a == b);
+            assert!(same.count() > 10_000, "{}", read.len());
+        }
     }
 }

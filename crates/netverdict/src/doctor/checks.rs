@@ -165,6 +165,16 @@ fn sends_ipfix_only(node: &Node) -> bool {
     })
 }
 
+/// The command that makes a node send samples, to whom it can.
+fn enable(node: Option<&Node>, set: Option<u32>) -> String {
+    let set = set.map(|set| format!(" --set {set}")).unwrap_or_default();
+    let target = match node.and_then(|node| node.datapath.as_deref()) {
+        Some("netdev") => "--ipfix 127.0.0.1:4739",
+        _ => "--group 10",
+    };
+    format!("netverdict sampling enable{set} {target}")
+}
+
 const BY_IPFIX: &str = "netverdict sampling enable --ipfix 127.0.0.1:4739   (then observe --source \
                         ipfix:127.0.0.1:4739)";
 
@@ -492,7 +502,8 @@ fn vswitch(zone: &Zone, list: &mut List) {
         .why("what the database says may not be in force")
         .mend("systemctl status openvswitch-switch");
     }
-    version(node, zone.vswitchd.as_ref(), list);
+    let can_sample = zone.status.as_ref().is_none_or(|status| status.can_sample);
+    version(node, zone.vswitchd.as_ref(), can_sample, list);
     datapath(node, list);
     if node.offload {
         list.warn("hardware offload", "hw-offload is on")
@@ -507,10 +518,13 @@ fn vswitch(zone: &Zone, list: &mut List) {
     } else {
         list.ok("hardware offload", "off");
     }
-    sets(node, list);
+    // OVN's own version is what is told then.
+    if can_sample {
+        sets(node, list);
+    }
 }
 
-fn version(node: &Node, daemon: Option<&Daemon>, list: &mut List) {
+fn version(node: &Node, daemon: Option<&Daemon>, can_sample: bool, list: &mut List) {
     let version = match (&node.version, daemon) {
         (Some(version), _) => Some(version.as_str()),
         (None, Some(Daemon::Answers(text))) => text.rsplit(' ').next(),
@@ -524,9 +538,13 @@ fn version(node: &Node, daemon: Option<&Daemon>, list: &mut List) {
         Some(version) => format!("{version}, older than 3.4"),
         None => "older than 3.4, by its schema".to_owned(),
     };
-    list.warn("version", seen)
-        .why("it cannot send samples to psample, and needs logical flows for each ACL")
-        .mend(BY_IPFIX);
+    let finding = list.warn("version", seen);
+    finding.why("it cannot send samples to psample, and needs logical flows for each ACL");
+    if can_sample {
+        finding.mend(format!(
+            "upgrade to Open vSwitch 3.4; until then {BY_IPFIX}"
+        ));
+    }
 }
 
 fn daemon_finding(daemon: &Daemon, name: &'static str, service: &str, list: &mut List) {
@@ -599,10 +617,7 @@ fn sets(node: &Node, list: &mut List) {
     if bridge.sets.is_empty() {
         list.warn("collector sets", format!("{} has none", bridge.bridge))
             .why("without the set that its samples name, a node sends none")
-            .mend(match node.datapath.as_deref() {
-                Some("netdev") => BY_IPFIX,
-                _ => "netverdict sampling enable --group 10",
-            });
+            .mend(enable(Some(node), None));
         return;
     }
     for set in &bridge.sets {
@@ -702,7 +717,8 @@ fn sampling(zone: &Zone, list: &mut List) {
                 "every point is that of its ACL",
             ),
         ] {
-            if !status.problems.iter().any(|problem| problem.kind == kind) {
+            let is_fine = !status.problems.iter().any(|problem| problem.kind == kind);
+            if is_fine && status.flows.optimised + status.flows.single > 0 {
                 list.ok(check, fine);
             }
         }
@@ -717,10 +733,6 @@ fn acls(status: &Status, zone: &Zone, list: &mut List) {
     let without: usize = status.policies.iter().map(|policy| policy.unsampled).sum();
     let sampled = all - without;
     let seen = format!("{sampled} of {all} ACLs are sampled");
-    let enable = match zone.node.as_ref().and_then(|node| node.datapath.as_deref()) {
-        Some("netdev") => BY_IPFIX,
-        _ => "netverdict sampling enable --group 10",
-    };
     match (all, sampled) {
         (0, _) => list
             .warn("acls", "this NB has no ACL")
@@ -728,7 +740,7 @@ fn acls(status: &Status, zone: &Zone, list: &mut List) {
         (_, 0) => list
             .fail("acls", seen)
             .why("sampling is off: no verdict can be seen")
-            .mend(enable),
+            .mend(enable(zone.node.as_ref(), None)),
         _ => list.ok("acls", seen),
     };
 }
@@ -770,7 +782,7 @@ fn drops(status: &Status, zone: &Zone, list: &mut List) {
     } else if !is_there {
         list.warn("drops without ACL", seen)
             .why("the node has no such collector set: they are not sent")
-            .mend(format!("netverdict sampling enable --set {set} --group 10"));
+            .mend(enable(zone.node.as_ref(), Some(set)));
     } else if !matches!(zone.sb, Reach::There { .. }) {
         list.warn("drops without ACL", seen)
             .why("the logical flow that dropped is in the SB")

@@ -259,9 +259,14 @@ fn each_fault_of_the_node_is_one_finding() {
         ("configuration", State::Warn, "systemctl status", |zone| {
             zone.node.as_mut().unwrap().is_current = false;
         }),
-        ("version", State::Warn, "--ipfix", |zone| {
-            zone.node.as_mut().unwrap().has_groups = false;
-        }),
+        (
+            "version",
+            State::Warn,
+            "upgrade to Open vSwitch 3.4",
+            |zone| {
+                zone.node.as_mut().unwrap().has_groups = false;
+            },
+        ),
         ("collector sets", State::Warn, "--group 10", |zone| {
             let bridge = zone.node.as_mut().unwrap().bridge.as_mut().unwrap();
             bridge.sets[0].group = Some(300);
