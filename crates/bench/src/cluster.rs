@@ -1,5 +1,6 @@
 //! A cluster of any size, as ovn-kubernetes would write its rows.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use netverdict_ovn::{Database, ids};
@@ -46,6 +47,7 @@ pub struct Cluster {
     /// Virtual addresses of the services, on port 80.
     pub services: Vec<Ipv4Addr>,
     acls: Vec<(usize, usize)>,
+    taken: HashSet<u32>,
 }
 
 /// ACLs in a port group.
@@ -272,7 +274,11 @@ impl Cluster {
                     "from-lport",
                 )
             };
-            let point = ids::sample_point(&id, &matches, Action::AllowRelated);
+            let mut point = ids::sample_point(&id, &matches, Action::AllowRelated);
+            // A NB holds a point once; of 100,000 hashes, one or two are alike.
+            while !self.taken.insert(point) {
+                point += 1;
+            }
             let sample = self.row(
                 "Sample",
                 vec![

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Result;
 use netverdict_types::Timestamp;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
 /// Processor, its cores, and the date.
@@ -33,6 +36,22 @@ pub(crate) fn line() -> String {
 /// Time that this thread has had on a processor.
 pub(crate) fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Time that this process has had on a processor.
+pub(crate) fn process_time() -> Result<Duration> {
+    usage(UsageWho::RUSAGE_SELF)
+}
+
+/// Time that processes which this one has waited for have had.
+pub(crate) fn children_time() -> Result<Duration> {
+    usage(UsageWho::RUSAGE_CHILDREN)
+}
+
+fn usage(who: UsageWho) -> Result<Duration> {
+    let usage = getrusage(who)?;
+    let micros = [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
+    Ok(Duration::from_micros(u64::try_from(micros[0] + micros[1])?))
 }
 
 /// The middle one.

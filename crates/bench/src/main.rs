@@ -2,8 +2,15 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // What it is for.
 
+mod binary;
+mod inputs;
+mod ipfix;
 mod machine;
+mod northbound;
+mod plans;
+mod replay;
 mod resolve;
+mod server;
 
 use std::process::ExitCode;
 
@@ -19,6 +26,13 @@ const ALL: &[Bench] = &[
     ("resolve_100", || resolve::run("resolve_100", 100)),
     ("resolve_10000", || resolve::run("resolve_10000", 10_000)),
     ("resolve_100000", || resolve::run("resolve_100000", 100_000)),
+    ("query_match", plans::run),
+    ("capture_decode", replay::decode),
+    ("e2e_replay", replay::run),
+    ("e2e_ipfix", ipfix::run),
+    ("nb_load_100000", northbound::load),
+    ("nb_change", northbound::change),
+    ("idle_wakeups", binary::idle),
 ];
 
 fn main() -> ExitCode {
@@ -32,7 +46,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let only = std::env::args().nth(1).unwrap_or_default();
+    let mut arguments = std::env::args().skip(1);
+    let only = arguments.next().unwrap_or_default();
+    if only == northbound::CHILD {
+        return northbound::child(arguments);
+    }
     let chosen: Vec<&Bench> = match ALL.iter().find(|(name, _)| *name == only) {
         Some(exactly) => vec![exactly],
         None => ALL
