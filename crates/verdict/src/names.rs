@@ -11,7 +11,7 @@ use netverdict_ovn::{
     LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, RowError,
 };
 use netverdict_ovsdb::{Cause, Change, ChangeSet, Row};
-use netverdict_types::{DropFlow, Endpoint, EndpointKind, Input, Service, ZoneId};
+use netverdict_types::{Cookie, DropFlow, Endpoint, EndpointKind, Input, Service, ZoneId};
 use uuid::Uuid;
 
 use crate::connections::mix;
@@ -329,11 +329,16 @@ impl Names {
         self.vips.is_empty()
     }
 
-    /// The logical flow whose uuid begins with these 32 bits, of those that drop; `None` where
-    /// no SB was given for the zone.
-    pub fn drop_flow(&self, zone: ZoneId, start: u32) -> Option<Option<&DropFlow>> {
+    /// What a sample of the drop application points at: a logical flow that drops, or a table of
+    /// ovn-controller's own; `None` where it is a logical flow and no SB was given for the zone.
+    pub fn drop_flow(&self, zone: ZoneId, cookie: Cookie) -> Option<Option<&DropFlow>> {
+        if cookie.datapath() == 0
+            && let Some(table) = CONTROLLER_DROPS.get(cookie.point as usize)
+        {
+            return Some(Some(table));
+        }
         let names = self.zones.get(usize::from(zone.0))?;
-        names.has_flows.then(|| names.flows.get(&start))
+        names.has_flows.then(|| names.flows.get(&cookie.point))
     }
 
     /// How many addresses have a name.
@@ -949,6 +954,18 @@ fn spot(network: u32, ip: IpAddr) -> u64 {
     };
     mix(bits as u64, (bits >> 64) as u64 ^ u64::from(network))
 }
+
+/// What ovn-controller drops by itself, by the number of the OpenFlow table: such samples carry
+/// no datapath and the table as their point (ovn controller/physical.c, put_drop).
+static CONTROLLER_DROPS: LazyLock<Vec<DropFlow>> = LazyLock::new(|| {
+    let table = |number: u8| DropFlow {
+        stage: format!("OpenFlow table {number}"),
+        priority: 0,
+        matches: String::new(),
+        message: format!("Dropped by ovn-controller in OpenFlow table {number}").into(),
+    };
+    (0..=u8::MAX).map(table).collect()
+});
 
 static EXTERNAL: Endpoint = Endpoint {
     kind: EndpointKind::External,

@@ -273,7 +273,7 @@ fn find<'a>(
         (Key::None, _) => Found::nothing(Unresolved::BadCookie),
         _ if !history.knows(zone) => Found::nothing(Unresolved::NoPolicies),
         (Key::Cookie(_), None) => Found::nothing(Unresolved::UnknownApp),
-        (Key::Cookie(cookie), Some(App::Drop)) => match names.drop_flow(zone, cookie.point) {
+        (Key::Cookie(cookie), Some(App::Drop)) => match names.drop_flow(zone, cookie) {
             Some(Some(flow)) => Found {
                 flow: Some(flow),
                 evidence: Evidence::LogicalFlow,
