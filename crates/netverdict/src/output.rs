@@ -90,7 +90,7 @@ impl Output {
     pub(crate) fn render(&mut self, decision: &Decision<'_>) -> Result<&[u8]> {
         self.line.clear();
         if self.format == Format::Json {
-            serde_json::to_writer(&mut self.line, decision)?;
+            decision.write_json(&mut self.line);
             self.line.push(b'\n');
         } else {
             self.text.clear();

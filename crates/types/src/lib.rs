@@ -8,6 +8,7 @@
 mod acl;
 mod decision;
 mod endpoint;
+mod json;
 mod packet;
 mod sample;
 mod time;

@@ -242,6 +242,11 @@ impl Probability {
         Self(u32::MAX.checked_div(ratio).unwrap_or(0))
     }
 
+    /// As JSON shows it: six decimal places are finer than the 16 bits that OVN sets.
+    pub(crate) fn rounded(self) -> f64 {
+        (self.fraction() * 1e6).round() / 1e6
+    }
+
     /// As a fraction of 1.
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / f64::from(u32::MAX)
@@ -251,9 +256,7 @@ impl Probability {
 impl Serialize for Probability {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            // Six digits are finer than the 16 bits that OVN sets.
-            let rounded = (self.fraction() * 1e6).round() / 1e6;
-            serializer.serialize_f64(rounded)
+            serializer.serialize_f64(self.rounded())
         } else {
             serializer.serialize_u32(self.0)
         }
