@@ -106,7 +106,7 @@ impl Connections {
     pub(crate) fn run(self) -> Result<Done> {
         let mut engine = Engine::new(look_at_history(self.state.as_deref())?);
         let mut feed = Feed::start(&self.databases, None, &mut engine)?;
-        feed.wait_for_policies(&mut engine)?;
+        feed.wait_for_rows(&mut engine)?;
         let zone = match feed.zones() {
             [Some(only), ..] => *only,
             _ => engine.zone("global"),

@@ -37,8 +37,8 @@ pub(crate) struct Feed {
     early: Vec<(Slot, ChangeSet)>,
     /// Schema versions of NBs whose zone's name is not known yet.
     schemas: Vec<(usize, String)>,
-    /// Live NBs that have told neither their rows nor why not.
-    waiting: Vec<usize>,
+    /// Live databases that have told neither their rows nor why not.
+    waiting: Vec<Slot>,
     following: Option<Following>,
 }
 
@@ -94,11 +94,7 @@ impl Feed {
             zones: vec![None; count],
             early: Vec::new(),
             schemas: Vec::new(),
-            waiting: live
-                .iter()
-                .filter(|(slot, _)| slot.database == Database::Northbound)
-                .map(|(slot, _)| slot.zone)
-                .collect(),
+            waiting: live.iter().map(|(slot, _)| *slot).collect(),
             following: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -147,11 +143,11 @@ impl Feed {
         &self.news
     }
 
-    /// Waits until each live NB has given its rows or failed once.
+    /// Waits until each live database has given its rows or failed once.
     ///
     /// # Errors
     /// If the history cannot be written.
-    pub(crate) fn wait_for_policies(&mut self, engine: &mut Engine) -> Result<()> {
+    pub(crate) fn wait_for_rows(&mut self, engine: &mut Engine) -> Result<()> {
         while !self.waiting.is_empty() {
             let Ok(news) = self.news.recv() else {
                 break;
@@ -167,7 +163,10 @@ impl Feed {
     /// If the history, or a recording, cannot be written.
     pub(crate) fn take(&mut self, News { slot, event }: News, engine: &mut Engine) -> Result<()> {
         match event {
-            Event::Changes(set) => self.apply(slot, set, engine),
+            Event::Changes(set) => {
+                self.waiting.retain(|waiting| *waiting != slot);
+                self.apply(slot, set, engine)
+            }
             Event::Connected(connected) => {
                 tracing::info!(
                     "{} at {}: in step by {:?}, schema {}",
@@ -188,7 +187,6 @@ impl Feed {
                 if slot.database == Database::Northbound {
                     match self.zones.get(slot.zone) {
                         Some(Some(zone)) => {
-                            self.waiting.retain(|zone| *zone != slot.zone);
                             let schema = &connected.schema_version;
                             engine.history_mut().set_schema(*zone, schema);
                         }
@@ -212,9 +210,7 @@ impl Feed {
                     lost.error,
                     lost.retry_in
                 );
-                if slot.database == Database::Northbound {
-                    self.waiting.retain(|zone| *zone != slot.zone);
-                }
+                self.waiting.retain(|waiting| *waiting != slot);
                 Ok(())
             }
             Event::NotLoaded(error) => {
@@ -263,7 +259,6 @@ impl Feed {
                 if let Some(place) = self.zones.get_mut(slot.zone) {
                     *place = Some(zone);
                 }
-                self.waiting.retain(|waiting| *waiting != slot.zone);
                 for (_, schema) in self.schemas.extract_if(.., |(of, _)| *of == slot.zone) {
                     engine.history_mut().set_schema(zone, &schema);
                 }

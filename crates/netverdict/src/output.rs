@@ -136,7 +136,7 @@ impl Output {
         let interface = match known {
             Some((_, interface)) => *interface,
             None => {
-                let link = pcap::LinkType(LINKTYPE_ETHERNET);
+                let link = pcap::LinkType::ETHERNET;
                 let interface = packets.interface(link, Some(decision.zone), decision.node)?;
                 self.interfaces.push((decision.zone.to_owned(), interface));
                 interface
@@ -144,10 +144,8 @@ impl Output {
         };
         self.text.clear();
         self.text.push_str(decision.message());
-        if let Some(acl) = decision.acl.map(|row| row.acl()) {
-            if let Some(index) = acl.owner.rule.index {
-                write!(self.text, ", rule {index}")?;
-            }
+        if let Some(index) = rule_index(decision) {
+            write!(self.text, ", rule {index}")?;
         }
         packets.packet(
             interface,
@@ -160,7 +158,10 @@ impl Output {
     }
 }
 
-const LINKTYPE_ETHERNET: u16 = 1;
+/// Which rule of its policy decided.
+fn rule_index(decision: &Decision<'_>) -> Option<u32> {
+    decision.acl?.acl().owner.rule.index
+}
 
 fn compact(out: &mut String, decision: &Decision<'_>, colour: bool) -> std::fmt::Result {
     write!(out, "{} ", Clock(decision.time))?;
@@ -174,9 +175,8 @@ fn compact(out: &mut String, decision: &Decision<'_>, colour: bool) -> std::fmt:
         Name(&decision.dst),
         Protocol(decision)
     )?;
-    match decision.reply {
-        Some(true) => out.push_str(" reply"),
-        Some(false) | None => {}
+    if decision.reply == Some(true) {
+        out.push_str(" reply");
     }
     if let Some(service) = decision.service {
         let namespace = service.namespace.as_deref().unwrap_or_default();
@@ -184,7 +184,7 @@ fn compact(out: &mut String, decision: &Decision<'_>, colour: bool) -> std::fmt:
     }
     let (on, off) = paint(decision.verdict, colour);
     write!(out, "  {on}{}{off}", decision.message())?;
-    if let Some(index) = decision.acl.and_then(|row| row.acl().owner.rule.index) {
+    if let Some(index) = rule_index(decision) {
         write!(out, ", rule {index}")?;
     }
     if decision.is_ambiguous() {

@@ -62,8 +62,10 @@ impl Recorder {
     pub(crate) fn create(path: &Path, full: bool) -> Result<Self> {
         let file = File::create_new(path)
             .with_context(|| format!("cannot start the recording {}", path.display()))?;
-        let mut options = Options::default();
-        options.full = full;
+        let options = Options {
+            full,
+            ..Options::default()
+        };
         Ok(Self {
             writer: Writer::new(BufWriter::new(file), options)?,
             path: path.to_owned(),

@@ -140,7 +140,7 @@ impl Session {
         } else {
             Feed::start(databases, state.as_deref(), &mut engine)?
         };
-        feed.wait_for_policies(&mut engine)?;
+        feed.wait_for_rows(&mut engine)?;
         learn_from_manifests(&inputs.manifests, &mut engine)?;
         let (names, watch) = match &inputs.kubeconfig {
             Some(cluster) => {
