@@ -115,7 +115,7 @@ mod tests {
                 "b",
                 "verdict=dropped"
             ]),
-            netverdict_query::parse("verdict=dropped and pod in (a, b) and not port=80")
+            netverdict_query::parse("verdict=dropped and (pod=a or pod=b) and not port=80")
                 .unwrap()
                 .to_string()
         );
