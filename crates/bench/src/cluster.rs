@@ -252,7 +252,7 @@ impl Cluster {
         let policy = self.points.len() / GROUP;
         let namespace = format!("team-{}", policy % 100);
         let name = format!("allow-{}", policy / 2);
-        let ingress = policy % 2 == 0;
+        let ingress = policy.is_multiple_of(2);
         let gress = if ingress { "Ingress" } else { "Egress" };
         let owner = "default-network-controller";
         let group = ids::hashed_name(&format!("{owner}:NetworkPolicy:{namespace}:{name}:{gress}"));

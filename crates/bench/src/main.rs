@@ -1,6 +1,7 @@
 //! `netverdict-bench [NAME]`: prints the figures, or those whose name begins with NAME.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // What it is for.
+#![allow(clippy::disallowed_methods)] // Rates and idling are measured over a time.
 
 mod binary;
 mod inputs;

@@ -53,7 +53,7 @@ impl<'a> Traffic<'a> {
 
     fn below(&mut self, limit: usize) -> usize {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        (u128::from(spread(self.state)) * limit as u128 >> 64) as usize
+        ((u128::from(spread(self.state)) * limit as u128) >> 64) as usize
     }
 
     fn new_connection(&mut self) -> Packet {

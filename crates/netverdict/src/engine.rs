@@ -86,6 +86,11 @@ impl Engine {
         }
     }
 
+    /// Starts to load what a sample's decision will need.
+    pub(crate) fn touch(&self, sample: &Sample<'_>) {
+        self.resolver.touch(&self.history, &self.names, sample);
+    }
+
     /// Makes a decision of a sample.
     pub(crate) fn resolve<'a>(&'a mut self, sample: &Sample<'a>) -> Decision<'a> {
         self.resolver.resolve(&self.history, &self.names, sample)

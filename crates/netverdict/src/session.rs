@@ -17,6 +17,7 @@ use netverdict_source::kubernetes::{self, Cluster, KubeWatch};
 use netverdict_source::manifests::Manifests;
 use netverdict_source::{Counts, Stop};
 use netverdict_types::{Decision, Sample, Timestamp, Unresolved, ZoneId};
+use netverdict_verdict::Resolver;
 use netverdict_verdict::{Endpoints, NameChange};
 use netverdict_wire::capture::{self, Record};
 use netverdict_wire::pcap;
@@ -295,15 +296,31 @@ impl Session {
             }
             match queue.try_recv() {
                 Ok(batch) => {
+                    let mut ahead = Vec::with_capacity(Resolver::AHEAD);
                     for sample in batch.samples() {
-                        self.judge(&sample, take)?;
+                        ahead.push(sample);
+                        if ahead.len() == Resolver::AHEAD {
+                            self.judge_all(&mut ahead, take)?;
+                        }
                     }
+                    self.judge_all(&mut ahead, take)?;
                     batches.give_back(batch);
                 }
                 Err(error) if error.is_disconnected() => return Ok(()),
                 Err(_) => {}
             }
         }
+    }
+
+    /// Judges samples in their order, and forgets them.
+    fn judge_all(&mut self, samples: &mut Vec<Sample<'_>>, take: &mut Take<'_>) -> Result<()> {
+        for sample in samples.iter() {
+            self.engine.touch(sample);
+        }
+        for sample in samples.drain(..) {
+            self.judge(&sample, take)?;
+        }
+        Ok(())
     }
 
     fn judge(&mut self, sample: &Sample<'_>, take: &mut Take<'_>) -> Result<()> {
@@ -318,6 +335,7 @@ impl Session {
         let mut assembler = Assembler::default();
         let mut pace = self.pace.then(Pace::default);
         while let Some(block) = reader.next_block()? {
+            let mut ahead = Vec::with_capacity(Resolver::AHEAD);
             for record in block {
                 match record {
                     Ok(Record::Zone(zone)) => {
@@ -330,6 +348,7 @@ impl Session {
                         }
                     }
                     Ok(Record::Revision(revision)) => {
+                        self.judge_all(&mut ahead, take)?;
                         if let Some(pace) = &mut pace {
                             pace.wait(revision.time, &self.interrupt, take)?;
                         }
@@ -345,12 +364,16 @@ impl Session {
                             pace.wait(sample.time, &self.interrupt, take)?;
                         }
                         let zone = mapped(&zones, sample.zone).unwrap_or(sample.zone);
-                        self.judge(&Sample { zone, ..sample }, take)?;
+                        ahead.push(Sample { zone, ..sample });
+                        if ahead.len() == Resolver::AHEAD || pace.is_some() {
+                            self.judge_all(&mut ahead, take)?;
+                        }
                     }
                     Ok(_) => {}
                     Err(bad) => tracing::warn!("{}: {bad}", path.display()),
                 }
             }
+            self.judge_all(&mut ahead, take)?;
             if !self.interrupt.is_empty() {
                 break;
             }

@@ -347,10 +347,11 @@ impl Line<'_> {
 
     /// A share of 1 with at most six decimal places, as serde_json writes a float.
     fn share(&mut self, share: f64) {
-        // A millionth is the only one that is written with an exponent.
         let _ = match share {
-            0.0 | 1.0 => write!(self.0, "{share:.1}"),
-            0.000_001..0.000_01 => write!(self.0, "{share:e}"),
+            0.0 => return self.raw("0.0"),
+            1.0 => return self.raw("1.0"),
+            // Small ones are written with an exponent.
+            0.0..0.000_01 => write!(self.0, "{share:e}"),
             _ => write!(self.0, "{share}"),
         };
     }
