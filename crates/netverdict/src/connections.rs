@@ -15,10 +15,9 @@ use serde::Serialize;
 use crate::databases::Databases;
 use crate::engine::Engine;
 use crate::exit::Done;
-use crate::feed::Feed;
 use crate::filters::Filters;
 use crate::output::{Lines, Name, Protocol};
-use crate::session::look_at_history;
+use crate::session::look;
 
 /// Show the connections of this node, each with the policy that admitted it
 ///
@@ -104,13 +103,7 @@ struct Table {
 
 impl Connections {
     pub(crate) fn run(self) -> Result<Done> {
-        let mut engine = Engine::new(look_at_history(self.state.as_deref())?);
-        let mut feed = Feed::start(&self.databases, None, &mut engine)?;
-        feed.wait_for_rows(&mut engine)?;
-        let zone = match feed.zones() {
-            [Some(only), ..] => *only,
-            _ => engine.zone("global"),
-        };
+        let (mut engine, zone) = look(&self.databases, self.state.as_deref())?;
         let names = self.zone_names()?;
         let mut malformed = 0;
         let tables = self.tables(&mut malformed)?;

@@ -86,9 +86,22 @@ impl Engine {
         }
     }
 
-    /// Starts to load what a sample's decision will need.
-    pub(crate) fn touch(&self, sample: &Sample<'_>) {
-        self.resolver.touch(&self.history, &self.names, sample);
+    /// Writes samples into the recording, if there is one, and hands over their decisions.
+    ///
+    /// # Errors
+    /// If the recording cannot be written, and what `take` says.
+    pub(crate) fn judge(
+        &mut self,
+        samples: &[Sample<'_>],
+        mut take: impl FnMut(&Decision<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for sample in samples {
+            self.keep(sample)?;
+        }
+        self.resolver
+            .resolve_all(&self.history, &self.names, samples, |_, decision| {
+                take(decision)
+            })
     }
 
     /// Makes a decision of a sample.

@@ -300,10 +300,10 @@ impl Session {
                     for sample in batch.samples() {
                         ahead.push(sample);
                         if ahead.len() == Resolver::AHEAD {
-                            self.judge_all(&mut ahead, take)?;
+                            self.judge(&mut ahead, take)?;
                         }
                     }
-                    self.judge_all(&mut ahead, take)?;
+                    self.judge(&mut ahead, take)?;
                     batches.give_back(batch);
                 }
                 Err(error) if error.is_disconnected() => return Ok(()),
@@ -313,20 +313,11 @@ impl Session {
     }
 
     /// Judges samples in their order, and forgets them.
-    fn judge_all(&mut self, samples: &mut Vec<Sample<'_>>, take: &mut Take<'_>) -> Result<()> {
-        for sample in samples.iter() {
-            self.engine.touch(sample);
-        }
-        for sample in samples.drain(..) {
-            self.judge(&sample, take)?;
-        }
+    fn judge(&mut self, samples: &mut Vec<Sample<'_>>, take: &mut Take<'_>) -> Result<()> {
+        self.engine
+            .judge(samples, |decision| take(Step::Decision(decision)))?;
+        samples.clear();
         Ok(())
-    }
-
-    fn judge(&mut self, sample: &Sample<'_>, take: &mut Take<'_>) -> Result<()> {
-        self.engine.keep(sample)?;
-        let decision = self.engine.resolve(sample);
-        take(Step::Decision(&decision))
     }
 
     fn replay(&mut self, path: &Path, input: impl Read, take: &mut Take<'_>) -> Result<()> {
@@ -348,7 +339,7 @@ impl Session {
                         }
                     }
                     Ok(Record::Revision(revision)) => {
-                        self.judge_all(&mut ahead, take)?;
+                        self.judge(&mut ahead, take)?;
                         if let Some(pace) = &mut pace {
                             pace.wait(revision.time, &self.interrupt, take)?;
                         }
@@ -366,14 +357,14 @@ impl Session {
                         let zone = mapped(&zones, sample.zone).unwrap_or(sample.zone);
                         ahead.push(Sample { zone, ..sample });
                         if ahead.len() == Resolver::AHEAD || pace.is_some() {
-                            self.judge_all(&mut ahead, take)?;
+                            self.judge(&mut ahead, take)?;
                         }
                     }
                     Ok(_) => {}
                     Err(bad) => tracing::warn!("{}: {bad}", path.display()),
                 }
             }
-            self.judge_all(&mut ahead, take)?;
+            self.judge(&mut ahead, take)?;
             if !self.interrupt.is_empty() {
                 break;
             }
@@ -390,7 +381,7 @@ impl Session {
             let mut result = Ok(());
             packets.decode(&packet, zone, &mut |sample: &Sample<'_>| {
                 if result.is_ok() {
-                    result = self.judge(sample, take);
+                    result = self.judge(&mut vec![*sample], take);
                 }
             });
             result?;
@@ -543,16 +534,24 @@ impl Pace {
     }
 }
 
-/// The history that a command which writes nothing begins with: what the state directory holds,
-/// though another netverdict may be writing it.
+/// The rows of one zone as they are now, with the past that the state directory holds (though
+/// another netverdict may be writing it): for a command that judges once and writes nothing.
 ///
 /// # Errors
-/// If the history there cannot be read.
-pub(crate) fn look_at_history(state: Option<&Path>) -> Result<History> {
-    match state_directory(state) {
-        Some(state) => Ok(History::look(&state.join("history"), Limits::default())?),
-        None => Ok(History::new(Limits::default())),
-    }
+/// If the history or the databases cannot be read.
+pub(crate) fn look(databases: &Databases, state: Option<&Path>) -> Result<(Engine, ZoneId)> {
+    let history = match state_directory(state) {
+        Some(state) => History::look(&state.join("history"), Limits::default())?,
+        None => History::new(Limits::default()),
+    };
+    let mut engine = Engine::new(history);
+    let mut feed = Feed::start(databases, None, &mut engine)?;
+    feed.wait_for_rows(&mut engine)?;
+    let zone = match feed.zones() {
+        [Some(only), ..] => *only,
+        _ => engine.zone("global"),
+    };
+    Ok((engine, zone))
 }
 
 /// Where the past is kept between runs; `None` for somebody without a home.

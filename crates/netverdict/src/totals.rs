@@ -13,11 +13,9 @@ use uuid::Uuid;
 
 use crate::connections::Form;
 use crate::databases::Databases;
-use crate::engine::Engine;
 use crate::exit::Done;
-use crate::feed::Feed;
 use crate::output::Lines;
-use crate::session::look_at_history;
+use crate::session::look;
 
 /// Show exact packets and bytes per ACL, from the counters of the datapath's flows
 ///
@@ -63,13 +61,7 @@ struct Row {
 
 impl Totals {
     pub(crate) fn run(self) -> Result<Done> {
-        let mut engine = Engine::new(look_at_history(self.state.as_deref())?);
-        let mut feed = Feed::start(&self.databases, None, &mut engine)?;
-        feed.wait_for_rows(&mut engine)?;
-        let zone = match feed.zones() {
-            [Some(only), ..] => *only,
-            _ => engine.zone("global"),
-        };
+        let (mut engine, zone) = look(&self.databases, self.state.as_deref())?;
         let text = match &self.dump {
             Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())?,
             Some(path) => {

@@ -1,3 +1,4 @@
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -80,21 +81,48 @@ impl Resolver {
         self.connections.take_bytes(bytes)
     }
 
-    /// Starts to load what [`Resolver::resolve`] will need for a sample, and changes nothing. A
-    /// caller with several samples at hand calls it for [`Resolver::AHEAD`] of them first, so
-    /// that their memory is read side by side.
-    pub fn touch(&self, history: &History, names: &Names, sample: &Sample<'_>) {
-        let (zone, headers) = (sample.zone, &sample.headers);
-        let point = match sample.key {
-            Key::Cookie(cookie) => history.touch(zone, cookie.point),
-            _ => 0,
-        };
-        let flow = Flow::new(zone, headers).map_or(0, |flow| self.connections.touch(flow));
-        let ends = [headers.src, headers.dst].map(|ip| ip.map_or(0, |ip| names.touch(ip)));
-        std::hint::black_box((point, flow, ends));
+    /// Makes decisions of samples in their order, and hands each over with its sample.
+    ///
+    /// With many ACLs nearly every look-up waits for memory. Here the memory that several samples
+    /// need is asked for side by side before the first of them is resolved.
+    ///
+    /// # Errors
+    /// What `take` says; the samples after that are not resolved.
+    pub fn resolve_all<'s, 'a: 's, E>(
+        &mut self,
+        history: &'a History,
+        names: &'a Names,
+        samples: &[Sample<'s>],
+        mut take: impl FnMut(&Sample<'s>, &Decision<'s>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for samples in samples.chunks(Self::AHEAD) {
+            let mut flows = [None; Self::AHEAD];
+            for (flow, sample) in flows.iter_mut().zip(samples) {
+                *flow = Flow::new(sample.zone, &sample.headers);
+            }
+            // The loops are short, so that the processor looks far ahead.
+            for flow in flows.iter().flatten() {
+                black_box(self.connections.touch(*flow));
+            }
+            for sample in samples {
+                if let Key::Cookie(cookie) = sample.key {
+                    black_box(history.touch(sample.zone, cookie.point));
+                }
+            }
+            for ip in samples.iter().filter_map(|sample| sample.headers.src) {
+                black_box(names.touch(ip));
+            }
+            for ip in samples.iter().filter_map(|sample| sample.headers.dst) {
+                black_box(names.touch(ip));
+            }
+            for (flow, sample) in flows.into_iter().zip(samples) {
+                take(sample, &self.judge(history, names, sample, flow))?;
+            }
+        }
+        Ok(())
     }
 
-    /// How many samples [`Resolver::touch`] is worth its while for at once.
+    /// How many samples at once are worth while for [`Resolver::resolve_all`].
     pub const AHEAD: usize = 16;
 
     /// Makes a decision of a sample.
@@ -104,9 +132,18 @@ impl Resolver {
         names: &'a Names,
         sample: &Sample<'a>,
     ) -> Decision<'a> {
+        self.judge(history, names, sample, Flow::new(sample.zone, &sample.headers))
+    }
+
+    fn judge<'a>(
+        &mut self,
+        history: &'a History,
+        names: &'a Names,
+        sample: &Sample<'a>,
+        flow: Option<Flow>,
+    ) -> Decision<'a> {
         let zone = sample.zone;
         let headers = &sample.headers;
-        let flow = Flow::new(zone, headers);
         let start = flow.and_then(|flow| self.connections.start(flow));
         let cookie = match sample.key {
             Key::Cookie(cookie) => Some(cookie),
@@ -143,8 +180,11 @@ impl Resolver {
         let serves = (src_serves, dst_serves);
         let (service, reply) = self.service(names, place, headers, flow, serves, reply);
         let copies = match (found.span, reply) {
-            (Some(span), Some(true)) if !local(&dst) => history.reply_copies(zone, span),
-            (_, Some(true)) | (None, _) => 1,
+            (None, _) => 1,
+            (Some(span), Some(true)) => match history.reply_copies(zone, span) {
+                several @ 2.. if !local(&dst) => several,
+                _ => 1,
+            },
             (Some(span), _) => history.copies(zone, span),
         };
         let double = self.is_double(sample, cookie, app, copies);
