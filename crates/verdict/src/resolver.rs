@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use netverdict_history::{History, Matches, Role, Span};
 use netverdict_types::{
-    Acl, AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, EndpointKind,
-    Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample, Service, TcpFlags,
-    Timestamp, Unresolved, Verdict,
+    Acl, AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, Endpoint,
+    EndpointKind, Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample,
+    Service, TcpFlags, Timestamp, Unresolved, Verdict,
 };
 
 use crate::connections::{Connections, Flow, Start};
@@ -132,7 +132,12 @@ impl Resolver {
         names: &'a Names,
         sample: &Sample<'a>,
     ) -> Decision<'a> {
-        self.judge(history, names, sample, Flow::new(sample.zone, &sample.headers))
+        self.judge(
+            history,
+            names,
+            sample,
+            Flow::new(sample.zone, &sample.headers),
+        )
     }
 
     fn judge<'a>(
@@ -182,7 +187,7 @@ impl Resolver {
         let copies = match (found.span, reply) {
             (None, _) => 1,
             (Some(span), Some(true)) => match history.reply_copies(zone, span) {
-                several @ 2.. if !local(&dst) => several,
+                several @ 2.. if !dst.endpoint.is_some_and(|end| on_switch(end, node)) => several,
                 _ => 1,
             },
             (Some(span), _) => history.copies(zone, span),
@@ -581,6 +586,15 @@ fn reply(
         (true, false) => Some(towards_pod),
         (false, true) => Some(!towards_pod),
         _ => None,
+    }
+}
+
+/// True for an endpoint on the node's own switch: a packet to it passes no router.
+fn on_switch(endpoint: &Endpoint, node: Option<&str>) -> bool {
+    match endpoint.kind {
+        EndpointKind::Pod | EndpointKind::Management => endpoint.node.as_deref() == node,
+        EndpointKind::Port => true,
+        _ => false,
     }
 }
 
