@@ -1,5 +1,6 @@
 //! From a psample message to a decision.
 
+use std::convert::Infallible;
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
@@ -69,16 +70,19 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     let rounds = rounds();
     for round in 0..=rounds {
         messages.fill(traffic.by_ref().take(MESSAGES));
+        // As many as one call of recvmmsg may give.
+        let mut samples = Vec::with_capacity(64);
         let (before, start) = (allocations(), thread_time());
-        let mut ahead = Ahead::default();
         for message in messages.iter() {
             decoder.decode(message, Timestamp(0), state.zone, |sample| {
-                if ahead.push(sample) {
-                    ahead.resolve(&mut resolver, &state);
-                }
+                samples.push(sample)
             });
+            if samples.len() == samples.capacity() {
+                resolve(&mut resolver, &state, &samples);
+                samples.clear();
+            }
         }
-        ahead.resolve(&mut resolver, &state);
+        resolve(&mut resolver, &state, &samples);
         let (took, now) = (thread_time() - start, allocations());
         // The first round fills the memory of connections.
         if round > 0 {
@@ -115,35 +119,15 @@ pub(crate) fn run(name: &str, acls: usize) -> Result<()> {
     Ok(())
 }
 
+fn resolve(resolver: &mut Resolver, state: &State, samples: &[Sample<'_>]) {
+    let Ok(()) = resolver.resolve_all(&state.history, &state.names, samples, |_, decision| {
+        black_box(decision);
+        Ok::<_, Infallible>(())
+    });
+}
+
 /// How often each is measured; `N` sets it, as for work with an instruction counter.
 fn rounds() -> usize {
     let given = std::env::var("N").ok().and_then(|count| count.parse().ok());
     given.unwrap_or(15)
-}
-
-/// Samples that are at hand together, as after one call of recvmmsg.
-#[derive(Default)]
-struct Ahead<'m> {
-    samples: [Option<Sample<'m>>; Resolver::AHEAD],
-    count: usize,
-}
-
-impl<'m> Ahead<'m> {
-    /// True when it is full.
-    fn push(&mut self, sample: Sample<'m>) -> bool {
-        self.samples[self.count] = Some(sample);
-        self.count += 1;
-        self.count == Resolver::AHEAD
-    }
-
-    fn resolve(&mut self, resolver: &mut Resolver, state: &State) {
-        let samples = || self.samples[..self.count].iter().flatten();
-        for sample in samples() {
-            resolver.touch(&state.history, &state.names, sample);
-        }
-        for sample in samples() {
-            black_box(resolver.resolve(&state.history, &state.names, sample));
-        }
-        self.count = 0;
-    }
 }

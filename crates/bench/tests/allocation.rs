@@ -2,6 +2,8 @@
 //! process of its own: the counter counts all threads.
 #![allow(clippy::unwrap_used)]
 
+use std::convert::Infallible;
+
 use netverdict_bench::alloc::{Counting, allocations};
 use netverdict_bench::cluster::Cluster;
 use netverdict_bench::traffic::{FAMILY, Messages, Traffic};
@@ -48,10 +50,12 @@ fn a_sample_allocates_nothing() {
     let before = allocations();
     for message in messages.iter() {
         decoder.decode(message, Timestamp(0), zone, |sample| {
-            resolver.touch(&history, &names, &sample);
-            let decision = resolver.resolve(&history, &names, &sample);
-            line.clear();
-            decision.write_json(&mut line);
+            let decide = resolver.resolve_all(&history, &names, &[sample], |_, decision| {
+                line.clear();
+                decision.write_json(&mut line);
+                Ok::<_, Infallible>(())
+            });
+            decide.unwrap();
         });
     }
     let allocated = allocations() - before;
