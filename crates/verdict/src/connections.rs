@@ -104,8 +104,8 @@ impl Connections {
     /// Loads what the others need of a flow.
     pub(crate) fn touch(&self, flow: Flow) -> usize {
         let Set([first, _]) = &self.starts[place(flow.key)];
-        let [src, dst] = [flow.src, flow.dst].map(|key| self.services[place(key)].service);
-        first.key as usize ^ src as usize ^ dst as usize
+        let Sent { service, .. } = self.services[place(flow.src)];
+        first.key as usize ^ service as usize
     }
 
     pub(crate) fn start(&self, flow: Flow) -> Option<Start> {
@@ -119,12 +119,19 @@ impl Connections {
         self.services[place(key)] = Sent { key, service };
     }
 
-    /// The services that the two ends were last seen to use as clients: sender, then receiver.
-    pub(crate) fn services(&self, flow: Flow) -> [Option<u32>; 2] {
-        [flow.src, flow.dst].map(|key| {
-            let sent = self.services[place(key)];
-            (sent.key == key).then_some(sent.service)
-        })
+    /// The service that the sender was last seen to use as a client.
+    pub(crate) fn service_of_src(&self, flow: Flow) -> Option<u32> {
+        self.service(flow.src)
+    }
+
+    /// The service that the receiver was last seen to use as a client.
+    pub(crate) fn service_of_dst(&self, flow: Flow) -> Option<u32> {
+        self.service(flow.dst)
+    }
+
+    fn service(&self, key: u64) -> Option<u32> {
+        let sent = self.services[place(key)];
+        (sent.key == key).then_some(sent.service)
     }
 }
 

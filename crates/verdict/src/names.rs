@@ -60,7 +60,7 @@ pub struct Names {
     /// What [`Names::addresses`] comes to, for one look into memory a sample and address.
     found: HashTable<Found>,
     endpoints: Arena<Endpoint>,
-    services: Arena<Service>,
+    services: Arena<Option<Service>>,
     vips: HashMap<VipKey, Vec<(Claimant, u32)>, RandomState>,
     bad_rows: u64,
 }
@@ -137,9 +137,11 @@ struct Datapath {
     network: u32,
 }
 
+/// Things by number. The numbers of those that went are used again; until then something blank
+/// stands there, so that a reference to a thing is had without reading it.
 #[derive(Debug)]
 struct Arena<T> {
-    items: Vec<Option<T>>,
+    items: Vec<T>,
     free: Vec<u32>,
 }
 
@@ -284,9 +286,7 @@ impl Names {
 
     /// Loads what [`Names::look`] needs of the default network, where most addresses are.
     pub(crate) fn touch(&self, ip: IpAddr) -> usize {
-        let found = self.found(0, ip);
-        let endpoint = found.and_then(|found| self.endpoints.item(found.endpoint));
-        endpoint.map_or(0, |endpoint| endpoint.kind as usize)
+        self.found(0, ip).map_or(0, |found| found.endpoint as usize)
     }
 
     /// Who has an address, and whether [`Names::service`] may know it.
@@ -316,12 +316,12 @@ impl Names {
     ) -> Option<(u32, &Service)> {
         let held = self.vips.get(&(place.number, ip, port, protocol))?;
         let (_, number) = held.first()?;
-        Some((*number, self.services.item(*number)?))
+        Some((*number, self.numbered_service(*number)?))
     }
 
     /// The service with a number that [`Names::service`] gave.
     pub fn numbered_service(&self, number: u32) -> Option<&Service> {
-        self.services.item(number)
+        self.services.item(number)?.as_ref()
     }
 
     /// True when there is no service at all.
@@ -581,7 +581,7 @@ impl Names {
             return;
         };
         if let Some(at) = claims.iter().position(|claim| claim.by == by) {
-            self.endpoints.remove(claims.remove(at).endpoint);
+            self.endpoints.remove(claims.remove(at).endpoint, EXTERNAL);
         }
         if claims.is_empty() {
             self.addresses.remove(&key);
@@ -651,14 +651,14 @@ impl Names {
                 name: Some(name.clone()),
                 node: None,
             };
-            let service = self.services.insert(Service {
+            let service = self.services.insert(Some(Service {
                 namespace,
                 name,
                 ip: vip.ip,
                 port: vip.port,
                 protocol: balancer.protocol,
                 backends: vip.backends.clone(),
-            });
+            }));
             let key = (network, vip.ip, vip.port, balancer.protocol);
             let held = self.vips.entry(key).or_default();
             let at = held.partition_point(|(by, _)| *by < (zone, uuid));
@@ -672,7 +672,7 @@ impl Names {
     fn unserve(&mut self, by: Claimant, key: VipKey) {
         if let Some(held) = self.vips.get_mut(&key) {
             if let Some(at) = held.iter().position(|(owner, _)| *owner == by) {
-                self.services.remove(held.remove(at).1);
+                self.services.remove(held.remove(at).1, None);
             }
             if held.is_empty() {
                 self.vips.remove(&key);
@@ -815,25 +815,25 @@ impl<T> Arena<T> {
     fn insert(&mut self, item: T) -> u32 {
         match self.free.pop() {
             Some(number) => {
-                self.items[number as usize] = Some(item);
+                self.items[number as usize] = item;
                 number
             }
             None => {
-                self.items.push(Some(item));
+                self.items.push(item);
                 (self.items.len() - 1) as u32
             }
         }
     }
 
-    fn remove(&mut self, number: u32) {
+    fn remove(&mut self, number: u32, blank: T) {
         if let Some(slot) = self.items.get_mut(number as usize) {
-            *slot = None;
+            *slot = blank;
             self.free.push(number);
         }
     }
 
     fn item(&self, number: u32) -> Option<&T> {
-        self.items.get(number as usize)?.as_ref()
+        self.items.get(number as usize)
     }
 }
 
@@ -967,7 +967,7 @@ static CONTROLLER_DROPS: LazyLock<Vec<DropFlow>> = LazyLock::new(|| {
     (0..=u8::MAX).map(table).collect()
 });
 
-static EXTERNAL: Endpoint = Endpoint {
+const EXTERNAL: Endpoint = Endpoint {
     kind: EndpointKind::External,
     namespace: None,
     name: None,

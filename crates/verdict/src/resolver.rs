@@ -268,14 +268,19 @@ impl Resolver {
             self.connections.sent(flow, false, number);
             return (Some(service), Some(true));
         }
-        let [of_src, of_dst] = self.connections.services(flow);
         let behind = |number: Option<u32>, ip, port| {
             let service = names.numbered_service(number?)?;
             let is_backend = service.protocol == protocol && service.backends.contains(&(ip, port));
             is_backend.then_some(service)
         };
-        let service =
-            behind(of_src, dst, headers.dst_port).or_else(|| behind(of_dst, src, headers.src_port));
+        let known = &self.connections;
+        let there = || behind(known.service_of_src(flow), dst, headers.dst_port);
+        let back = || behind(known.service_of_dst(flow), src, headers.src_port);
+        let service = match reply {
+            Some(false) => there(),
+            Some(true) => back(),
+            None => there().or_else(back),
+        };
         (service, reply)
     }
 
