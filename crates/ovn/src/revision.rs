@@ -186,7 +186,7 @@ mod tests {
             table: "ACL".into(),
             uuid: Uuid::from_u128(number),
             old: None,
-            new: (number % 7 != 0).then(|| {
+            new: (!number.is_multiple_of(7)).then(|| {
                 Row::new(
                     "ACL",
                     Uuid::from_u128(number),
