@@ -212,6 +212,17 @@ impl Messages {
         }
     }
 
+    /// Takes a copy of some of another's, in the same memory.
+    pub fn copy(&mut self, from: &Self, first: usize, count: usize) {
+        let start = first.checked_sub(1).map_or(0, |before| from.ends[before]);
+        let ends = &from.ends[first..from.ends.len().min(first + count)];
+        self.bytes.clear();
+        self.bytes
+            .extend_from_slice(&from.bytes[start..ends.last().copied().unwrap_or(start)]);
+        self.ends.clear();
+        self.ends.extend(ends.iter().map(|end| end - start));
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
