@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use crate::databases::{Databases, Remote};
 use crate::doctor::{self, Examination};
 use crate::engine::zone_name;
-use crate::exit::Done;
+use crate::exit::{Done, tell};
 use crate::record::Recorder;
 use crate::session::{Inputs, Session};
 use crate::sources::Spec;
@@ -278,11 +278,10 @@ impl Bundle {
                 // The run may be over, or a signal was faster.
                 let _ = interrupter.try_send(());
             })?;
-        #[expect(clippy::print_stderr, reason = "somebody waits at a terminal")]
-        {
-            let (names, seconds) = (names.join(" "), self.seconds);
-            eprintln!("netverdict: samples of {names} for {seconds} s; Ctrl-C ends it earlier");
-        }
+        let (names, seconds) = (names.join(" "), self.seconds);
+        tell(format_args!(
+            "samples of {names} for {seconds} s; Ctrl-C ends it earlier"
+        ));
         session.run(&mut |_| Ok(()))?;
         Ok(session.samples())
     }
@@ -343,9 +342,8 @@ impl Bundle {
         )?;
         writeln!(out, "replay it: netverdict observe --source bundle:{file}")?;
         out.flush()?;
-        #[expect(clippy::print_stderr, reason = "what the bundle lacks")]
         for problem in problems {
-            eprintln!("netverdict: not in the bundle: {problem}");
+            tell(format_args!("not in the bundle: {problem}"));
         }
         Ok(())
     }

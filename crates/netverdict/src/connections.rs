@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::databases::Databases;
 use crate::engine::Engine;
-use crate::exit::Done;
+use crate::exit::{Done, tell};
 use crate::filters::Filters;
-use crate::output::{Lines, Name, Protocol};
+use crate::output::{Lines, Name, Protocol, sentence};
 use crate::session::look;
 
 /// Show the connections of this node, each with the policy that admitted it
@@ -150,21 +150,20 @@ impl Connections {
                         (&Name(&decision.dst).to_string(), 30),
                         (&Protocol(&decision).to_string(), 9),
                         (entry.tcp_state.map_or("-", |state| state.as_str()), 12),
-                        (&decision.packets.to_string(), 9),
-                        (decision.message(), 0),
+                        (&packets(entry), 9),
+                        (&sentence(&decision), 0),
                     ])?,
                 }
             }
         }
         lines.flush()?;
-        #[expect(clippy::print_stderr, reason = "the summary of a run")]
-        {
-            eprintln!(
-                "netverdict: {shown} connections; {others} entries of others than OVN's ports"
-            );
-            if malformed > 0 {
-                eprintln!("netverdict: {malformed} entries could not be read and are missing");
-            }
+        tell(format_args!(
+            "{shown} connections; {others} entries of others than OVN's ports"
+        ));
+        if malformed > 0 {
+            tell(format_args!(
+                "{malformed} entries could not be read and are missing"
+            ));
         }
         Ok(Done::Ok)
     }
@@ -246,6 +245,17 @@ impl Connections {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
         Ok(ZoneNames::from_external_ids(ids))
+    }
+}
+
+/// Packets of both directions; `-` where conntrack does not count them.
+fn packets(entry: &Entry) -> String {
+    match (entry.orig_count, entry.reply_count) {
+        (None, None) => "-".to_owned(),
+        (orig, reply) => {
+            let counts = [orig, reply].into_iter().flatten();
+            counts.map(|count| count.packets).sum::<u64>().to_string()
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use netverdict_ovn::Database;
-use netverdict_ovsdb::{Client, Config, Endpoints, Replica, TlsFiles, Wanted};
+use netverdict_ovsdb::{Client, Config, Endpoint, Endpoints, Replica, TlsFiles, Wanted};
 
 /// The databases that a command reads.
 #[derive(Args, Clone, Debug, Default)]
@@ -86,6 +86,24 @@ impl Databases {
             Database::Southbound => (&self.sb, Some("OVN_SB_DB"), "/run/ovn/ovnsb_db.sock"),
             Database::Vswitch => (&self.ovs, None, "/run/openvswitch/db.sock"),
         };
+        let is_ssl = |remote: &&Remote| match remote {
+            Remote::Live(endpoints) => endpoints
+                .as_slice()
+                .iter()
+                .any(|endpoint| matches!(endpoint, Endpoint::Ssl(_))),
+            Remote::Dump(_) => false,
+        };
+        if let Some(ssl) = given.iter().find(is_ssl)
+            && self.private_key.is_none()
+        {
+            bail!("{ssl} needs --private-key, --certificate and --ca-cert");
+        }
+        for file in [&self.private_key, &self.certificate, &self.ca_cert]
+            .into_iter()
+            .flatten()
+        {
+            File::open(file).with_context(|| file.display().to_string())?;
+        }
         if !given.is_empty() {
             return Ok(given.clone());
         }

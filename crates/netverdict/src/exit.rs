@@ -1,6 +1,7 @@
 //! Exit codes that scripts can gate on.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -23,19 +24,21 @@ pub(crate) fn code(result: Result<Done, Error>) -> ExitCode {
         Ok(Done::Failed) => ExitCode::FAILURE,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "this is where errors are told")]
-            {
-                eprintln!("netverdict: {error:#}");
-            }
+            tell(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
+/// A line on standard error. Where nobody reads that any more, nothing is lost by it.
+pub(crate) fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "netverdict: {line}");
+}
+
 fn is_broken_pipe(error: &Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        let of_io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let of_json = || cause.downcast_ref::<serde_json::Error>()?.io_error_kind();
+        of_io.or_else(of_json) == Some(io::ErrorKind::BrokenPipe)
     })
 }

@@ -4,9 +4,10 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Cause, ChangeSet, Client, Endpoints, Event, Replica};
 use netverdict_types::ZoneId;
@@ -57,6 +58,10 @@ impl Drop for Following {
     }
 }
 
+/// How long a database may take before that is said.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it may take before we go on without it: a large one is a while on its way.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Events that may wait for the judging thread; beyond, the servers wait.
 const QUEUE: usize = 256;
 
@@ -143,18 +148,43 @@ impl Feed {
         &self.news
     }
 
-    /// Waits until each live database has given its rows or failed once.
+    /// Waits until each live database has given its rows or failed once, for half a minute at
+    /// most, or until there is something in `interrupt`, which stays there. Gives the databases
+    /// that have not answered.
     ///
     /// # Errors
     /// If the history cannot be written.
-    pub(crate) fn wait_for_rows(&mut self, engine: &mut Engine) -> Result<()> {
+    pub(crate) fn wait_for_rows(
+        &mut self,
+        engine: &mut Engine,
+        interrupt: &Receiver<()>,
+    ) -> Result<Vec<&'static str>> {
+        let began = Instant::now();
+        let mut limit = PATIENCE;
         while !self.waiting.is_empty() {
-            let Ok(news) = self.news.recv() else {
-                break;
-            };
-            self.take(news, engine)?;
+            let mut select = Select::new();
+            let on_interrupt = select.recv(interrupt);
+            select.recv(&self.news);
+            match select.ready_deadline(began + limit) {
+                Ok(ready) if ready == on_interrupt => break,
+                Ok(_) => match self.news.try_recv() {
+                    Ok(news) => self.take(news, engine)?,
+                    Err(error) if error.is_disconnected() => break,
+                    Err(_) => {}
+                },
+                Err(_) if limit == PATIENCE => {
+                    tracing::warn!("waiting for {}", self.silent().join(", "));
+                    limit = LONGEST_WAIT;
+                }
+                Err(_) => break,
+            }
         }
-        Ok(())
+        Ok(self.silent())
+    }
+
+    fn silent(&self) -> Vec<&'static str> {
+        let names = self.waiting.iter().map(|slot| slot.database.name());
+        names.collect()
     }
 
     /// Takes one event.

@@ -158,6 +158,14 @@ impl Output {
     }
 }
 
+/// The sentence, with the number of the rule that decided.
+pub(crate) fn sentence(decision: &Decision<'_>) -> String {
+    match rule_index(decision) {
+        Some(index) => format!("{}, rule {index}", decision.message()),
+        None => decision.message().to_owned(),
+    }
+}
+
 /// Which rule of its policy decided.
 fn rule_index(decision: &Decision<'_>) -> Option<u32> {
     decision.acl?.acl().owner.rule.index

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -35,10 +36,24 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn run(self) -> Result<Done> {
         let recorder = Recorder::create(&self.file, self.full)?;
-        let mut session = Session::new(&self.inputs, &self.databases, Some(recorder))?;
-        session.run(&mut |_| Ok(()))?;
-        session.summary();
-        Ok(Done::Ok)
+        let recorded =
+            Session::new(&self.inputs, &self.databases, Some(recorder)).and_then(|mut session| {
+                match session.run(&mut |_| Ok(())) {
+                    Err(error) if session.samples() == 0 => Err(error),
+                    ended => Ok((session, ended)),
+                }
+            });
+        match recorded {
+            Ok((session, ended)) => {
+                session.summary();
+                ended.map(|()| Done::Ok)
+            }
+            Err(error) => {
+                // Nothing is in it, and the next try would stumble over it.
+                let _ = std::fs::remove_file(&self.file);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -49,10 +64,14 @@ pub(crate) struct Recorder {
     revisions: u64,
     zones: Vec<ZoneId>,
     unflushed: usize,
+    /// Since when there is something that a crash would cost.
+    since: Option<Instant>,
 }
 
 /// Samples that a crash may cost.
 const FLUSH_EVERY: usize = 10_000;
+/// How old what a crash may cost can become.
+const FLUSH_AFTER: Duration = Duration::from_secs(1);
 
 impl Recorder {
     /// Starts a file.
@@ -72,6 +91,7 @@ impl Recorder {
             revisions: 0,
             zones: Vec::new(),
             unflushed: 0,
+            since: None,
         })
     }
 
@@ -116,10 +136,16 @@ impl Recorder {
             .sample(sample)
             .with_context(|| self.path.display().to_string())?;
         self.unflushed += 1;
+        self.since.get_or_insert_with(Instant::now);
         if self.unflushed >= FLUSH_EVERY {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// When to call [`Recorder::flush`], if there is something to put onto the disk.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        Some(self.since? + FLUSH_AFTER)
     }
 
     /// Puts what was taken onto the disk.
@@ -128,6 +154,7 @@ impl Recorder {
     /// If the file cannot be written.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.unflushed = 0;
+        self.since = None;
         self.writer
             .flush()
             .with_context(|| self.path.display().to_string())

@@ -24,6 +24,7 @@ use netverdict_wire::pcap;
 
 use crate::databases::Databases;
 use crate::engine::Engine;
+use crate::exit::tell;
 use crate::feed::Feed;
 use crate::packets::Packets;
 use crate::record::Recorder;
@@ -141,7 +142,10 @@ impl Session {
         } else {
             Feed::start(databases, state.as_deref(), &mut engine)?
         };
-        feed.wait_for_rows(&mut engine)?;
+        let silent = feed.wait_for_rows(&mut engine, &interrupt)?;
+        if !silent.is_empty() && interrupt.is_empty() {
+            tracing::warn!("no answer from {}: going on without", silent.join(", "));
+        }
         learn_from_manifests(&inputs.manifests, &mut engine)?;
         let (names, watch) = match &inputs.kubeconfig {
             Some(cluster) => {
@@ -262,7 +266,19 @@ impl Session {
             if queue.is_empty() {
                 take(Step::Pause)?;
             }
-            let ready = select.ready();
+            let due = self.engine.recorder().and_then(|recorder| recorder.due());
+            let ready = match due {
+                Some(due) => select.ready_deadline(due).ok(),
+                None => Some(select.ready()),
+            };
+            if let Some(recorder) = self.engine.recorder()
+                && due.is_some_and(|due| due <= Instant::now())
+            {
+                recorder.flush()?;
+            }
+            let Some(ready) = ready else {
+                continue;
+            };
             if ready == on_interrupt && interrupt.try_recv().is_ok() {
                 if interrupted {
                     return Ok(());
@@ -395,10 +411,18 @@ impl Session {
 
     /// The zone that a source observes: the one it names, else the only one there is.
     fn zone_of(&mut self, spec: &Spec) -> Result<ZoneId> {
+        let known: Vec<ZoneId> = self.feed.zones().iter().copied().flatten().collect();
         if let Some(name) = &spec.zone {
+            let names: Vec<&str> = known
+                .iter()
+                .map(|zone| self.engine.history().zone_name(*zone))
+                .collect();
+            let all_known = known.len() == self.feed.zones().len();
+            if all_known && !known.is_empty() && !names.contains(&name.as_str()) {
+                bail!("there is no zone {name}; there are {}", names.join(", "));
+            }
             return Ok(self.engine.zone(name));
         }
-        let known: Vec<ZoneId> = self.feed.zones().iter().copied().flatten().collect();
         match known[..] {
             [one] => Ok(one),
             // The policies may arrive later; until then samples say that they are not there.
@@ -453,9 +477,8 @@ impl Session {
                 lines.push(format!("{name}: {count}"));
             }
         }
-        #[expect(clippy::print_stderr, reason = "the summary of a run")]
         for line in lines {
-            eprintln!("netverdict: {line}");
+            tell(line);
         }
     }
 }
@@ -546,10 +569,16 @@ pub(crate) fn look(databases: &Databases, state: Option<&Path>) -> Result<(Engin
     };
     let mut engine = Engine::new(history);
     let mut feed = Feed::start(databases, None, &mut engine)?;
-    feed.wait_for_rows(&mut engine)?;
+    let silent = feed.wait_for_rows(&mut engine, &crossbeam_channel::never())?;
+    if !silent.is_empty() {
+        bail!("no answer from {}", silent.join(", "));
+    }
     let zone = match feed.zones() {
-        [Some(only), ..] => *only,
-        _ => engine.zone("global"),
+        [Some(only)] => *only,
+        [] | [None] => engine.zone("global"),
+        _ => bail!(
+            "several NBs are given; this command looks at the zone of one node: give its NB alone"
+        ),
     };
     Ok((engine, zone))
 }

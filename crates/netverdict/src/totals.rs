@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use netverdict_source::datapath::{self, Vswitchd};
-use netverdict_types::{App, Clock, Headers, Input, Key, Origin, Probability, Sample, SystemClock};
+use netverdict_types::{
+    App, Clock, Headers, Input, Key, Origin, Owner, Probability, Sample, SystemClock,
+};
 use netverdict_wire::dpflows::{self, Total};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::connections::Form;
 use crate::databases::Databases;
-use crate::exit::Done;
-use crate::output::Lines;
+use crate::exit::{Done, tell};
+use crate::output::{Lines, sentence};
 use crate::session::look;
 
 /// Show exact packets and bytes per ACL, from the counters of the datapath's flows
@@ -46,8 +48,14 @@ pub(crate) struct Totals {
 /// What one ACL, or one cookie that leads to none, comes to.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Row {
+    zone: String,
     verdict: &'static str,
     message: String,
+    /// The message with the number of the rule, for people.
+    #[serde(skip)]
+    sentence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<Owner>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acl: Option<Uuid>,
     points: Vec<u32>,
@@ -105,6 +113,9 @@ impl Totals {
                 .or_default();
             row.verdict = decision.verdict.as_str();
             row.message = decision.message().to_owned();
+            row.sentence = sentence(&decision);
+            row.zone = decision.zone.to_owned();
+            row.owner = decision.acl.map(|row| row.acl().owner.clone());
             row.acl = acl;
             row.packets += packets;
             row.bytes += bytes;
@@ -139,21 +150,20 @@ impl Totals {
                     (&row.bytes.to_string(), 14),
                     (&row.new_packets.to_string(), 10),
                     (&row.verdict.to_uppercase(), 10),
-                    (&row.message, 0),
+                    (&row.sentence, 0),
                 ])?,
             }
         }
         lines.flush()?;
-        #[expect(clippy::print_stderr, reason = "the summary of a run")]
-        {
-            eprintln!(
-                "netverdict: {} datapath flows, {} without a sample",
-                totals.flows, totals.unsampled
-            );
-            let malformed = counters.malformed.read();
-            if malformed > 0 {
-                eprintln!("netverdict: {malformed} flows could not be read and are missing");
-            }
+        tell(format_args!(
+            "{} datapath flows, {} without a sample",
+            totals.flows, totals.unsampled
+        ));
+        let malformed = counters.malformed.read();
+        if malformed > 0 {
+            tell(format_args!(
+                "{malformed} flows could not be read and are missing"
+            ));
         }
         Ok(Done::Ok)
     }
