@@ -144,6 +144,35 @@ check 'its inverse runs' sh /tmp/inverse4
 check 'and brings back the rates' same_contents /tmp/enabled
 netverdict sampling disable >/dev/null
 
+# A reader that has gone stops nothing half-way.
+deaf() { # COMMAND...: with an output that nobody reads
+  local fd got=0
+  exec {fd}> >(:)
+  wait $!
+  "$@" >&$fd || got=$?
+  exec {fd}>&-
+  return $got
+}
+full() { "$@" >/dev/full; }
+for output in deaf full; do
+  wanted=$([ $output = full ] && echo 1 || echo 0)
+  rows >/tmp/empty
+  check "enable, output $output" status_of "$wanted" $output netverdict sampling enable --ipfix 127.0.0.1:4739 --inverse /tmp/inverse-$output
+  check 'did all of it' same_contents /tmp/enabled
+  check 'its inverse runs' sh /tmp/inverse-$output
+  check 'and brings back every row' unchanged /tmp/empty
+  netverdict sampling enable --ipfix 127.0.0.1:4739 >/dev/null
+  check "disable, output $output" status_of "$wanted" $output netverdict sampling disable
+  check 'did all of it' same_contents /tmp/empty-contents
+done
+
+# Only one of our sets.
+netverdict sampling enable --ipfix 127.0.0.1:4739 >/dev/null
+netverdict sampling enable --set 43 --ipfix 127.0.0.1:4739 >/dev/null
+check 'disable of one set keeps the apps' says 'Sampling_App drop of ours stays: we still sample to set 42' netverdict sampling disable --set 43
+check 'and brings back what was before it' same_contents /tmp/enabled
+netverdict sampling disable >/dev/null
+
 # Beside ovn-kubernetes.
 check 'rows as ovn-kubernetes makes them' netverdict sampling enable --compat ovn-kubernetes --feature NetworkPolicy
 check 'are one Sample an ACL' test "$(ovn-nbctl --bare --columns=_uuid list Sample | grep -c .)" = 10

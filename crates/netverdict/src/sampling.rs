@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use netverdict_control::{
     CommitError, Compat, DEFAULT_SET, Feature, Plan, Rates, Sampled, Status, VswitchWish, Wish,
@@ -369,47 +369,81 @@ impl<'a> Writer<'a> {
 
     async fn run(mut self) -> Result<Done> {
         let something = self.jobs.iter().any(|job| !job.plan.is_empty());
-        let mut file = match &self.arguments.inverse {
-            Some(path) if something && !self.arguments.dry_run => {
-                let file = OpenOptions::new().write(true).create_new(true).open(path);
-                Some(file.with_context(|| format!("--inverse: {}", path.display()))?)
-            }
+        let mut inverse = match &self.arguments.inverse {
+            Some(path) if something && !self.arguments.dry_run => Some(Inverse::create(path)?),
             _ => None,
         };
-        let mut inverses = Vec::new();
-        let mut result = Ok(());
+        // Told when all is done: a reader that has gone must not stop the work half-way.
+        let mut report = Vec::new();
+        let mut done = Ok(());
         for job in &mut self.jobs {
-            result = job.run(self.arguments, &mut inverses).await;
-            if result.is_err() {
+            done = job.run(self.arguments, inverse.as_mut(), &mut report).await;
+            if done.is_err() {
                 break;
             }
         }
-        // What was done can be undone, also if the rest failed. Last done, first undone.
-        if let Some(file) = &mut file {
-            inverses.reverse();
-            let text = inverses.concat();
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-                .context("--inverse")?;
-        }
-        result?;
+        let mut out = stdout().lock();
+        let told = out.write_all(&report).and_then(|()| out.flush());
+        done?;
+        told.context("the report")?;
         Ok(Done::Ok)
     }
 }
 
+/// The file of what undoes the work.
+struct Inverse<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Inverse<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        let file = OpenOptions::new().append(true).create_new(true).open(path);
+        let file = file.with_context(|| format!("--inverse: {}", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    fn append(&mut self, script: &str) -> Result<()> {
+        self.file
+            .write_all(script.as_bytes())
+            .and_then(|()| self.file.sync_all())
+            .with_context(|| format!("--inverse: {}", self.path.display()))
+    }
+}
+
 impl Job {
-    async fn run(&mut self, arguments: &WriteArguments, inverses: &mut Vec<String>) -> Result<()> {
-        let place = format!("{} at {}", self.plan.database().name(), self.endpoints);
-        let inverse = if arguments.dry_run || self.plan.is_empty() {
+    /// Does it, keeps what undoes it, and only then writes the report.
+    async fn run(
+        &mut self,
+        arguments: &WriteArguments,
+        inverse: Option<&mut Inverse<'_>>,
+        report: &mut Vec<u8>,
+    ) -> Result<()> {
+        let script = if arguments.dry_run || self.plan.is_empty() {
             None
         } else {
-            Some(self.commit().await.with_context(|| place.clone())?)
+            let undo = self.commit().await.with_context(|| self.place())?;
+            Some(undo.script(&self.connect_options(&arguments.databases)))
         };
-        let script = inverse
-            .as_ref()
-            .map(|inverse| inverse.script(&self.connect_options(&arguments.databases)));
-        let mut out = stdout().lock();
-        match arguments.output {
+        let (file, kept) = match (inverse, &script) {
+            (Some(inverse), Some(script)) => match inverse.append(script) {
+                Ok(()) => (Some(inverse.path), Ok(())),
+                Err(error) => (None, Err(error)),
+            },
+            _ => (None, Ok(())),
+        };
+        self.report(report, arguments.output, script.as_deref(), file)?;
+        kept
+    }
+
+    fn report(
+        &self,
+        out: &mut impl Write,
+        output: Output,
+        script: Option<&str>,
+        file: Option<&Path>,
+    ) -> Result<()> {
+        match output {
             Output::Json => {
                 let line = json!({
                     "database": self.plan.database().name(),
@@ -417,33 +451,35 @@ impl Job {
                     "steps": self.plan.steps(),
                     "notes": self.plan.notes(),
                     "transaction": self.plan.transaction().to_json(self.plan.database().name()),
-                    "done": inverse.is_some(),
-                    "inverse": &script,
+                    "done": script.is_some(),
+                    "inverse": script,
                 });
                 writeln!(out, "{line}")?;
             }
             Output::Table => {
-                writeln!(out, "{place}")?;
+                writeln!(out, "{}", self.place())?;
                 for step in self.plan.steps() {
                     writeln!(out, "  {step}")?;
                 }
                 for note in self.plan.notes() {
                     writeln!(out, "  note: {note}")?;
                 }
-                let end = match (&inverse, self.plan.is_empty()) {
+                let end = match (script, self.plan.is_empty()) {
                     (_, true) => "nothing to do",
                     (None, false) => "not done: --dry-run",
                     (Some(_), false) => "done",
                 };
                 writeln!(out, "  {end}")?;
-                if let Some(script) = &script {
-                    print_inverse(&mut out, script, arguments.inverse.as_deref())?;
+                if let Some(script) = script {
+                    print_inverse(out, script, file)?;
                 }
             }
         }
-        inverses.extend(script);
-        out.flush()?;
         Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("{} at {}", self.plan.database().name(), self.endpoints)
     }
 
     /// Commits the plan; if rows changed meanwhile, a new one.
@@ -455,7 +491,7 @@ impl Job {
                 Err(CommitError::Changed(error)) if attempt < ATTEMPTS => {
                     tracing::info!("planning again: {error}");
                     attempt += 1;
-                    let replica = self.client.sync().await?;
+                    let replica = self.client.sync().await.map_err(failed)?;
                     self.plan = (self.planner)(replica)?;
                 }
                 Err(error) => return Err(error.into()),
@@ -487,8 +523,14 @@ async fn open(databases: &Databases, database: Database, endpoints: &Endpoints) 
     client
         .sync()
         .await
+        .map_err(failed)
         .with_context(|| format!("{} at {endpoints}", database.name()))?;
     Ok(client)
+}
+
+/// Only what is printed may end quietly at a broken pipe, never the work on a database.
+fn failed(error: impl Into<Error>) -> Error {
+    anyhow!("{:#}", error.into())
 }
 
 fn print_inverse(out: &mut impl Write, script: &str, file: Option<&Path>) -> std::io::Result<()> {
