@@ -85,18 +85,29 @@ pub fn disable(nb: &Replica, set: Option<u32>) -> Plan {
         ));
     }
 
+    let our_sets: BTreeSet<_> = used
+        .iter()
+        .filter(|collector| nb.is_our_collector(**collector))
+        .filter_map(|collector| nb.set_of(*collector))
+        .collect();
+    let why = if our_sets.is_empty() {
+        "samples of others carry its number".to_owned()
+    } else {
+        let sets: Vec<_> = our_sets.iter().map(u32::to_string).collect();
+        format!("we still sample to set {}", sets.join(" and set "))
+    };
     let is_sampling = removed.len() < nb.samples.len();
     for app in App::ALL {
         let Some(row) = nb.apps.get(&app).filter(|row| row.is_ours) else {
             continue;
         };
-        let is_used = match app {
+        let others_use_it = match app {
             App::Drop => nb.samples_drops,
             _ => is_sampling,
         };
-        if is_used {
+        if !our_sets.is_empty() || others_use_it {
             notes.push(format!(
-                "Sampling_App {} of ours stays: samples of others carry its number",
+                "Sampling_App {} of ours stays: {why}",
                 app.as_str()
             ));
             continue;

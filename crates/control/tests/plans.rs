@@ -732,6 +732,27 @@ fn numbers_of_apps_that_are_there_are_kept() {
 }
 
 #[test]
+fn apps_stay_while_another_set_of_ours_does() {
+    let to = |set| Wish {
+        set,
+        ..Wish::default()
+    };
+    let rows = zone(&[policy(1)]);
+    let (rows, _) = rows.commit(&enable(&nb(&rows), &to(42)).unwrap());
+    let (rows, _) = rows.commit(&enable(&nb(&rows), &to(43)).unwrap());
+    let plan = disable(&nb(&rows), Some(43));
+    for app in ["drop", "acl-new", "acl-est"] {
+        let note = format!("Sampling_App {app} of ours stays: we still sample to set 42");
+        assert!(plan.notes().contains(&note), "{:?}", plan.notes());
+    }
+    let (rows, _) = rows.commit(&plan);
+    assert_eq!(rows.of("Sample_Collector").len(), 2);
+    assert_eq!(rows.of("Sampling_App").len(), 3);
+    let (rows, _) = rows.commit(&disable(&nb(&rows), Some(42)));
+    assert!(rows.of("Sampling_App").is_empty());
+}
+
+#[test]
 fn a_transaction_is_guarded_by_what_the_plan_was_made_from() {
     let rows = zone(&[policy(1)]);
     let plan = enable(&nb(&rows), &Wish::default()).unwrap();
