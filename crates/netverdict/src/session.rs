@@ -15,7 +15,7 @@ use netverdict_history::{History, Limits};
 use netverdict_ovn::revision::Assembler;
 use netverdict_source::kubernetes::{self, Cluster, KubeWatch};
 use netverdict_source::manifests::Manifests;
-use netverdict_source::{Counts, Stop};
+use netverdict_source::{Batch, Counts, Stop};
 use netverdict_types::{Decision, Sample, Timestamp, Unresolved, ZoneId};
 use netverdict_verdict::Resolver;
 use netverdict_verdict::{Endpoints, NameChange};
@@ -83,7 +83,7 @@ pub(crate) struct Session {
     feed: Feed,
     sources: Vec<Spec>,
     follow: bool,
-    pace: bool,
+    pace: Option<Pace>,
     counts: Vec<Arc<dyn Counts>>,
     records: Records,
     interrupt: Receiver<()>,
@@ -159,7 +159,7 @@ impl Session {
             feed,
             sources,
             follow: inputs.follow,
-            pace: inputs.pace,
+            pace: inputs.pace.then(Pace::default),
             counts: watch.iter().map(Watch::counts).collect(),
             records: Records::default(),
             interrupt,
@@ -188,9 +188,21 @@ impl Session {
         let (sender, batches) = netverdict_source::channel(4 * self.sources.len().max(1));
         let stop = Stop::new()?;
         let mut threads = Vec::new();
+        let captures: Vec<PathBuf> = self
+            .sources
+            .iter()
+            .filter_map(|spec| match &spec.kind {
+                Kind::Capture(path) => Some(path.clone()),
+                _ => None,
+            })
+            .collect();
+        if captures.len() > 1 {
+            self.replay_together(&captures, take)?;
+        }
         for spec in self.sources.clone() {
             let named = |path: &Path| path.display().to_string();
             match &spec.kind {
+                Kind::Capture(_) if captures.len() > 1 => {}
                 Kind::Capture(path) => File::open(path)
                     .map_err(Into::into)
                     .and_then(|file| self.replay(path, file, take))
@@ -338,45 +350,22 @@ impl Session {
 
     fn replay(&mut self, path: &Path, input: impl Read, take: &mut Take<'_>) -> Result<()> {
         let mut reader = capture::Reader::new(BufReader::new(input))?;
-        let mut zones: Vec<Option<ZoneId>> = Vec::new();
-        let mut assembler = Assembler::default();
-        let mut pace = self.pace.then(Pace::default);
+        let mut context = Recording::default();
         while let Some(block) = reader.next_block()? {
             let mut ahead = Vec::with_capacity(Resolver::AHEAD);
             for record in block {
                 match record {
-                    Ok(Record::Zone(zone)) => {
-                        let place = usize::from(zone.id.0);
-                        if zones.len() <= place {
-                            zones.resize(place + 1, None);
-                        }
-                        if zones[place].is_none() {
-                            zones[place] = Some(self.engine.zone(zone.name));
-                        }
-                    }
-                    Ok(Record::Revision(revision)) => {
-                        self.judge(&mut ahead, take)?;
-                        if let Some(pace) = &mut pace {
-                            pace.wait(revision.time, &self.interrupt, take)?;
-                        }
-                        let (set, bad) = assembler.take(revision.json, revision.time.0)?;
-                        self.records.bad_rows += bad;
-                        let zone = mapped(&zones, revision.zone);
-                        if let (Some((database, set)), Some(zone)) = (set, zone) {
-                            self.engine.apply(zone, database, &set)?;
-                        }
-                    }
                     Ok(Record::Sample(sample)) => {
-                        if let Some(pace) = &mut pace {
-                            pace.wait(sample.time, &self.interrupt, take)?;
-                        }
-                        let zone = mapped(&zones, sample.zone).unwrap_or(sample.zone);
-                        ahead.push(Sample { zone, ..sample });
-                        if ahead.len() == Resolver::AHEAD || pace.is_some() {
+                        self.keep_pace(sample.time, take)?;
+                        ahead.push(context.sample(sample));
+                        if ahead.len() == Resolver::AHEAD || self.pace.is_some() {
                             self.judge(&mut ahead, take)?;
                         }
                     }
-                    Ok(_) => {}
+                    Ok(other) => {
+                        self.judge(&mut ahead, take)?;
+                        self.take_rows(&mut context, other, take)?;
+                    }
                     Err(bad) => tracing::warn!("{}: {bad}", path.display()),
                 }
             }
@@ -387,6 +376,93 @@ impl Session {
         }
         self.records.lost = reader.lost();
         Ok(())
+    }
+
+    /// Replays several captures as one, by the time of their records.
+    fn replay_together(&mut self, paths: &[PathBuf], take: &mut Take<'_>) -> Result<()> {
+        let open = |path: &PathBuf| -> Result<Cursor> {
+            let reader = capture::Reader::new(BufReader::new(File::open(path)?))?;
+            Ok(Cursor::new(reader))
+        };
+        let mut cursors = Vec::new();
+        for path in paths {
+            cursors.push(open(path).with_context(|| path.display().to_string())?);
+        }
+        loop {
+            for cursor in &mut cursors {
+                cursor.fill()?;
+            }
+            let next = cursors
+                .iter_mut()
+                .filter_map(|cursor| Some((cursor.time()?, cursor)))
+                .min_by_key(|(time, _)| *time);
+            let Some((time, cursor)) = next else {
+                break;
+            };
+            if time != Timestamp::MIN {
+                self.keep_pace(time, take)?;
+            }
+            match cursor.batch.record(cursor.at) {
+                Some(Record::Sample(sample)) => {
+                    self.judge(&mut vec![cursor.recording.sample(sample)], take)?;
+                }
+                Some(other) => self.take_rows(&mut cursor.recording, other, take)?,
+                None => {}
+            }
+            cursor.at += 1;
+            if !self.interrupt.is_empty() {
+                break;
+            }
+        }
+        for cursor in cursors {
+            let lost = cursor.reader.lost();
+            let sum = &mut self.records.lost;
+            sum.frames.corrupt += lost.frames.corrupt;
+            sum.frames.corrupt_bytes += lost.frames.corrupt_bytes;
+            sum.frames.torn_bytes += lost.frames.torn_bytes;
+            sum.blocks += lost.blocks;
+            sum.records += lost.records;
+            sum.unknown += lost.unknown;
+        }
+        Ok(())
+    }
+
+    /// Takes a record of a capture that is no sample.
+    fn take_rows(
+        &mut self,
+        context: &mut Recording,
+        record: Record<'_>,
+        take: &mut Take<'_>,
+    ) -> Result<()> {
+        match record {
+            Record::Zone(zone) => {
+                let place = usize::from(zone.id.0);
+                if context.zones.len() <= place {
+                    context.zones.resize(place + 1, None);
+                }
+                if context.zones[place].is_none() {
+                    context.zones[place] = Some(self.engine.zone(zone.name));
+                }
+            }
+            Record::Revision(revision) => {
+                self.keep_pace(revision.time, take)?;
+                let (set, bad) = context.assembler.take(revision.json, revision.time.0)?;
+                self.records.bad_rows += bad;
+                let zone = context.zone(revision.zone);
+                if let (Some((database, set)), Some(zone)) = (set, zone) {
+                    self.engine.apply(zone, database, &set)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn keep_pace(&mut self, time: Timestamp, take: &mut Take<'_>) -> Result<()> {
+        match &mut self.pace {
+            Some(pace) => pace.wait(time, &self.interrupt, take),
+            None => Ok(()),
+        }
     }
 
     /// Reads a packet capture of IPFIX datagrams, or of an nlmon interface with psample messages.
@@ -529,8 +605,69 @@ fn learn_from_manifests(paths: &[PathBuf], engine: &mut Engine) -> Result<()> {
     taken.map_err(|error| anyhow::anyhow!(error))
 }
 
-fn mapped(zones: &[Option<ZoneId>], zone: ZoneId) -> Option<ZoneId> {
-    zones.get(usize::from(zone.0)).copied().flatten()
+/// What the records of one capture refer to.
+#[derive(Default)]
+struct Recording {
+    /// Our zone of each zone of the file.
+    zones: Vec<Option<ZoneId>>,
+    assembler: Assembler,
+}
+
+impl Recording {
+    fn zone(&self, zone: ZoneId) -> Option<ZoneId> {
+        self.zones.get(usize::from(zone.0)).copied().flatten()
+    }
+
+    fn sample<'a>(&self, sample: Sample<'a>) -> Sample<'a> {
+        Sample {
+            zone: self.zone(sample.zone).unwrap_or(sample.zone),
+            ..sample
+        }
+    }
+}
+
+/// A place in a capture that is replayed together with others.
+struct Cursor {
+    reader: capture::Reader<BufReader<File>>,
+    recording: Recording,
+    batch: Batch,
+    at: usize,
+}
+
+impl Cursor {
+    fn new(reader: capture::Reader<BufReader<File>>) -> Self {
+        Self {
+            reader,
+            recording: Recording::default(),
+            batch: Batch::default(),
+            at: 0,
+        }
+    }
+
+    /// Reads on when the records at hand are used up.
+    fn fill(&mut self) -> Result<()> {
+        while self.at >= self.batch.len() {
+            self.batch.clear();
+            self.at = 0;
+            let Some(block) = self.reader.next_block()? else {
+                return Ok(());
+            };
+            // Those that cannot be read are counted by the reader.
+            for record in block.flatten() {
+                self.batch.push_record(&record);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the next record was made; what has no time comes at once. `None` at the end.
+    fn time(&self) -> Option<Timestamp> {
+        Some(match self.batch.record(self.at)? {
+            Record::Sample(sample) => sample.time,
+            Record::Revision(revision) => revision.time,
+            _ => Timestamp::MIN,
+        })
+    }
 }
 
 /// Waits as long as there was between two records.
@@ -564,7 +701,13 @@ impl Pace {
 /// If the history or the databases cannot be read.
 pub(crate) fn look(databases: &Databases, state: Option<&Path>) -> Result<(Engine, ZoneId)> {
     let history = match state_directory(state) {
-        Some(state) => History::look(&state.join("history"), Limits::default())?,
+        Some(directory) => match History::look(&directory.join("history"), Limits::default()) {
+            Err(error) if state.is_none() => {
+                tracing::warn!("going on without the past: {error}");
+                History::new(Limits::default())
+            }
+            looked => looked?,
+        },
         None => History::new(Limits::default()),
     };
     let mut engine = Engine::new(history);

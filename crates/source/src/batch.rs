@@ -89,23 +89,12 @@ impl Batch {
 
     /// All items, in their order.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.items.iter().map(|item| match item {
-            Item::Sample(stored) => Record::Sample(self.sample(stored)),
-            Item::Zone(id, name, node) => Record::Zone(Zone {
-                id: *id,
-                name: self.text(name),
-                node: self.text(node),
-            }),
-            Item::Clock(clock) => Record::Clock(*clock),
-            Item::Revision(revision, json) => Record::Revision(Revision {
-                json: self.get(json),
-                ..*revision
-            }),
-            Item::Counter(counter, name) => Record::Counter(Counter {
-                name: self.text(name),
-                ..*counter
-            }),
-        })
+        self.items.iter().map(|item| self.item(item))
+    }
+
+    /// One item by its place in that order.
+    pub fn record(&self, at: usize) -> Option<Record<'_>> {
+        self.items.get(at).map(|item| self.item(item))
     }
 
     /// The samples among the items.
@@ -136,6 +125,26 @@ impl Batch {
         self.items.clear();
         self.bytes.clear();
         self.bytes.shrink_to(2 * FULL_BYTES);
+    }
+
+    fn item<'a>(&'a self, item: &'a Item) -> Record<'a> {
+        match item {
+            Item::Sample(stored) => Record::Sample(self.sample(stored)),
+            Item::Zone(id, name, node) => Record::Zone(Zone {
+                id: *id,
+                name: self.text(name),
+                node: self.text(node),
+            }),
+            Item::Clock(clock) => Record::Clock(*clock),
+            Item::Revision(revision, json) => Record::Revision(Revision {
+                json: self.get(json),
+                ..*revision
+            }),
+            Item::Counter(counter, name) => Record::Counter(Counter {
+                name: self.text(name),
+                ..*counter
+            }),
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Span {

@@ -127,7 +127,7 @@ impl Counts for Counters {
             ("ipfix_datagrams", self.datagrams.read()),
             ("ipfix_dropped", self.dropped.read()),
             ("ipfix_unreadable", self.unreadable.read()),
-            ("ipfix_waiting", self.waiting.read()),
+            ("ipfix_sets_without_template", self.waiting.read()),
             ("ipfix_samples", self.samples.read()),
             ("ipfix_foreign", self.foreign.read()),
             ("ipfix_options_records", self.options_records.read()),
@@ -260,6 +260,7 @@ impl Ipfix {
         };
         // Something may have been dropped since the counter was read.
         let mut was_full = false;
+        let mut told = false;
         let mut stopped = false;
         while !stopped {
             // What the socket holds when it is asked to end is still read: nothing is lost unseen.
@@ -307,6 +308,13 @@ impl Ipfix {
                 was_full = false;
             }
             self.counters.set(&self.decoder);
+            if !told && self.decoder.waiting() > 0 {
+                told = true;
+                tracing::warn!(
+                    "IPFIX records came before their template and wait for it: Open vSwitch repeats \
+                     its templates every `template_interval` seconds (table IPFIX; 600 by default)"
+                );
+            }
             if !self.sender.exchange(&mut batch) {
                 return Ok(());
             }
