@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use netverdict_query::{Query, parse};
+use netverdict_query::{Query, QueryError, parse};
 use netverdict_types::{Clock, SystemClock};
 
 use crate::databases::Databases;
@@ -28,11 +28,11 @@ pub(crate) struct Observe {
     last: Option<usize>,
 
     /// Show what happened since then: -5m, or 2026-11-23T08:00:00Z
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = moment)]
     since: Option<String>,
 
     /// Show what happened until then
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = moment)]
     until: Option<String>,
 
     #[command(flatten)]
@@ -48,8 +48,8 @@ impl Observe {
             .filters
             .query()
             .clone()
-            .and(time("--since", ">=", self.since.as_deref())?)
-            .and(time("--until", "<=", self.until.as_deref())?);
+            .and(time(">=", self.since.as_deref())?)
+            .and(time("<=", self.until.as_deref())?);
         let plan = query.plan(SystemClock.now());
         let mut output = Output::new(self.output)?;
         let mut last = self.last.map(|count| (count, VecDeque::new()));
@@ -83,11 +83,17 @@ impl Observe {
     }
 }
 
-fn time(flag: &str, operator: &str, value: Option<&str>) -> Result<Query> {
+/// Lets through what the query language takes for a time.
+fn moment(text: &str) -> std::result::Result<String, String> {
+    match time("<=", Some(text)) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("give an age as -5m, or a time as 2026-11-23T08:00:00Z".to_owned()),
+    }
+}
+
+fn time(operator: &str, value: Option<&str>) -> std::result::Result<Query, QueryError> {
     match value {
         None => Ok(Query::all()),
-        Some(value) => parse(&format!("time{operator}{value}")).with_context(|| {
-            format!("{flag} {value}: give an age as -5m, or a time as 2026-11-23T08:00:00Z")
-        }),
+        Some(value) => parse(&format!("time{operator}{value}")),
     }
 }
