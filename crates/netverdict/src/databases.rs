@@ -86,24 +86,6 @@ impl Databases {
             Database::Southbound => (&self.sb, Some("OVN_SB_DB"), "/run/ovn/ovnsb_db.sock"),
             Database::Vswitch => (&self.ovs, None, "/run/openvswitch/db.sock"),
         };
-        let is_ssl = |remote: &&Remote| match remote {
-            Remote::Live(endpoints) => endpoints
-                .as_slice()
-                .iter()
-                .any(|endpoint| matches!(endpoint, Endpoint::Ssl(_))),
-            Remote::Dump(_) => false,
-        };
-        if let Some(ssl) = given.iter().find(is_ssl)
-            && self.private_key.is_none()
-        {
-            bail!("{ssl} needs --private-key, --certificate and --ca-cert");
-        }
-        for file in [&self.private_key, &self.certificate, &self.ca_cert]
-            .into_iter()
-            .flatten()
-        {
-            File::open(file).with_context(|| file.display().to_string())?;
-        }
         if !given.is_empty() {
             return Ok(given.clone());
         }
@@ -124,6 +106,33 @@ impl Databases {
             .transpose()?
             .into_iter()
             .collect())
+    }
+
+    /// Finds out at once what would otherwise fail at each attempt to connect.
+    ///
+    /// # Errors
+    /// If an ssl endpoint has no key and certificates, or one of those files cannot be read.
+    pub(crate) fn check_tls(&self) -> Result<()> {
+        let is_ssl = |remote: &&Remote| match remote {
+            Remote::Live(endpoints) => endpoints
+                .as_slice()
+                .iter()
+                .any(|endpoint| matches!(endpoint, Endpoint::Ssl(_))),
+            Remote::Dump(_) => false,
+        };
+        let mut given = self.nb.iter().chain(&self.sb).chain(&self.ovs);
+        if let Some(ssl) = given.find(is_ssl)
+            && self.private_key.is_none()
+        {
+            bail!("{ssl} needs --private-key, --certificate and --ca-cert");
+        }
+        for file in [&self.private_key, &self.certificate, &self.ca_cert]
+            .into_iter()
+            .flatten()
+        {
+            File::open(file).with_context(|| file.display().to_string())?;
+        }
+        Ok(())
     }
 
     /// How to follow one of them.

@@ -76,6 +76,7 @@ impl Feed {
         state: Option<&Path>,
         engine: &mut Engine,
     ) -> Result<Self> {
+        databases.check_tls()?;
         let mut live = Vec::new();
         let mut dumps = Vec::new();
         let mut count = 0;
