@@ -1,33 +1,10 @@
-use netverdict_ovn::Database;
+use netverdict_ovn::{Database, sampling};
 use netverdict_ovsdb::Wanted;
 
 /// The tables and columns that the planners and [`status`](crate::status) read.
 pub fn wanted(database: Database) -> Wanted {
     match database {
-        Database::Northbound => Wanted::new()
-            .table("NB_Global", ["name", "options"])
-            .table(
-                "ACL",
-                [
-                    "name",
-                    "priority",
-                    "direction",
-                    "match",
-                    "action",
-                    "tier",
-                    "label",
-                    "options",
-                    "external_ids",
-                    "sample_new",
-                    "sample_est",
-                ],
-            )
-            .table("Sample", ["collectors", "metadata"])
-            .table(
-                "Sample_Collector",
-                ["id", "name", "probability", "set_id", "external_ids"],
-            )
-            .table("Sampling_App", ["type", "id", "external_ids"]),
+        Database::Northbound => sampling(),
         Database::Southbound => Wanted::new().table("Chassis", ["name", "other_config"]),
         Database::Vswitch => Wanted::new()
             .table("Open_vSwitch", ["bridges", "datapaths", "external_ids"])

@@ -18,4 +18,4 @@ pub use rows::{
     SamplingApp, Vip,
 };
 pub use version::Version;
-pub use wanted::Database;
+pub use wanted::{Database, sampling};

@@ -31,8 +31,9 @@ impl Database {
     }
 }
 
-/// The NB tables and columns in use. A server without some of them is asked for the rest.
-fn northbound() -> Wanted {
+/// The NB tables and columns that say what OVN samples: the ACLs and all that their samples hang
+/// on.
+pub fn sampling() -> Wanted {
     Wanted::new()
         .table("NB_Global", ["name", "options"])
         .table(
@@ -57,6 +58,11 @@ fn northbound() -> Wanted {
             ["id", "name", "probability", "set_id", "external_ids"],
         )
         .table("Sampling_App", ["type", "id", "external_ids"])
+}
+
+/// The NB tables and columns in use. A server without some of them is asked for the rest.
+fn northbound() -> Wanted {
+    sampling()
         .table("Port_Group", ["name", "ports", "acls"])
         .table(
             "Logical_Switch",
