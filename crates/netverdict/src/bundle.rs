@@ -430,7 +430,7 @@ fn record_rows(path: &Path, full: bool, dumps: &[Dump]) -> Result<()> {
         if dump.database == Database::Northbound {
             names[dump.zone] = zone_name(&set);
         }
-        let name = names[dump.zone].as_deref().unwrap_or("global");
+        let name = names[dump.zone].as_deref().unwrap_or(crate::engine::GLOBAL);
         let zone = ZoneId(u16::try_from(dump.zone).context("too many zones")?);
         recorder.revision(zone, name, dump.database, &set)?;
     }

@@ -75,17 +75,6 @@ impl Engine {
         }
     }
 
-    /// Writes a sample into the recording, if there is one.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub(crate) fn keep(&mut self, sample: &Sample<'_>) -> Result<()> {
-        match &mut self.recorder {
-            Some(recorder) => recorder.sample(self.history.zone_name(sample.zone), sample),
-            None => Ok(()),
-        }
-    }
-
     /// Writes samples into the recording, if there is one, and hands over their decisions.
     ///
     /// # Errors
@@ -95,8 +84,10 @@ impl Engine {
         samples: &[Sample<'_>],
         mut take: impl FnMut(&Decision<'_>) -> Result<()>,
     ) -> Result<()> {
-        for sample in samples {
-            self.keep(sample)?;
+        if let Some(recorder) = &mut self.recorder {
+            for sample in samples {
+                recorder.sample(self.history.zone_name(sample.zone), sample)?;
+            }
         }
         self.resolver
             .resolve_all(&self.history, &self.names, samples, |_, decision| {
@@ -140,8 +131,10 @@ impl Engine {
     }
 }
 
-/// The zone's name in the first rows of a NB; `global` where it has none, as in a deployment
-/// with one NB for all nodes.
+/// The name of a zone that has none of its own, as in a deployment with one NB for all nodes.
+pub(crate) const GLOBAL: &str = "global";
+
+/// The zone's name in the first rows of a NB.
 pub(crate) fn zone_name(set: &ChangeSet) -> Option<String> {
     let row = set
         .changes
@@ -151,7 +144,7 @@ pub(crate) fn zone_name(set: &ChangeSet) -> Option<String> {
         .as_ref()?;
     let name = NbGlobal::read(row).ok()?.name;
     Some(if name.is_empty() {
-        "global".to_owned()
+        GLOBAL.to_owned()
     } else {
         name
     })

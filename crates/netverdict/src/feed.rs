@@ -14,7 +14,7 @@ use netverdict_types::ZoneId;
 use tokio::sync::watch;
 
 use crate::databases::{Databases, Remote};
-use crate::engine::{Engine, zone_name};
+use crate::engine::{Engine, GLOBAL, zone_name};
 
 /// Which database of which zone, counted in the order given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,11 +137,6 @@ impl Feed {
             waiting: Vec::new(),
             following: None,
         }
-    }
-
-    /// The name of a zone that has not told its own, where only one is read.
-    pub(crate) fn only_zone_name(&self) -> &'static str {
-        "global"
     }
 
     /// What happens in the databases, to wait for beside other things.
@@ -285,7 +280,7 @@ impl Feed {
         let zone = match known {
             Some(zone) => zone,
             None if slot.database == Database::Northbound => {
-                let name = zone_name(&set).unwrap_or_else(|| "global".to_owned());
+                let name = zone_name(&set).unwrap_or_else(|| GLOBAL.to_owned());
                 let zone = engine.zone(&name);
                 if let Some(place) = self.zones.get_mut(slot.zone) {
                     *place = Some(zone);

@@ -13,6 +13,7 @@ use netverdict_types::{Sample, Timestamp, ZoneId};
 use netverdict_wire::capture::{Options, Revision, Writer, Zone};
 
 use crate::databases::Databases;
+use crate::engine::GLOBAL;
 use crate::exit::Done;
 use crate::session::{Inputs, Session};
 
@@ -163,7 +164,7 @@ impl Recorder {
     fn zone(&mut self, zone: ZoneId, name: &str) -> Result<()> {
         if !self.zones.contains(&zone) {
             self.zones.push(zone);
-            let node = if name == "global" { "" } else { name };
+            let node = if name == GLOBAL { "" } else { name };
             let defined = Zone {
                 id: zone,
                 name,

@@ -23,7 +23,7 @@ use netverdict_wire::capture::{self, Record};
 use netverdict_wire::pcap;
 
 use crate::databases::Databases;
-use crate::engine::Engine;
+use crate::engine::{Engine, GLOBAL};
 use crate::exit::tell;
 use crate::feed::Feed;
 use crate::packets::Packets;
@@ -502,7 +502,7 @@ impl Session {
         match known[..] {
             [one] => Ok(one),
             // The policies may arrive later; until then samples say that they are not there.
-            [] => Ok(self.engine.zone(self.feed.only_zone_name())),
+            [] => Ok(self.engine.zone(GLOBAL)),
             _ => bail!(
                 "several zones are read: say which one the source observes, as in \
                  --source ipfix:127.0.0.1:4739@{}",
@@ -718,7 +718,7 @@ pub(crate) fn look(databases: &Databases, state: Option<&Path>) -> Result<(Engin
     }
     let zone = match feed.zones() {
         [Some(only)] => *only,
-        [] | [None] => engine.zone("global"),
+        [] | [None] => engine.zone(GLOBAL),
         _ => bail!(
             "several NBs are given; this command looks at the zone of one node: give its NB alone"
         ),
