@@ -12,8 +12,9 @@ pub use diagnostic::{Code, Diagnostic, Label, Severity};
 pub use object::{
     AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminSubject, AdminTier, Attachment, Block, Cidr,
     ContainerPort, EgressFirewall, EgressPort, EgressRule, EgressTo, EndpointSlice, Expression,
-    FirewallAction, Key, Kind, Meta, Namespace, NetworkPolicy, NetworkRule, NetworkSpec,
-    NetworkTopology, Node, Object, Operator, Peer, Pod, PolicyPort, PortRef, Protocol, RuleAction,
-    Selector, Service, ServicePort, SliceEndpoint, SlicePort, Spec, TrafficPolicy, UserNetwork,
+    FirewallAction, Key, Kind, Meta, Namespace, NetworkAttachment, NetworkPolicy, NetworkRule,
+    NetworkSpec, NetworkTopology, Node, Object, Operator, Peer, Pod, PolicyPort, PortRef, Protocol,
+    RuleAction, Selector, Service, ServicePort, SliceEndpoint, SlicePort, Spec, TrafficPolicy,
+    UserNetwork,
 };
 pub use span::{At, FileId, Span};

@@ -72,6 +72,8 @@ pub enum Kind {
     UserDefinedNetwork,
     /// k8s.ovn.org/v1.
     ClusterUserDefinedNetwork,
+    /// k8s.cni.cncf.io/v1. It tells the network of a pod's attachment; policies do not need it.
+    NetworkAttachmentDefinition,
 }
 
 /// What an object says.
@@ -95,6 +97,8 @@ pub enum Spec {
     EgressFirewall(EgressFirewall),
     /// A UserDefinedNetwork or ClusterUserDefinedNetwork.
     UserNetwork(UserNetwork),
+    /// A NetworkAttachmentDefinition.
+    NetworkAttachment(NetworkAttachment),
 }
 
 /// Nothing besides labels and annotations.
@@ -556,6 +560,13 @@ pub struct UserNetwork {
     pub network: NetworkSpec,
 }
 
+/// A NetworkAttachmentDefinition.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NetworkAttachment {
+    /// `name` in the JSON of `spec.config`: the network that pods attached by it are in.
+    pub network: Option<String>,
+}
+
 /// What a network is like.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NetworkSpec {
@@ -582,7 +593,7 @@ pub enum NetworkTopology {
 
 impl Kind {
     /// All of them, in an order in which what others rest on comes first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Namespace,
         Self::Node,
         Self::Pod,
@@ -595,6 +606,7 @@ impl Kind {
         Self::EgressFirewall,
         Self::UserDefinedNetwork,
         Self::ClusterUserDefinedNetwork,
+        Self::NetworkAttachmentDefinition,
     ];
 
     /// As it stands in an object's `kind`.
@@ -612,6 +624,7 @@ impl Kind {
             Self::EgressFirewall => "EgressFirewall",
             Self::UserDefinedNetwork => "UserDefinedNetwork",
             Self::ClusterUserDefinedNetwork => "ClusterUserDefinedNetwork",
+            Self::NetworkAttachmentDefinition => "NetworkAttachmentDefinition",
         }
     }
 
@@ -630,6 +643,7 @@ impl Kind {
                 | Self::NetworkPolicy
                 | Self::EgressFirewall
                 | Self::UserDefinedNetwork
+                | Self::NetworkAttachmentDefinition
         )
     }
 }
