@@ -1,0 +1,473 @@
+//! The objects that are there, and which pods each selection holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use netverdict_manifest::{Key, Kind, Object, Pod, Spec};
+
+use crate::selector::{Namespaces, Selection, selects};
+use crate::unit::Dependency;
+
+/// A zone's name, `NB_Global.name`.
+pub(crate) type ZoneName = Arc<str>;
+/// The pods of a selection, in the order of their names.
+pub(crate) type Members = BTreeSet<PodName>;
+/// Namespace and name.
+type PodName = (Arc<str>, Arc<str>);
+
+/// The zone of nodes that do not tell theirs (`types.OvnDefaultZone`).
+const DEFAULT_ZONE: &str = "global";
+const ZONE_ANNOTATION: &str = "k8s.ovn.org/zone-name";
+/// The label that the API server gives to every namespace.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+#[derive(Debug, Default)]
+pub(crate) struct Cluster {
+    objects: BTreeMap<Key, Arc<Object>>,
+    pods: HashMap<PodName, PodEntry>,
+    by_namespace: HashMap<Arc<str>, InNamespace>,
+    by_node: HashMap<Arc<str>, BTreeSet<PodName>>,
+    selections: HashMap<Arc<str>, Selected>,
+    /// Selections over namespaces by label.
+    wide: HashSet<Arc<str>>,
+}
+
+/// What a unit may see of a pod: all but its labels, annotations and place, so that a changed
+/// label concerns only those whose selection gains or loses the pod.
+#[derive(Debug)]
+pub(crate) struct PodView {
+    name: PodName,
+    object: Arc<Object>,
+    zone: ZoneName,
+}
+
+#[derive(Debug)]
+struct PodEntry {
+    view: PodView,
+}
+
+#[derive(Debug, Default)]
+struct InNamespace {
+    pods: BTreeSet<PodName>,
+    /// The selections that may hold its pods.
+    selections: HashSet<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Selected {
+    selection: Selection,
+    members: Members,
+}
+
+impl PodView {
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        &self.name.0
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name.1
+    }
+
+    pub(crate) fn spec(&self) -> &Pod {
+        match &self.object.spec {
+            Spec::Pod(pod) => pod,
+            // Cluster::put makes views of nothing else.
+            _ => {
+                static NONE: std::sync::LazyLock<Pod> = std::sync::LazyLock::new(Pod::default);
+                &NONE
+            }
+        }
+    }
+
+    /// The zone of its node.
+    pub(crate) fn zone(&self) -> &ZoneName {
+        &self.zone
+    }
+}
+
+impl Cluster {
+    pub(crate) fn object(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    pub(crate) fn objects(&self, kind: Kind) -> impl Iterator<Item = &Object> {
+        self.range(Key::new(kind, "", ""), move |key| key.kind == kind)
+    }
+
+    pub(crate) fn objects_in<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: &Arc<str>,
+    ) -> impl Iterator<Item = &'a Object> + use<'a> {
+        let namespace = namespace.clone();
+        let first = Key {
+            kind,
+            namespace: namespace.clone(),
+            name: "".into(),
+        };
+        self.range(first, move |key| {
+            key.kind == kind && key.namespace == namespace
+        })
+    }
+
+    fn range<'a, F: Fn(&Key) -> bool + 'a>(
+        &'a self,
+        first: Key,
+        is_in: F,
+    ) -> impl Iterator<Item = &'a Object> + use<'a, F> {
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| is_in(key))
+            .map(|(_, object)| &**object)
+    }
+
+    pub(crate) fn pods_on(&self, node: &Arc<str>) -> Vec<&PodView> {
+        self.by_node
+            .get(node)
+            .map(|pods| self.views(pods))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn views(&self, members: &Members) -> Vec<&PodView> {
+        members
+            .iter()
+            .filter_map(|name| self.pods.get(name).map(|entry| &entry.view))
+            .collect()
+    }
+
+    pub(crate) fn zones(&self) -> Vec<ZoneName> {
+        let zones: BTreeSet<ZoneName> = self
+            .objects
+            .range(Key::new(Kind::Node, "", "")..)
+            .take_while(|(key, _)| key.kind == Kind::Node)
+            .map(|(_, node)| zone_of(node))
+            .collect();
+        if zones.is_empty() {
+            return vec![DEFAULT_ZONE.into()];
+        }
+        zones.into_iter().collect()
+    }
+
+    pub(crate) fn members(&self, selection: &Arc<str>) -> Option<&Members> {
+        let selected = self.selections.get(selection)?;
+        Some(&selected.members)
+    }
+
+    /// The pods of a selection, found by looking at all that may be in it.
+    pub(crate) fn find(&self, selection: &Selection) -> Members {
+        let mut members = Members::new();
+        let mut look = |space: &InNamespace| {
+            let found = space.pods.iter().filter(|pod| self.has(selection, pod));
+            members.extend(found.cloned());
+        };
+        match &selection.namespaces {
+            Namespaces::Named(name) => self.by_namespace.get(name).into_iter().for_each(&mut look),
+            Namespaces::Selected(_) => self
+                .by_namespace
+                .iter()
+                .filter(|(name, _)| self.reaches(selection, name))
+                .for_each(|(_, space)| look(space)),
+        }
+        members
+    }
+
+    /// Keeps the members of a selection up to date from now on.
+    pub(crate) fn register(&mut self, selection: Selection, members: Members) {
+        let key = selection.key().clone();
+        match &selection.namespaces {
+            Namespaces::Named(name) => {
+                let space = self.by_namespace.entry(name.clone()).or_default();
+                space.selections.insert(key.clone());
+            }
+            Namespaces::Selected(_) => {
+                let reached: Vec<_> = self
+                    .by_namespace
+                    .keys()
+                    .filter(|name| self.reaches(&selection, name))
+                    .cloned()
+                    .collect();
+                for name in reached {
+                    let space = self.by_namespace.entry(name).or_default();
+                    space.selections.insert(key.clone());
+                }
+                self.wide.insert(key.clone());
+            }
+        }
+        let selected = Selected { selection, members };
+        self.selections.insert(key, selected);
+    }
+
+    /// Forgets a selection that nobody asks for.
+    pub(crate) fn forget(&mut self, selection: &Arc<str>) {
+        let Some(selected) = self.selections.remove(selection) else {
+            return;
+        };
+        if self.wide.remove(selection) {
+            for space in self.by_namespace.values_mut() {
+                space.selections.remove(selection);
+            }
+        } else if let Namespaces::Named(name) = &selected.selection.namespaces
+            && let Some(space) = self.by_namespace.get_mut(name)
+        {
+            space.selections.remove(selection);
+        }
+    }
+
+    /// Takes an object as it is now, `None` if it is gone; what units read that is now different
+    /// goes to `changed`.
+    pub(crate) fn put(
+        &mut self,
+        key: &Key,
+        object: Option<Arc<Object>>,
+        changed: &mut Vec<Dependency>,
+    ) {
+        let old = match &object {
+            Some(object) => self.objects.insert(key.clone(), object.clone()),
+            None => self.objects.remove(key),
+        };
+        if old == object {
+            return;
+        }
+        changed.push(Dependency::Object(key.clone()));
+        if key.kind != Kind::Pod {
+            changed.push(Dependency::Kind(key.kind));
+            if key.kind.is_namespaced() {
+                changed.push(Dependency::In(key.kind, key.namespace.clone()));
+            }
+        }
+        match key.kind {
+            Kind::Pod => self.put_pod(key, object, changed),
+            Kind::Node if old.as_deref().map(zone_of) != object.as_deref().map(zone_of) => {
+                self.move_pods(&key.name, changed);
+            }
+            Kind::Namespace => self.relabel(&key.name, changed),
+            _ => {}
+        }
+    }
+
+    fn put_pod(&mut self, key: &Key, object: Option<Arc<Object>>, changed: &mut Vec<Dependency>) {
+        let name: PodName = (key.namespace.clone(), key.name.clone());
+        let view = object.map(|object| PodView {
+            name: name.clone(),
+            zone: self.zone_of_pod(&object),
+            object,
+        });
+        let node = view.as_ref().and_then(PodView::node);
+        let old = match view {
+            Some(view) => self.pods.insert(name.clone(), PodEntry { view }),
+            None => self.pods.remove(&name),
+        };
+        let new = self.pods.get(&name);
+        let is_seen = match (&old, new) {
+            (Some(old), Some(new)) => old.view.differs(&new.view),
+            _ => true,
+        };
+        if is_seen {
+            for node in [old.as_ref().and_then(|old| old.view.node()), node.clone()] {
+                changed.extend(node.map(Dependency::PodsOn));
+            }
+        }
+        if let Some(old) = old.as_ref().and_then(|old| old.view.node())
+            && let Some(pods) = self.by_node.get_mut(&old)
+        {
+            pods.remove(&name);
+        }
+        if let Some(node) = node {
+            let pods = self.by_node.entry(node).or_default();
+            pods.insert(name.clone());
+        }
+        if !self.by_namespace.contains_key(&name.0) {
+            self.meet(&name.0);
+        }
+        if let Some(space) = self.by_namespace.get_mut(&name.0) {
+            if self.pods.contains_key(&name) {
+                space.pods.insert(name.clone());
+            } else {
+                space.pods.remove(&name);
+            }
+        }
+        self.sort(&name, is_seen, changed);
+    }
+
+    /// Finds the selections that may hold the pods of a namespace seen for the first time.
+    fn meet(&mut self, namespace: &Arc<str>) {
+        let reaching = self.wide.iter().filter(|key| {
+            let selected = self.selections.get(*key);
+            selected.is_some_and(|selected| self.reaches(&selected.selection, namespace))
+        });
+        let selections = reaching.cloned().collect();
+        let space = InNamespace {
+            pods: BTreeSet::new(),
+            selections,
+        };
+        self.by_namespace.insert(namespace.clone(), space);
+    }
+
+    /// Puts a pod into its selections and out of others.
+    fn sort(&mut self, name: &PodName, is_seen: bool, changed: &mut Vec<Dependency>) {
+        let Some(space) = self.by_namespace.get(&name.0) else {
+            return;
+        };
+        let mut moves = Vec::new();
+        for key in &space.selections {
+            let Some(selected) = self.selections.get(key) else {
+                continue;
+            };
+            let was = selected.members.contains(name);
+            let is = self.has(&selected.selection, name);
+            if was != is {
+                moves.push((key.clone(), is));
+            }
+            if was != is || (is && is_seen) {
+                changed.push(Dependency::Selection(key.clone()));
+            }
+        }
+        for (key, is) in moves {
+            if let Some(selected) = self.selections.get_mut(&key) {
+                if is {
+                    selected.members.insert(name.clone());
+                } else {
+                    selected.members.remove(name);
+                }
+            }
+        }
+    }
+
+    /// The labels of a namespace may have changed.
+    fn relabel(&mut self, namespace: &Arc<str>, changed: &mut Vec<Dependency>) {
+        let Some(space) = self.by_namespace.get(namespace) else {
+            return;
+        };
+        let moves: Vec<(Arc<str>, bool)> = self
+            .wide
+            .iter()
+            .filter_map(|key| {
+                let selected = self.selections.get(key)?;
+                let was = space.selections.contains(key);
+                let is = self.reaches(&selected.selection, namespace);
+                (was != is).then(|| (key.clone(), is))
+            })
+            .collect();
+        let pods: Vec<PodName> = space.pods.iter().cloned().collect();
+        for (key, is) in moves {
+            let found: Vec<PodName> = match self.selections.get(&key) {
+                Some(selected) if is => pods
+                    .iter()
+                    .filter(|pod| self.has(&selected.selection, pod))
+                    .cloned()
+                    .collect(),
+                Some(selected) => pods
+                    .iter()
+                    .filter(|pod| selected.members.contains(*pod))
+                    .cloned()
+                    .collect(),
+                None => Vec::new(),
+            };
+            if let Some(space) = self.by_namespace.get_mut(namespace) {
+                if is {
+                    space.selections.insert(key.clone());
+                } else {
+                    space.selections.remove(&key);
+                }
+            }
+            if found.is_empty() {
+                continue;
+            }
+            if let Some(selected) = self.selections.get_mut(&key) {
+                for pod in found {
+                    if is {
+                        selected.members.insert(pod);
+                    } else {
+                        selected.members.remove(&pod);
+                    }
+                }
+            }
+            changed.push(Dependency::Selection(key));
+        }
+    }
+
+    /// A node is in another zone: so are its pods.
+    fn move_pods(&mut self, node: &Arc<str>, changed: &mut Vec<Dependency>) {
+        let pods: Vec<PodName> = match self.by_node.get(node) {
+            Some(pods) => pods.iter().cloned().collect(),
+            None => return,
+        };
+        changed.push(Dependency::PodsOn(node.clone()));
+        for name in pods {
+            let zone = self.zone_of_node(node);
+            if let Some(entry) = self.pods.get_mut(&name) {
+                entry.view.zone = zone;
+            }
+            self.sort(&name, true, changed);
+        }
+    }
+
+    /// True if the pod is there and in the selection, given that its namespace is.
+    fn has(&self, selection: &Selection, pod: &PodName) -> bool {
+        let Some(entry) = self.pods.get(pod) else {
+            return false;
+        };
+        match &selection.pods {
+            Some(selector) => selects(selector, &entry.view.object.meta.labels),
+            None => true,
+        }
+    }
+
+    /// True if pods of the namespace may be in the selection.
+    fn reaches(&self, selection: &Selection, namespace: &Arc<str>) -> bool {
+        match &selection.namespaces {
+            Namespaces::Named(name) => name == namespace,
+            Namespaces::Selected(selector) => {
+                let key = Key {
+                    kind: Kind::Namespace,
+                    namespace: "".into(),
+                    name: namespace.clone(),
+                };
+                let labels = self.objects.get(&key).map(|object| &object.meta.labels);
+                match labels {
+                    Some(labels) if labels.contains_key(NAME_LABEL) => selects(selector, labels),
+                    labels => {
+                        let mut labels = labels.cloned().unwrap_or_default();
+                        labels.insert(NAME_LABEL.to_owned(), namespace.to_string());
+                        selects(selector, &labels)
+                    }
+                }
+            }
+        }
+    }
+
+    fn zone_of_pod(&self, pod: &Object) -> ZoneName {
+        match &pod.spec {
+            Spec::Pod(Pod {
+                node: Some(node), ..
+            }) => self.zone_of_node(node),
+            _ => DEFAULT_ZONE.into(),
+        }
+    }
+
+    fn zone_of_node(&self, node: &str) -> ZoneName {
+        match self.objects.get(&Key::new(Kind::Node, "", node)) {
+            Some(node) => zone_of(node),
+            None => DEFAULT_ZONE.into(),
+        }
+    }
+}
+
+impl PodView {
+    pub(crate) fn node(&self) -> Option<Arc<str>> {
+        self.spec().node.as_deref().map(Arc::from)
+    }
+
+    fn differs(&self, other: &Self) -> bool {
+        self.zone != other.zone || self.object.spec != other.object.spec
+    }
+}
+
+/// The zone that a node is in.
+pub(crate) fn zone_of(node: &Object) -> ZoneName {
+    match node.meta.annotations.get(ZONE_ANNOTATION) {
+        Some(zone) => zone.value.as_str().into(),
+        None => DEFAULT_ZONE.into(),
+    }
+}

@@ -1,0 +1,290 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use netverdict_manifest::{Diagnostic, Key, Object};
+
+use crate::cluster::Cluster;
+use crate::options::Options;
+use crate::row::{Row, Scope, Table};
+use crate::selector::Selection;
+use crate::unit::{Context, Dependency, Unit};
+
+/// Objects in, rows out, and only what depends on a change again.
+///
+/// The rows do not depend on the order in which the objects came.
+#[derive(Debug)]
+pub struct Compiler {
+    options: Options,
+    cluster: Cluster,
+    units: HashMap<Unit, Compiled>,
+    readers: HashMap<Dependency, HashSet<Unit>>,
+    /// What the units make: usually one unit a row, but two ACLs may share a Sample.
+    rows: HashMap<RowId, Vec<(Unit, Arc<Row>)>>,
+    dirty: BTreeSet<Unit>,
+}
+
+/// What was compiled again, and what became of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Delta {
+    /// How many units were compiled.
+    pub compiled: usize,
+    /// How many rows are new.
+    pub added: usize,
+    /// How many rows are different.
+    pub changed: usize,
+    /// How many rows are gone.
+    pub removed: usize,
+}
+
+type RowId = (Scope, Table, Arc<str>);
+
+/// A unit as it was compiled last.
+#[derive(Debug, Default)]
+struct Compiled {
+    /// What its selector selects, for [`Unit::Addresses`].
+    selection: Option<Selection>,
+    dependencies: Vec<Dependency>,
+    demands: Vec<Unit>,
+    /// How many units want it; objects' own units are wanted by nobody.
+    wanted_by: usize,
+    rows: Vec<RowId>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiler {
+    /// Nothing but what every cluster has.
+    pub fn new(options: Options) -> Self {
+        let mut compiler = Self {
+            options,
+            cluster: Cluster::default(),
+            units: HashMap::new(),
+            readers: HashMap::new(),
+            rows: HashMap::new(),
+            dirty: BTreeSet::new(),
+        };
+        compiler
+            .units
+            .insert(Unit::ClusterWide, Compiled::default());
+        compiler.dirty.insert(Unit::ClusterWide);
+        compiler
+    }
+
+    /// Takes an object, new or changed.
+    pub fn put(&mut self, object: Object) {
+        let key = object.key.clone();
+        let unit = Unit::Object(key.clone());
+        if !self.units.contains_key(&unit) {
+            self.units.insert(unit.clone(), Compiled::default());
+            self.dirty.insert(unit);
+        }
+        self.change(&key, Some(Arc::new(object)));
+    }
+
+    /// An object is gone.
+    pub fn remove(&mut self, key: &Key) {
+        self.change(key, None);
+        let unit = Unit::Object(key.clone());
+        self.dirty.remove(&unit);
+        self.drop_unit(&unit);
+    }
+
+    /// Compiles what is to be compiled.
+    pub fn compile(&mut self) -> Delta {
+        let mut delta = Delta::default();
+        while let Some(unit) = self.dirty.pop_first() {
+            if self.units.contains_key(&unit) {
+                self.compile_unit(&unit, &mut delta);
+                delta.compiled += 1;
+            }
+        }
+        delta
+    }
+
+    /// The zones, in order.
+    pub fn zones(&self) -> Vec<Arc<str>> {
+        self.cluster.zones()
+    }
+
+    /// All rows of all zones, in no order.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows
+            .values()
+            .filter_map(|makers| makers.first().map(|(_, row)| &**row))
+    }
+
+    /// What there is to tell, in no order.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.units.values().flat_map(|unit| &unit.diagnostics)
+    }
+
+    fn change(&mut self, key: &Key, object: Option<Arc<Object>>) {
+        let mut changed = Vec::new();
+        self.cluster.put(key, object, &mut changed);
+        for dependency in changed {
+            if let Some(readers) = self.readers.get(&dependency) {
+                self.dirty.extend(readers.iter().cloned());
+            }
+        }
+    }
+
+    fn compile_unit(&mut self, unit: &Unit, delta: &mut Delta) {
+        let selection = self
+            .units
+            .get(unit)
+            .and_then(|compiled| compiled.selection.clone());
+        let mut cx = Context::new(&self.options, &self.cluster);
+        unit.compile(selection.as_ref(), &mut cx);
+        let Context {
+            mut dependencies,
+            fresh,
+            demands,
+            rows,
+            diagnostics,
+            ..
+        } = cx;
+        for (selection, members) in fresh {
+            self.cluster.register(selection, members);
+        }
+        let mut seen = HashSet::new();
+        dependencies.retain(|dependency| seen.insert(dependency.clone()));
+        let demands = self.want(demands);
+        let rows = self.place(unit, rows, delta);
+
+        let Some(compiled) = self.units.get_mut(unit) else {
+            return;
+        };
+        compiled.diagnostics = diagnostics;
+        let old_rows = std::mem::replace(&mut compiled.rows, rows);
+        let old_demands = std::mem::replace(&mut compiled.demands, demands);
+        let is_same = compiled.dependencies == dependencies;
+        let old = std::mem::replace(&mut compiled.dependencies, dependencies.clone());
+        if !is_same {
+            for dependency in dependencies {
+                let readers = self.readers.entry(dependency).or_default();
+                readers.insert(unit.clone());
+            }
+            let kept: HashSet<Dependency> = self
+                .units
+                .get(unit)
+                .map(|compiled| compiled.dependencies.iter().cloned().collect())
+                .unwrap_or_default();
+            for dependency in old {
+                if !kept.contains(&dependency) {
+                    self.unread(unit, &dependency);
+                }
+            }
+        }
+        let kept: HashSet<RowId> = self
+            .units
+            .get(unit)
+            .map(|compiled| compiled.rows.iter().cloned().collect())
+            .unwrap_or_default();
+        for row in old_rows {
+            if !kept.contains(&row) {
+                self.unplace(unit, &row, delta);
+            }
+        }
+        for demand in old_demands {
+            self.unwant(&demand, delta);
+        }
+    }
+
+    /// Counts the wants, and makes units that are new.
+    fn want(&mut self, demands: Vec<(Unit, Option<Selection>)>) -> Vec<Unit> {
+        let mut wanted = Vec::with_capacity(demands.len());
+        for (unit, selection) in demands {
+            let compiled = self.units.entry(unit.clone()).or_insert_with(|| {
+                self.dirty.insert(unit.clone());
+                Compiled {
+                    selection,
+                    ..Compiled::default()
+                }
+            });
+            compiled.wanted_by += 1;
+            wanted.push(unit);
+        }
+        wanted
+    }
+
+    fn unwant(&mut self, unit: &Unit, delta: &mut Delta) {
+        let Some(compiled) = self.units.get_mut(unit) else {
+            return;
+        };
+        compiled.wanted_by -= 1;
+        if compiled.wanted_by == 0 {
+            self.dirty.remove(unit);
+            self.drop_unit_counted(unit, delta);
+        }
+    }
+
+    fn drop_unit(&mut self, unit: &Unit) {
+        let mut delta = Delta::default();
+        self.drop_unit_counted(unit, &mut delta);
+    }
+
+    fn drop_unit_counted(&mut self, unit: &Unit, delta: &mut Delta) {
+        let Some(compiled) = self.units.remove(unit) else {
+            return;
+        };
+        for dependency in &compiled.dependencies {
+            self.unread(unit, dependency);
+        }
+        for row in &compiled.rows {
+            self.unplace(unit, row, delta);
+        }
+        for demand in &compiled.demands {
+            self.unwant(demand, delta);
+        }
+    }
+
+    fn unread(&mut self, unit: &Unit, dependency: &Dependency) {
+        let Some(readers) = self.readers.get_mut(dependency) else {
+            return;
+        };
+        readers.remove(unit);
+        if readers.is_empty() {
+            self.readers.remove(dependency);
+            if let Dependency::Selection(key) = dependency {
+                self.cluster.forget(key);
+            }
+        }
+    }
+
+    fn place(&mut self, unit: &Unit, rows: Vec<Row>, delta: &mut Delta) -> Vec<RowId> {
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id = (row.scope.clone(), row.table, row.key.clone());
+            let makers = self.rows.entry(id.clone()).or_default();
+            if makers.is_empty() {
+                delta.added += 1;
+            }
+            let row = Arc::new(row);
+            match makers.iter_mut().find(|(maker, _)| maker == unit) {
+                Some((_, old)) => {
+                    if **old != *row {
+                        delta.changed += 1;
+                        *old = row;
+                    }
+                }
+                None => {
+                    makers.push((unit.clone(), row));
+                    makers.sort_by(|(a, _), (b, _)| a.cmp(b));
+                }
+            }
+            ids.push(id);
+        }
+        ids
+    }
+
+    fn unplace(&mut self, unit: &Unit, id: &RowId, delta: &mut Delta) {
+        let Some(makers) = self.rows.get_mut(id) else {
+            return;
+        };
+        makers.retain(|(maker, _)| maker != unit);
+        if makers.is_empty() {
+            self.rows.remove(id);
+            delta.removed += 1;
+        }
+    }
+}

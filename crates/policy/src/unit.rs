@@ -1,0 +1,173 @@
+//! Units: the pieces that are compiled, each from what it reads through its [`Context`].
+
+mod cluster_wide;
+mod network_policy;
+
+use std::sync::Arc;
+
+use netverdict_manifest::{Diagnostic, Key, Kind, Object, Selector};
+
+use crate::cluster::{Cluster, Members, PodView, ZoneName};
+use crate::options::Options;
+use crate::row::Row;
+use crate::selector::{Selection, selects};
+
+/// A piece that is compiled at once.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Unit {
+    /// What every cluster has: groups of its own, the hairpin and multicast ACLs, sampling.
+    ClusterWide,
+    /// What an object becomes by itself.
+    Object(Key),
+    /// The default deny of a namespace.
+    Isolation(Arc<str>),
+    /// The addresses of a selection of pods in one network.
+    Addresses(AddressesOf),
+}
+
+/// What names the address sets of a selector (owner type PodSelector).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct AddressesOf {
+    /// `<network>-network-controller`.
+    pub(crate) controller: Arc<str>,
+    /// [`Selection::key`].
+    pub(crate) selection: Arc<str>,
+    /// Without pods of the host network, but with [`Options::host_network_namespace`] (`_LNM`).
+    pub(crate) legacy: bool,
+}
+
+/// What a unit read: if it changes, the unit is compiled again.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Dependency {
+    /// An object, or that it is not there.
+    Object(Key),
+    /// All objects of a kind.
+    Kind(Kind),
+    /// All objects of a kind in a namespace.
+    In(Kind, Arc<str>),
+    /// The members of a selection, and all of their specs.
+    Selection(Arc<str>),
+    /// The pods of a node, and all of their specs.
+    PodsOn(Arc<str>),
+}
+
+/// What a unit may read, and where it puts what it makes.
+pub(crate) struct Context<'a> {
+    pub(crate) options: &'a Options,
+    cluster: &'a Cluster,
+    pub(crate) dependencies: Vec<Dependency>,
+    /// Selections that nobody has asked for yet.
+    pub(crate) fresh: Vec<(Selection, Members)>,
+    pub(crate) demands: Vec<(Unit, Option<Selection>)>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Unit {
+    /// Compiles it.
+    pub(crate) fn compile(&self, selection: Option<&Selection>, cx: &mut Context<'_>) {
+        match self {
+            Self::ClusterWide => cluster_wide::compile(cx),
+            Self::Object(key) => match key.kind {
+                Kind::NetworkPolicy => network_policy::compile(key, cx),
+                _ => {}
+            },
+            Self::Isolation(_) => {}
+            Self::Addresses(_) => {
+                let _ = selection;
+            }
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(options: &'a Options, cluster: &'a Cluster) -> Self {
+        Self {
+            options,
+            cluster,
+            dependencies: Vec::new(),
+            fresh: Vec::new(),
+            demands: Vec::new(),
+            rows: Vec::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// An object with everything it says.
+    pub(crate) fn object(&mut self, key: &Key) -> Option<&'a Object> {
+        self.dependencies.push(Dependency::Object(key.clone()));
+        self.cluster.object(key).map(|object| &**object)
+    }
+
+    /// All objects of a kind, in the order of their names. Not for pods: see [`Self::pods`].
+    pub(crate) fn objects(&mut self, kind: Kind) -> impl Iterator<Item = &'a Object> + use<'a> {
+        self.dependencies.push(Dependency::Kind(kind));
+        self.cluster.objects(kind)
+    }
+
+    /// All objects of a kind in a namespace, in the order of their names.
+    pub(crate) fn objects_in(
+        &mut self,
+        kind: Kind,
+        namespace: &Arc<str>,
+    ) -> impl Iterator<Item = &'a Object> + use<'a> {
+        let dependency = Dependency::In(kind, namespace.clone());
+        self.dependencies.push(dependency);
+        self.cluster.objects_in(kind, namespace)
+    }
+
+    /// The nodes with these labels, in the order of their names.
+    pub(crate) fn nodes<'s>(
+        &mut self,
+        selector: &'s Selector,
+    ) -> impl Iterator<Item = &'a Object> + use<'a, 's> {
+        self.objects(Kind::Node)
+            .filter(move |node| selects(selector, &node.meta.labels))
+    }
+
+    /// The pods of a selection in the order of their names, hosts' and completed ones too.
+    pub(crate) fn pods(&mut self, selection: &Selection) -> Vec<&'a PodView> {
+        let dependency = Dependency::Selection(selection.key().clone());
+        self.dependencies.push(dependency);
+        if let Some(members) = self.cluster.members(selection.key()) {
+            return self.cluster.views(members);
+        }
+        let members = self.cluster.find(selection);
+        let views = self.cluster.views(&members);
+        self.fresh.push((selection.clone(), members));
+        views
+    }
+
+    /// The pods of a node in the order of their names.
+    pub(crate) fn pods_on(&mut self, node: &Arc<str>) -> Vec<&'a PodView> {
+        self.dependencies.push(Dependency::PodsOn(node.clone()));
+        self.cluster.pods_on(node)
+    }
+
+    /// The zones, in order.
+    pub(crate) fn zones(&mut self) -> Vec<ZoneName> {
+        self.dependencies.push(Dependency::Kind(Kind::Node));
+        self.cluster.zones()
+    }
+
+    /// Wants another unit to be compiled as well.
+    pub(crate) fn demand(&mut self, unit: Unit) {
+        self.demands.push((unit, None));
+    }
+
+    /// Wants the addresses of a selection.
+    pub(crate) fn demand_addresses(&mut self, addresses: AddressesOf, selection: &Selection) {
+        let unit = Unit::Addresses(addresses);
+        self.demands.push((unit, Some(selection.clone())));
+    }
+
+    /// Wants a row.
+    pub(crate) fn put(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// Has something to tell.
+    pub(crate) fn tell(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+}

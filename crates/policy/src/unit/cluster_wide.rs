@@ -1,0 +1,3 @@
+use super::Context;
+
+pub(super) fn compile(_cx: &mut Context<'_>) {}
