@@ -13,6 +13,7 @@ pub mod datapath;
 pub mod ipfix;
 pub mod kubernetes;
 pub mod manifests;
+pub mod objects;
 pub mod psample;
 mod socket;
 mod stop;

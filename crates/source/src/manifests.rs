@@ -14,6 +14,12 @@ use serde_saphyr::Spanned;
 
 use crate::kubernetes::{Kind, Object, Table};
 
+mod files;
+mod raw;
+mod watch;
+
+pub use files::{Error, Files};
+
 /// Names from files: Pods, Nodes, Services and NetworkAttachmentDefinitions, single or in lists,
 /// any number of documents in a file, YAML or JSON. Other kinds are passed over.
 ///
@@ -73,15 +79,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why no manifests can be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the manifests {path} cannot be read: {error}")]
-pub struct Error {
-    path: PathBuf,
-    #[source]
-    error: io::Error,
-}
-
 impl Manifests {
     /// Reads files, and in directories, however deep, all files that end in `.yaml`, `.yml` or
     /// `.json`, in the order of their names.
@@ -92,7 +89,7 @@ impl Manifests {
         let mut manifests = Self::default();
         for path in paths {
             let path = path.as_ref();
-            let fail = |error| Error {
+            let fail = |error| Error::Read {
                 path: path.to_owned(),
                 error,
             };

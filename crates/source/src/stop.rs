@@ -33,18 +33,12 @@ impl Stop {
     /// # Errors
     /// What poll(2) says.
     pub fn wait(&self, input: BorrowedFd<'_>) -> io::Result<bool> {
-        let mut fds = [
-            PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
-            PollFd::new(input, PollFlags::POLLIN),
-        ];
-        loop {
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) => break,
-                Err(nix::Error::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(!fds[0].any().unwrap_or_default())
+        Ok(self.poll(input, PollTimeout::NONE)? != Waited::Stopped)
+    }
+
+    /// The same, for `timeout` milliseconds at most.
+    pub(crate) fn wait_at_most(&self, input: BorrowedFd<'_>, timeout: u16) -> io::Result<Waited> {
+        self.poll(input, PollTimeout::from(timeout))
     }
 
     /// Waits for `timeout` milliseconds at most. True when this was asked for.
@@ -58,6 +52,34 @@ impl Stop {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// An interrupted wait begins anew.
+    fn poll(&self, input: BorrowedFd<'_>, timeout: PollTimeout) -> io::Result<Waited> {
+        let mut fds = [
+            PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(input, PollFlags::POLLIN),
+        ];
+        loop {
+            match poll(&mut fds, timeout) {
+                Ok(0) => return Ok(Waited::Late),
+                Ok(_) if fds[0].any().unwrap_or_default() => return Ok(Waited::Stopped),
+                Ok(_) => return Ok(Waited::Ready),
+                Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Waited {
+    /// An end was asked for.
+    Stopped,
+    /// The input can be read.
+    Ready,
+    /// The time is over.
+    Late,
 }
 
 impl AsFd for Stop {
