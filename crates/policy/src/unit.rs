@@ -1,7 +1,12 @@
 //! Units: the pieces that are compiled, each from what it reads through its [`Context`].
 
+mod address;
 mod cluster_wide;
 mod network_policy;
+pub(crate) mod node;
+pub(crate) mod pod;
+mod service;
+pub(crate) mod zone;
 
 use std::sync::Arc;
 
@@ -9,7 +14,7 @@ use netverdict_manifest::{Diagnostic, Key, Kind, Object, Selector};
 
 use crate::cluster::{Cluster, Members, PodView, ZoneName};
 use crate::options::Options;
-use crate::row::Row;
+use crate::row::{Origin, Row};
 use crate::selector::{Selection, selects};
 
 /// A piece that is compiled at once.
@@ -23,6 +28,12 @@ pub(crate) enum Unit {
     Isolation(Arc<str>),
     /// The addresses of a selection of pods in one network.
     Addresses(AddressesOf),
+    /// The switch of a node, with the ports of its pods.
+    Switch(Arc<str>),
+    /// What the nodes of a zone share: its router and switches.
+    Zone(Arc<str>),
+    /// The groups of load balancers.
+    BalancerGroups,
 }
 
 /// What names the address sets of a selector (owner type PodSelector).
@@ -70,13 +81,27 @@ impl Unit {
             Self::ClusterWide => cluster_wide::compile(cx),
             Self::Object(key) => match key.kind {
                 Kind::NetworkPolicy => network_policy::compile(key, cx),
+                Kind::Node => node::compile(key, cx),
+                Kind::Pod => pod::compile(key, cx),
                 _ => {}
             },
             Self::Isolation(_) => {}
             Self::Addresses(_) => {
                 let _ = selection;
             }
+            Self::Switch(node) => node::compile_switch(node, cx),
+            Self::Zone(zone) => zone::compile(zone, cx),
+            Self::BalancerGroups => service::compile_groups(cx),
         }
+    }
+}
+
+/// An object as the origin of a row.
+pub(crate) fn origin(object: &Object) -> Origin {
+    Origin {
+        object: object.key.clone(),
+        rule: None,
+        span: object.meta.span,
     }
 }
 
