@@ -71,14 +71,15 @@ impl Compiler {
     }
 
     /// Takes an object, new or changed.
-    pub fn put(&mut self, object: Object) {
+    pub fn put(&mut self, object: impl Into<Arc<Object>>) {
+        let object = object.into();
         let key = object.key.clone();
         let unit = Unit::Object(key.clone());
         if !self.units.contains_key(&unit) {
             self.units.insert(unit.clone(), Compiled::default());
             self.dirty.insert(unit);
         }
-        self.change(&key, Some(Arc::new(object)));
+        self.change(&key, Some(object));
     }
 
     /// An object is gone.
