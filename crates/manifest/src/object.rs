@@ -163,8 +163,11 @@ pub struct Attachment {
 pub struct Service {
     /// `spec.type`: ClusterIP (also the default), NodePort, LoadBalancer, ExternalName.
     pub kind: String,
-    /// `spec.clusterIPs`, or `spec.clusterIP`; empty for a headless one.
+    /// `spec.clusterIPs`, or `spec.clusterIP`; empty for a headless one, and where the cluster
+    /// has not given it any yet.
     pub cluster_ips: Vec<IpAddr>,
+    /// `spec.clusterIP: None`: it never gets one.
+    pub headless: bool,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[].ip` with ipMode VIP.
