@@ -325,6 +325,8 @@ pub enum Operator {
 pub struct NetworkPolicy {
     /// The pods it isolates.
     pub pods: Selector,
+    /// The place of `policyTypes`, if they are given.
+    pub types: Option<Span>,
     /// True if it isolates for ingress, after the defaults of `policyTypes`.
     pub isolates_ingress: bool,
     /// True if it isolates for egress, after the defaults of `policyTypes`.

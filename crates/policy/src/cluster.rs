@@ -19,8 +19,8 @@ type PodName = (Arc<str>, Arc<str>);
 /// The zone of nodes that do not tell theirs (`types.OvnDefaultZone`).
 const DEFAULT_ZONE: &str = "global";
 const ZONE_ANNOTATION: &str = "k8s.ovn.org/zone-name";
-/// The label that the API server gives to every namespace.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// The label that every namespace has.
+pub(crate) const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
@@ -122,6 +122,10 @@ impl Cluster {
             .map(|(_, object)| &**object)
     }
 
+    pub(crate) fn has_pods(&self) -> bool {
+        !self.pods.is_empty()
+    }
+
     pub(crate) fn pods_on(&self, node: &Arc<str>) -> Vec<&PodView> {
         self.by_node
             .get(node)
@@ -177,7 +181,7 @@ impl Cluster {
         let key = selection.key().clone();
         match &selection.namespaces {
             Namespaces::Named(name) => {
-                let space = self.by_namespace.entry(name.clone()).or_default();
+                let space = self.space(name);
                 space.selections.insert(key.clone());
             }
             Namespaces::Selected(_) => {
@@ -254,10 +258,14 @@ impl Cluster {
             object,
         });
         let node = view.as_ref().and_then(PodView::node);
+        let had_pods = self.has_pods();
         let old = match view {
             Some(view) => self.pods.insert(name.clone(), PodEntry { view }),
             None => self.pods.remove(&name),
         };
+        if had_pods != self.has_pods() {
+            changed.push(Dependency::AnyPods);
+        }
         let new = self.pods.get(&name);
         let is_seen = match (&old, new) {
             (Some(old), Some(new)) => old.view.differs(&new.view),
@@ -277,31 +285,30 @@ impl Cluster {
             let pods = self.by_node.entry(node).or_default();
             pods.insert(name.clone());
         }
-        if !self.by_namespace.contains_key(&name.0) {
-            self.meet(&name.0);
-        }
-        if let Some(space) = self.by_namespace.get_mut(&name.0) {
-            if self.pods.contains_key(&name) {
-                space.pods.insert(name.clone());
-            } else {
-                space.pods.remove(&name);
-            }
+        let is_there = self.pods.contains_key(&name);
+        let space = self.space(&name.0);
+        if is_there {
+            space.pods.insert(name.clone());
+        } else {
+            space.pods.remove(&name);
         }
         self.sort(&name, is_seen, changed);
     }
 
-    /// Finds the selections that may hold the pods of a namespace seen for the first time.
-    fn meet(&mut self, namespace: &Arc<str>) {
-        let reaching = self.wide.iter().filter(|key| {
-            let selected = self.selections.get(*key);
-            selected.is_some_and(|selected| self.reaches(&selected.selection, namespace))
-        });
-        let selections = reaching.cloned().collect();
-        let space = InNamespace {
-            pods: BTreeSet::new(),
-            selections,
-        };
-        self.by_namespace.insert(namespace.clone(), space);
+    /// A namespace with the selections that may hold its pods.
+    fn space(&mut self, namespace: &Arc<str>) -> &mut InNamespace {
+        if !self.by_namespace.contains_key(namespace) {
+            let reaching = self.wide.iter().filter(|key| {
+                let selected = self.selections.get(*key);
+                selected.is_some_and(|selected| self.reaches(&selected.selection, namespace))
+            });
+            let space = InNamespace {
+                pods: BTreeSet::new(),
+                selections: reaching.cloned().collect(),
+            };
+            self.by_namespace.insert(namespace.clone(), space);
+        }
+        self.by_namespace.entry(namespace.clone()).or_default()
     }
 
     /// Puts a pod into its selections and out of others.
@@ -424,13 +431,11 @@ impl Cluster {
                     namespace: "".into(),
                     name: namespace.clone(),
                 };
-                let labels = self.objects.get(&key).map(|object| &object.meta.labels);
-                match labels {
-                    Some(labels) if labels.contains_key(NAME_LABEL) => selects(selector, labels),
-                    labels => {
-                        let mut labels = labels.cloned().unwrap_or_default();
-                        labels.insert(NAME_LABEL.to_owned(), namespace.to_string());
-                        selects(selector, &labels)
+                match self.objects.get(&key) {
+                    Some(object) => selects(selector, &object.meta.labels),
+                    None => {
+                        let name = (NAME_LABEL.to_owned(), namespace.to_string());
+                        selects(selector, &BTreeMap::from([name]))
                     }
                 }
             }

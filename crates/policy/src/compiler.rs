@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use netverdict_manifest::{Diagnostic, Key, Object};
+use netverdict_manifest::{Diagnostic, Key, Kind, Object};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, NAME_LABEL};
 use crate::options::Options;
 use crate::row::{Row, Scope, Table};
 use crate::selector::Selection;
@@ -72,12 +72,19 @@ impl Compiler {
 
     /// Takes an object, new or changed.
     pub fn put(&mut self, object: impl Into<Arc<Object>>) {
-        let object = object.into();
+        let mut object = object.into();
+        if object.key.kind == Kind::Namespace {
+            // As the API server does.
+            let name = object.key.name.to_string();
+            let labels = &mut Arc::make_mut(&mut object).meta.labels;
+            labels.insert(NAME_LABEL.to_owned(), name);
+        }
         let key = object.key.clone();
-        let unit = Unit::Object(key.clone());
-        if !self.units.contains_key(&unit) {
-            self.units.insert(unit.clone(), Compiled::default());
-            self.dirty.insert(unit);
+        for unit in Unit::of(&key) {
+            if !self.units.contains_key(&unit) {
+                self.units.insert(unit.clone(), Compiled::default());
+                self.dirty.insert(unit);
+            }
         }
         self.change(&key, Some(object));
     }
@@ -85,9 +92,10 @@ impl Compiler {
     /// An object is gone.
     pub fn remove(&mut self, key: &Key) {
         self.change(key, None);
-        let unit = Unit::Object(key.clone());
-        self.dirty.remove(&unit);
-        self.drop_unit(&unit);
+        for unit in Unit::of(key) {
+            self.dirty.remove(&unit);
+            self.drop_unit(&unit);
+        }
     }
 
     /// Compiles what is to be compiled.

@@ -9,6 +9,7 @@
 mod acl;
 mod cluster;
 mod compiler;
+mod cover;
 mod options;
 mod row;
 mod selector;

@@ -1,6 +1,7 @@
 //! Units: the pieces that are compiled, each from what it reads through its [`Context`].
 
 mod address;
+mod check;
 mod cluster_wide;
 mod network_policy;
 pub(crate) mod node;
@@ -24,6 +25,8 @@ pub(crate) enum Unit {
     ClusterWide,
     /// What an object becomes by itself.
     Object(Key),
+    /// What there is to tell about a policy beside others and the pods that are there.
+    Check(Key),
     /// The default deny of a namespace.
     Isolation(Arc<str>),
     /// The addresses of a selection of pods in one network.
@@ -60,6 +63,8 @@ pub(crate) enum Dependency {
     Selection(Arc<str>),
     /// The pods of a node, and all of their specs.
     PodsOn(Arc<str>),
+    /// Whether there are pods at all.
+    AnyPods,
 }
 
 /// What a unit may read, and where it puts what it makes.
@@ -75,6 +80,15 @@ pub(crate) struct Context<'a> {
 }
 
 impl Unit {
+    /// The units that are there because an object is.
+    pub(crate) fn of(key: &Key) -> Vec<Self> {
+        let mut units = vec![Self::Object(key.clone())];
+        if check::is_checked(key.kind) {
+            units.push(Self::Check(key.clone()));
+        }
+        units
+    }
+
     /// Compiles it.
     pub(crate) fn compile(&self, selection: Option<&Selection>, cx: &mut Context<'_>) {
         match self {
@@ -85,6 +99,7 @@ impl Unit {
                 Kind::Pod => pod::compile(key, cx),
                 _ => {}
             },
+            Self::Check(key) => check::compile(key, cx),
             Self::Isolation(_) => {}
             Self::Addresses(_) => {
                 let _ = selection;
@@ -167,6 +182,12 @@ impl<'a> Context<'a> {
     pub(crate) fn pods_on(&mut self, node: &Arc<str>) -> Vec<&'a PodView> {
         self.dependencies.push(Dependency::PodsOn(node.clone()));
         self.cluster.pods_on(node)
+    }
+
+    /// True if there are pods at all.
+    pub(crate) fn has_pods(&mut self) -> bool {
+        self.dependencies.push(Dependency::AnyPods);
+        self.cluster.has_pods()
     }
 
     /// The zones, in order.
