@@ -3,6 +3,7 @@
 mod address;
 mod check;
 mod cluster_wide;
+pub(crate) mod network;
 mod network_policy;
 pub(crate) mod node;
 pub(crate) mod pod;
