@@ -11,6 +11,7 @@ mod cluster;
 mod compiler;
 mod cover;
 mod options;
+mod ports;
 mod row;
 mod selector;
 mod unit;
