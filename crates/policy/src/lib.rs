@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod acl;
+mod assume;
 mod cluster;
 mod compiler;
 mod cover;
@@ -16,6 +17,7 @@ mod row;
 mod selector;
 mod unit;
 
+pub use assume::{Assumed, assume, cluster_subnets};
 pub use compiler::{Compiler, Delta};
 pub use options::{Compat, Options};
 pub use row::{Origin, Row, Scope, Table};

@@ -1,6 +1,6 @@
 //! Units: the pieces that are compiled, each from what it reads through its [`Context`].
 
-mod address;
+pub(crate) mod address;
 mod check;
 mod cluster_wide;
 pub(crate) mod network;
