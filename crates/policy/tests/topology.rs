@@ -87,6 +87,7 @@ fn text(compiler: &Compiler, zone: &str, tables: &[&str]) -> String {
                     .iter()
                     .map(|(key, value)| format!("{}={}", atom(key), atom(value)))
                     .collect(),
+                other => panic!("{other:?}"),
             };
             values.sort();
             if column != "name" {
