@@ -6,7 +6,10 @@
 
 mod diagnostic;
 mod object;
+mod read;
+mod render;
 mod span;
+mod tree;
 
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
 pub use object::{
@@ -17,4 +20,6 @@ pub use object::{
     RuleAction, Selector, Service, ServicePort, SliceEndpoint, SlicePort, Spec, TrafficPolicy,
     UserNetwork,
 };
+pub use read::{Reading, read, read_bytes, read_value};
+pub use render::Sources;
 pub use span::{At, FileId, Span};

@@ -703,6 +703,33 @@ impl Cidr {
     pub fn is_v6(&self) -> bool {
         self.address.is_ipv6()
     }
+
+    /// The same range without host bits.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        let address = match self.address {
+            IpAddr::V4(address) => {
+                let host = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                IpAddr::V4((address.to_bits() & !host).into())
+            }
+            IpAddr::V6(address) => {
+                let host = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                IpAddr::V6((address.to_bits() & !host).into())
+            }
+        };
+        Self { address, ..*self }
+    }
+
+    /// True if all of `other` lies within.
+    pub fn contains(&self, other: &Self) -> bool {
+        let cut = Self {
+            prefix: self.prefix,
+            ..*other
+        };
+        other.prefix >= self.prefix
+            && self.is_v6() == other.is_v6()
+            && self.network() == cut.network()
+    }
 }
 
 impl fmt::Display for Cidr {
