@@ -8,7 +8,7 @@ use serde::Serialize;
 /// (go-controller, `pkg/observability`), and the ACLs of other makers.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Feature {
-    /// Admin and baseline admin network policies.
+    /// Admin, baseline admin and cluster network policies.
     AdminNetworkPolicy,
     /// Egress firewalls.
     EgressFirewall,
@@ -42,9 +42,9 @@ impl Feature {
     /// sample columns empty, so that what is written there would not stay.
     pub fn of(kind: &OwnerKind) -> Option<Self> {
         match kind {
-            OwnerKind::AdminNetworkPolicy | OwnerKind::BaselineAdminNetworkPolicy => {
-                Some(Self::AdminNetworkPolicy)
-            }
+            OwnerKind::AdminNetworkPolicy
+            | OwnerKind::BaselineAdminNetworkPolicy
+            | OwnerKind::ClusterNetworkPolicy => Some(Self::AdminNetworkPolicy),
             OwnerKind::EgressFirewall => Some(Self::EgressFirewall),
             OwnerKind::MulticastCluster | OwnerKind::MulticastNS => Some(Self::Multicast),
             OwnerKind::NetpolNamespace | OwnerKind::NetpolNode | OwnerKind::NetworkPolicy => {

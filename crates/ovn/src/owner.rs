@@ -124,7 +124,11 @@ mod tests {
             case("NetpolNode", &[(name, "worker-1"), (key::IP, "10.244.0.2")]);
         assert_eq!((node.as_str(), direction), ("worker-1", "Ingress"));
 
-        for kind in ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] {
+        for kind in [
+            "AdminNetworkPolicy",
+            "BaselineAdminNetworkPolicy",
+            "ClusterNetworkPolicy",
+        ] {
             let (_, policy, direction, rule) = case(
                 kind,
                 &[

@@ -92,6 +92,9 @@ impl Acl {
             OwnerKind::UDNIsolation => format!("UDN isolation of type {name}"),
             OwnerKind::AdvertisedNetwork => format!("advertised network isolation of {name}"),
             OwnerKind::ClusterNetworkConnect => format!("cluster network connect {name}"),
+            OwnerKind::ClusterNetworkPolicy => {
+                format!("cluster network policy {name}, direction {direction}")
+            }
             OwnerKind::Other(word) => format!("{word} {name}").trim_end().to_owned(),
             OwnerKind::Unowned => match &self.name {
                 Some(name) => format!("ACL {name}"),
@@ -340,6 +343,8 @@ pub enum OwnerKind {
     BaselineAdminNetworkPolicy,
     /// A ClusterNetworkConnect.
     ClusterNetworkConnect,
+    /// A rule of a ClusterNetworkPolicy; netverdict's own, ovn-kubernetes has none yet.
+    ClusterNetworkPolicy,
     /// A rule of an EgressFirewall.
     EgressFirewall,
     /// Default multicast rules of the cluster.
@@ -364,11 +369,12 @@ pub enum OwnerKind {
 
 impl OwnerKind {
     /// All kinds but [`OwnerKind::Other`].
-    pub const KNOWN: [Self; 13] = [
+    pub const KNOWN: [Self; 14] = [
         Self::AdminNetworkPolicy,
         Self::AdvertisedNetwork,
         Self::BaselineAdminNetworkPolicy,
         Self::ClusterNetworkConnect,
+        Self::ClusterNetworkPolicy,
         Self::EgressFirewall,
         Self::MulticastCluster,
         Self::MulticastNS,
@@ -387,6 +393,7 @@ impl OwnerKind {
             Self::AdvertisedNetwork => "AdvertisedNetwork",
             Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
             Self::ClusterNetworkConnect => "ClusterNetworkConnect",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             Self::EgressFirewall => "EgressFirewall",
             Self::MulticastCluster => "MulticastCluster",
             Self::MulticastNS => "MulticastNS",
