@@ -219,9 +219,17 @@ pub(super) fn service(
             Some(ip.filter(|_| mode != Some("Proxy")))
         },
     );
+    let cluster_ips = cluster_ips?;
     Some(Service {
         kind: kind?.to_owned(),
-        cluster_ips: cluster_ips?.into_iter().flatten().collect(),
+        headless: cluster_ips.contains(&ClusterIp::Headless),
+        cluster_ips: cluster_ips
+            .into_iter()
+            .filter_map(|ip| match ip {
+                ClusterIp::Address(address) => Some(address),
+                ClusterIp::Unset | ClusterIp::Headless => None,
+            })
+            .collect(),
         external_ips: external_ips?,
         balancer_ips: balancer_ips?.into_iter().flatten().collect(),
         ports: ports?,
@@ -234,11 +242,21 @@ pub(super) fn service(
     })
 }
 
-/// `None` is the address of a headless Service.
-fn cluster_ip(scope: &mut Scope, value: Value<'_>) -> Option<Option<IpAddr>> {
+/// What can stand for the address of a Service.
+#[derive(Eq, PartialEq)]
+enum ClusterIp {
+    /// It has none yet.
+    Unset,
+    /// It never gets one.
+    Headless,
+    Address(IpAddr),
+}
+
+fn cluster_ip(scope: &mut Scope, value: Value<'_>) -> Option<ClusterIp> {
     match scope.string(value, "clusterIP")? {
-        "None" | "" => Some(None),
-        _ => scope.address(value, "clusterIP").map(Some),
+        "" => Some(ClusterIp::Unset),
+        "None" => Some(ClusterIp::Headless),
+        _ => scope.address(value, "clusterIP").map(ClusterIp::Address),
     }
 }
 

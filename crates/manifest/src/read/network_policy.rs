@@ -82,6 +82,7 @@ pub(super) fn network_policy(
     }
     Some(NetworkPolicy {
         pods: pods?,
+        types: types.map(Value::span),
         isolates_ingress,
         isolates_egress,
         ingress: ingress.map_or_else(|| Some(Vec::new()), |(_, rules)| rules)?,
