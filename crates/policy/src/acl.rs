@@ -7,7 +7,7 @@ use netverdict_ovsdb::Datum;
 use netverdict_types::{Action, Pipeline};
 use uuid::Uuid;
 
-use crate::row::{Origin, Row, Table};
+use crate::row::{Origin, Row, Scope, Table};
 use crate::unit::Context;
 
 /// The controller of the default network.
@@ -162,6 +162,11 @@ impl Ids {
 impl Acl {
     /// Puts the ACL's row and that of its Sample; gives the ACL's identity for the port group.
     pub(crate) fn put(self, cx: &mut Context<'_>) -> Uuid {
+        self.put_in(&Scope::Every, cx)
+    }
+
+    /// As [`Acl::put`], for some zones.
+    pub(crate) fn put_in(self, scope: &Scope, cx: &mut Context<'_>) -> Uuid {
         let id: Arc<str> = self.ids.primary().into();
         let is_after_lb = self.pipeline == Pipeline::FromLportAfterLb;
         let direction = match self.pipeline {
@@ -199,9 +204,11 @@ impl Acl {
                 .with("sample_new", sample.uuid)
                 .with("sample_est", sample.uuid);
             sample.origins.clone_from(&self.origins);
+            sample.scope.clone_from(scope);
             cx.put(sample);
         }
         row.origins = self.origins;
+        row.scope.clone_from(scope);
         let uuid = row.uuid;
         cx.put(row);
         uuid
@@ -209,24 +216,39 @@ impl Acl {
 }
 
 impl Logging {
-    /// Reads an object's annotation; tells what is wrong with it. `words` are the keys that count.
-    ///
-    /// A value that is no severity turns its key off, text that is no JSON object all of them
-    /// (`base_network_controller_namespace.go`, `aclLoggingUpdateNsInfo`).
+    /// Reads an object's annotation, and tells what is wrong with it. `words` are the keys that
+    /// count.
     pub(crate) fn read(
         annotation: Option<&At<String>>,
         object: &Key,
         words: &[&'static str],
         cx: &mut Context<'_>,
     ) -> Self {
+        let (logging, diagnostics) = Self::parse(annotation, object, words);
+        for diagnostic in diagnostics {
+            cx.tell(diagnostic);
+        }
+        logging
+    }
+
+    /// As [`Logging::read`], with what there is to tell.
+    ///
+    /// A value that is no severity turns its key off, text that is no JSON object all of them
+    /// (`base_network_controller_namespace.go`, `aclLoggingUpdateNsInfo`).
+    pub(crate) fn parse(
+        annotation: Option<&At<String>>,
+        object: &Key,
+        words: &[&'static str],
+    ) -> (Self, Vec<Diagnostic>) {
         let mut logging = Self::default();
+        let mut diagnostics = Vec::new();
         let Some(annotation) = annotation else {
-            return logging;
+            return (logging, diagnostics);
         };
         let wrong = |message: String| {
             Diagnostic::new(
                 Severity::Warning,
-                "acl-logging",
+                "bad-annotation",
                 format!("{object}: {message}"),
             )
             .at(annotation.span, "what is to be logged")
@@ -236,15 +258,15 @@ impl Logging {
             )
         };
         if annotation.value.is_empty() {
-            return logging;
+            return (logging, diagnostics);
         }
         let values = match serde_json::from_str(&annotation.value) {
             Ok(serde_json::Value::Object(values)) => values,
-            Ok(serde_json::Value::Null) => return logging,
+            Ok(serde_json::Value::Null) => return (logging, diagnostics),
             Ok(_) | Err(_) => {
                 let message = format!("annotation {LOGGING_ANNOTATION} is no JSON object: no logs");
-                cx.tell(wrong(message));
-                return logging;
+                diagnostics.push(wrong(message));
+                return (logging, diagnostics);
             }
         };
         // Go's decoder takes keys in any case, and gives up at a value that is no text.
@@ -261,8 +283,8 @@ impl Logging {
             let message = format!(
                 "annotation {LOGGING_ANNOTATION}: \"{key}\" is {value}, which is no text: no logs"
             );
-            cx.tell(wrong(message));
-            return logging;
+            diagnostics.push(wrong(message));
+            return (logging, diagnostics);
         }
         for (key, value) in &values {
             let (Some(word), Some(value)) = (known(key), value.as_str()) else {
@@ -279,10 +301,10 @@ impl Logging {
                     "annotation {LOGGING_ANNOTATION}: \"{value}\" is no severity: \"{key}\" is not \
                      logged"
                 );
-                cx.tell(wrong(message));
+                diagnostics.push(wrong(message));
             }
         }
-        logging
+        (logging, diagnostics)
     }
 
     /// The severity for an ACL with this action.

@@ -1,8 +1,12 @@
 //! Units: the pieces that are compiled, each from what it reads through its [`Context`].
 
 pub(crate) mod address;
+mod addresses;
 mod check;
 mod cluster_wide;
+mod isolation;
+pub(crate) mod members;
+pub(crate) mod namespace;
 pub(crate) mod network;
 mod network_policy;
 pub(crate) mod node;
@@ -28,6 +32,8 @@ pub(crate) enum Unit {
     Object(Key),
     /// What there is to tell about a policy beside others and the pods that are there.
     Check(Key),
+    /// The group of a namespace's pods.
+    Namespace(Arc<str>),
     /// The default deny of a namespace.
     Isolation(Arc<str>),
     /// The addresses of a selection of pods in one network.
@@ -95,15 +101,19 @@ impl Unit {
         match self {
             Self::ClusterWide => cluster_wide::compile(cx),
             Self::Object(key) => match key.kind {
+                Kind::Namespace => namespace::compile_object(key, cx),
                 Kind::NetworkPolicy => network_policy::compile(key, cx),
                 Kind::Node => node::compile(key, cx),
                 Kind::Pod => pod::compile(key, cx),
                 _ => {}
             },
             Self::Check(key) => check::compile(key, cx),
-            Self::Isolation(_) => {}
-            Self::Addresses(_) => {
-                let _ = selection;
+            Self::Namespace(namespace) => namespace::compile(namespace, cx),
+            Self::Isolation(namespace) => isolation::compile(namespace, cx),
+            Self::Addresses(of) => {
+                if let Some(selection) = selection {
+                    addresses::compile(of, selection, cx);
+                }
             }
             Self::Switch(node) => node::compile_switch(node, cx),
             Self::Zone(zone) => zone::compile(zone, cx),

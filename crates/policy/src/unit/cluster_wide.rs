@@ -1,3 +1,170 @@
-use super::Context;
+//! What every cluster has: the meter of logs, sampling, and the groups of all switches with the
+//! ACLs for hairpinned service traffic and multicast.
 
-pub(super) fn compile(_cx: &mut Context<'_>) {}
+use std::sync::Arc;
+
+use netverdict_manifest::Kind;
+use netverdict_ovn::ids::key as id;
+use netverdict_ovsdb::Datum;
+use netverdict_types::Action;
+use uuid::Uuid;
+
+use super::Context;
+use super::namespace::{DYNAMIC_GROUPS, MULTICAST_PRIORITY};
+use super::node::{Facts, lsp, management_port, router_port};
+use crate::acl::{
+    ALLOW_PRIORITY, Acl, COLLECTOR, DEFAULT_CONTROLLER, DEFAULT_TIER, Gress, Ids, METER,
+    port_group, word,
+};
+use crate::row::{Origin, Row, Scope, Table};
+
+/// `types.DefaultMcastDenyPriority`.
+const MULTICAST_DENY_PRIORITY: u16 = 1011;
+/// The addresses from which a pod sees its own traffic to a service: the fifth of the masquerade
+/// subnets (`config.Gateway.MasqueradeIPs`).
+const HAIRPIN_V4: &str = "169.254.169.5";
+const HAIRPIN_V6: &str = "fd69::5";
+/// What ovn-kubernetes samples (`observability.go`).
+const FEATURES: &str = "AdminNetworkPolicy,EgressFirewall,Multicast,NetworkPolicy,UDNIsolation";
+/// `DefaultObservabilityCollectorSetID`.
+const COLLECTOR_SET: i64 = 42;
+/// Of a Sample_Collector: every packet.
+const ALWAYS: i64 = 65_535;
+
+pub(super) fn compile(cx: &mut Context<'_>) {
+    meter(cx);
+    if cx.options.sampling {
+        sampling(cx);
+    }
+    groups(cx);
+}
+
+/// The ACLs of a node's switch: its own addresses reach all its pods (owner type NetpolNode).
+pub(super) fn node_acls(facts: &Facts, origin: &Origin, cx: &mut Context<'_>) -> Vec<Uuid> {
+    let controller = word(DEFAULT_CONTROLLER);
+    let scope = Scope::Zone(facts.zone.clone());
+    let addresses = facts.management_addresses();
+    addresses
+        .iter()
+        .map(|own| {
+            let family = if own.is_v6() { "ip6" } else { "ip4" };
+            let address = own.address.to_string();
+            let acl = Acl {
+                matches: format!("{family}.src=={address}"),
+                ids: Ids::new(&controller, "NetpolNode")
+                    .with(id::NAME, facts.name.clone())
+                    .with(id::IP, address),
+                name: None,
+                pipeline: Gress::Ingress.pipeline(),
+                tier: DEFAULT_TIER,
+                priority: ALLOW_PRIORITY,
+                action: Action::AllowRelated,
+                severity: None,
+                origins: vec![origin.clone()],
+            };
+            acl.put_in(&scope, cx)
+        })
+        .collect()
+}
+
+fn meter(cx: &mut Context<'_>) {
+    let band = Row::new(Table::MeterBand, METER)
+        .with("action", "drop")
+        .with("rate", i64::from(cx.options.log_rate));
+    let meter = Row::new(Table::Meter, METER)
+        .with("bands", band.uuid)
+        .with("fair", true)
+        .with("name", METER)
+        .with("unit", "pktps");
+    cx.put(band);
+    cx.put(meter);
+}
+
+fn sampling(cx: &mut Context<'_>) {
+    for (app, number) in [("drop", 1), ("acl-new", 2), ("acl-est", 3)] {
+        let row = Row::new(Table::SamplingApp, app)
+            .with("id", number)
+            .with("type", app);
+        cx.put(row);
+    }
+    let row = Row::new(Table::SampleCollector, COLLECTOR)
+        .with(
+            "external_ids",
+            Datum::map_of([("sample-features", FEATURES)]),
+        )
+        .with("id", 1)
+        .with("probability", ALWAYS)
+        .with("set_id", COLLECTOR_SET);
+    cx.put(row);
+}
+
+/// The groups of the nodes' own ports and of the switches' ports towards the router.
+fn groups(cx: &mut Context<'_>) {
+    let controller = word(DEFAULT_CONTROLLER);
+    let hairpin = cx.by_family(
+        &format!("ip4.src == {HAIRPIN_V4}"),
+        &format!("ip6.src == {HAIRPIN_V6}"),
+    );
+    let multicast = format!("(ip4.mcast || mldv1 || mldv2 || {DYNAMIC_GROUPS})");
+    let cluster = Ids::new(&controller, "Cluster").with(id::NAME, "clusterPortGroup");
+    let routers = Ids::new(&controller, "Cluster").with(id::NAME, "clusterRtrPortGroup");
+    let routers_name = routers.hashed_name();
+    let (mut cluster_acls, mut router_acls) = (Vec::new(), Vec::new());
+    for gress in Gress::BOTH {
+        let acl = |ids: Ids, priority, matches, action| Acl {
+            ids,
+            name: None,
+            pipeline: gress.pipeline(),
+            tier: DEFAULT_TIER,
+            priority,
+            matches,
+            action,
+            severity: None,
+            origins: Vec::new(),
+        };
+        let ids = Ids::new(&controller, "NetpolDefault")
+            .with(id::NAME, "allow-hairpinning")
+            .with(id::DIRECTION, word(gress.as_str()));
+        let allow = acl(ids, ALLOW_PRIORITY, hairpin.clone(), Action::AllowRelated);
+        cluster_acls.push(allow.put(cx));
+        if !cx.options.multicast {
+            continue;
+        }
+        let ids = |kind: &str| {
+            Ids::new(&controller, "MulticastCluster")
+                .with(id::TYPE, kind)
+                .with(id::DIRECTION, word(gress.as_str()))
+        };
+        let deny = acl(
+            ids("DefaultDeny"),
+            MULTICAST_DENY_PRIORITY,
+            multicast.clone(),
+            Action::Drop,
+        );
+        cluster_acls.push(deny.put(cx));
+        let allow = acl(
+            ids("AllowInterNode"),
+            MULTICAST_PRIORITY,
+            format!("{} && {multicast}", gress.lport(&routers_name)),
+            Action::Allow,
+        );
+        router_acls.push(allow.put(cx));
+    }
+    let nodes: Vec<Facts> = cx
+        .objects(Kind::Node)
+        .map(Facts::read)
+        .filter(|facts| !facts.subnets.is_empty())
+        .collect();
+    let ports = |name: fn(&str) -> String| -> Vec<(Arc<str>, Uuid)> {
+        let of_zone = |facts: &Facts| (facts.zone.clone(), lsp(&name(&facts.name)));
+        nodes.iter().map(of_zone).collect()
+    };
+    let mut row = port_group(&cluster, cluster_acls);
+    row.ports = ports(management_port);
+    cx.put(row);
+    let mut row = port_group(&routers, router_acls);
+    if cx.options.multicast {
+        row.ports = ports(router_port);
+    }
+    cx.put(row);
+}
