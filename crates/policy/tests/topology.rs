@@ -127,3 +127,84 @@ fn a_node_as_ovn_kubernetes_tests_it() {
         ]
     ));
 }
+
+/// A row as words for `ovn-nbctl`, which creates all rows of a script in one transaction.
+fn command(row: &Row, zone: &str) -> String {
+    let atom = |atom: &Atom| match atom {
+        Atom::Uuid(uuid) => format!("@u{}", uuid.simple()),
+        Atom::String(text) => format!("\"{text}\""),
+        other => other.to_string(),
+    };
+    let mut words = format!("--id=@u{} create {}", row.uuid.simple(), row.table.as_str());
+    for (column, value) in row.columns_in(zone) {
+        let value = match &value {
+            Datum::Set(atoms) if atoms.len() == 1 => atoms.iter().map(atom).collect(),
+            Datum::Set(atoms) => {
+                format!("[{}]", atoms.iter().map(atom).collect::<Vec<_>>().join(","))
+            }
+            Datum::Map(pairs) => {
+                let pairs = pairs.iter();
+                let pairs = pairs.map(|(key, value)| format!("{}={}", atom(key), atom(value)));
+                pairs.collect::<Vec<_>>().join(",")
+            }
+            other => panic!("{other:?}"),
+        };
+        let _ = write!(words, " '{column}={value}'");
+    }
+    words
+}
+
+#[test]
+#[ignore = "writes scripts for lab/tests/native-policy-topology.sh into $TOPOLOGY_OUT"]
+fn scripts() {
+    let out = std::path::PathBuf::from(std::env::var("TOPOLOGY_OUT").unwrap());
+    for (name, zones) in [("one", [None, None]), ("two", [Some("za"), Some("zb")])] {
+        let nodes = ["node-1", "node-2"]
+            .into_iter()
+            .zip(zones)
+            .map(|(name, zone)| {
+                node(
+                    name,
+                    &zone
+                        .map(|zone| ("zone-name", zone))
+                        .into_iter()
+                        .collect::<Vec<_>>(),
+                )
+            });
+        let pods = [
+            pod(
+                "blue",
+                "a",
+                Some("node-1"),
+                &["10.244.0.11", "fd00:10:244::b"],
+            ),
+            pod(
+                "blue",
+                "b",
+                Some("node-1"),
+                &["10.244.0.12", "fd00:10:244::c"],
+            ),
+            pod(
+                "blue",
+                "c",
+                Some("node-2"),
+                &["10.244.1.13", "fd00:10:244:1::d"],
+            ),
+        ];
+        let objects: Vec<Arc<Object>> = nodes.chain(pods).map(Arc::new).collect();
+        let mut options = options(&[]);
+        options.cluster_subnets = cluster_subnets(objects.iter().map(|object| &**object));
+        let assumed = assume(&objects, &options);
+        let compiler = compiled(
+            options,
+            assumed.objects.iter().map(|object| Object::clone(object)),
+        );
+        for zone in compiler.zones() {
+            let mut script = "ovn-nbctl --db=\"$NB\" --no-leader-only".to_owned();
+            for row in compiler.rows().filter(|row| row.is_in(&zone)) {
+                let _ = write!(script, " \\\n -- {}", command(row, &zone));
+            }
+            std::fs::write(out.join(format!("{name}-{zone}.sh")), script + "\n").unwrap();
+        }
+    }
+}
