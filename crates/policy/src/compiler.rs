@@ -19,8 +19,9 @@ pub struct Compiler {
     cluster: Cluster,
     units: HashMap<Unit, Compiled>,
     readers: HashMap<Dependency, HashSet<Unit>>,
-    /// What the units make: usually one unit a row, but two ACLs may share a Sample.
-    rows: HashMap<RowId, Vec<(Unit, Arc<Row>)>>,
+    rows: HashMap<RowId, Made>,
+    /// Rows of which a maker has changed since the last [`Self::compile`] ended.
+    touched: HashSet<RowId>,
     dirty: BTreeSet<Unit>,
 }
 
@@ -38,6 +39,16 @@ pub struct Delta {
 }
 
 type RowId = (Scope, Table, Arc<str>);
+
+/// A row: usually of one unit, but two ACLs may share a Sample, and services add their load
+/// balancers to switches, routers and groups.
+#[derive(Debug)]
+struct Made {
+    /// In the order of the units.
+    makers: Vec<(Unit, Arc<Row>)>,
+    /// What they make together; `None` before the end of [`Compiler::compile`].
+    whole: Option<Arc<Row>>,
+}
 
 /// A unit as it was compiled last.
 #[derive(Debug, Default)]
@@ -61,6 +72,7 @@ impl Compiler {
             units: HashMap::new(),
             readers: HashMap::new(),
             rows: HashMap::new(),
+            touched: HashSet::new(),
             dirty: BTreeSet::new(),
         };
         compiler
@@ -103,9 +115,12 @@ impl Compiler {
         let mut delta = Delta::default();
         while let Some(unit) = self.dirty.pop_first() {
             if self.units.contains_key(&unit) {
-                self.compile_unit(&unit, &mut delta);
+                self.compile_unit(&unit);
                 delta.compiled += 1;
             }
+        }
+        for id in std::mem::take(&mut self.touched) {
+            self.unite(id, &mut delta);
         }
         delta
     }
@@ -117,9 +132,7 @@ impl Compiler {
 
     /// All rows of all zones, in no order.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows
-            .values()
-            .filter_map(|makers| makers.first().map(|(_, row)| &**row))
+        self.rows.values().filter_map(|made| made.whole.as_deref())
     }
 
     /// What there is to tell, in no order.
@@ -137,7 +150,7 @@ impl Compiler {
         }
     }
 
-    fn compile_unit(&mut self, unit: &Unit, delta: &mut Delta) {
+    fn compile_unit(&mut self, unit: &Unit) {
         let selection = self
             .units
             .get(unit)
@@ -158,7 +171,7 @@ impl Compiler {
         let mut seen = HashSet::new();
         dependencies.retain(|dependency| seen.insert(dependency.clone()));
         let demands = self.want(demands);
-        let rows = self.place(unit, rows, delta);
+        let rows = self.place(unit, rows);
 
         let Some(compiled) = self.units.get_mut(unit) else {
             return;
@@ -191,11 +204,11 @@ impl Compiler {
             .unwrap_or_default();
         for row in old_rows {
             if !kept.contains(&row) {
-                self.unplace(unit, &row, delta);
+                self.unplace(unit, &row);
             }
         }
         for demand in old_demands {
-            self.unwant(&demand, delta);
+            self.unwant(&demand);
         }
     }
 
@@ -216,23 +229,18 @@ impl Compiler {
         wanted
     }
 
-    fn unwant(&mut self, unit: &Unit, delta: &mut Delta) {
+    fn unwant(&mut self, unit: &Unit) {
         let Some(compiled) = self.units.get_mut(unit) else {
             return;
         };
         compiled.wanted_by -= 1;
         if compiled.wanted_by == 0 {
             self.dirty.remove(unit);
-            self.drop_unit_counted(unit, delta);
+            self.drop_unit(unit);
         }
     }
 
     fn drop_unit(&mut self, unit: &Unit) {
-        let mut delta = Delta::default();
-        self.drop_unit_counted(unit, &mut delta);
-    }
-
-    fn drop_unit_counted(&mut self, unit: &Unit, delta: &mut Delta) {
         let Some(compiled) = self.units.remove(unit) else {
             return;
         };
@@ -240,10 +248,10 @@ impl Compiler {
             self.unread(unit, dependency);
         }
         for row in &compiled.rows {
-            self.unplace(unit, row, delta);
+            self.unplace(unit, row);
         }
         for demand in &compiled.demands {
-            self.unwant(demand, delta);
+            self.unwant(demand);
         }
     }
 
@@ -260,25 +268,27 @@ impl Compiler {
         }
     }
 
-    fn place(&mut self, unit: &Unit, rows: Vec<Row>, delta: &mut Delta) -> Vec<RowId> {
+    fn place(&mut self, unit: &Unit, rows: Vec<Row>) -> Vec<RowId> {
         let mut ids = Vec::with_capacity(rows.len());
         for row in rows {
             let id = (row.scope.clone(), row.table, row.key.clone());
-            let makers = self.rows.entry(id.clone()).or_default();
-            if makers.is_empty() {
-                delta.added += 1;
-            }
-            let row = Arc::new(row);
-            match makers.iter_mut().find(|(maker, _)| maker == unit) {
-                Some((_, old)) => {
-                    if **old != *row {
-                        delta.changed += 1;
-                        *old = row;
+            let made = self.rows.entry(id.clone()).or_insert_with(|| Made {
+                makers: Vec::with_capacity(1),
+                whole: None,
+            });
+            let place = made.makers.binary_search_by(|(maker, _)| maker.cmp(unit));
+            match place {
+                Ok(index) => {
+                    if let Some((_, old)) = made.makers.get_mut(index)
+                        && **old != row
+                    {
+                        *old = Arc::new(row);
+                        self.touched.insert(id.clone());
                     }
                 }
-                None => {
-                    makers.push((unit.clone(), row));
-                    makers.sort_by(|(a, _), (b, _)| a.cmp(b));
+                Err(index) => {
+                    made.makers.insert(index, (unit.clone(), Arc::new(row)));
+                    self.touched.insert(id.clone());
                 }
             }
             ids.push(id);
@@ -286,14 +296,37 @@ impl Compiler {
         ids
     }
 
-    fn unplace(&mut self, unit: &Unit, id: &RowId, delta: &mut Delta) {
-        let Some(makers) = self.rows.get_mut(id) else {
+    fn unplace(&mut self, unit: &Unit, id: &RowId) {
+        if let Some(made) = self.rows.get_mut(id) {
+            made.makers.retain(|(maker, _)| maker != unit);
+            self.touched.insert(id.clone());
+        }
+    }
+
+    /// Makes a row of what its makers make.
+    fn unite(&mut self, id: RowId, delta: &mut Delta) {
+        let Some(made) = self.rows.get_mut(&id) else {
             return;
         };
-        makers.retain(|(maker, _)| maker != unit);
-        if makers.is_empty() {
-            self.rows.remove(id);
-            delta.removed += 1;
+        let whole = made.makers.split_first().map(|((_, first), rest)| {
+            let mut whole = first.clone();
+            if !rest.is_empty() {
+                let rest: Vec<&Row> = rest.iter().map(|(_, row)| &**row).collect();
+                Arc::make_mut(&mut whole).absorb(&rest);
+            }
+            whole
+        });
+        match (&made.whole, &whole) {
+            (None, Some(_)) => delta.added += 1,
+            (Some(old), Some(new)) if old != new => delta.changed += 1,
+            (Some(_), None) => delta.removed += 1,
+            _ => {}
+        }
+        match whole {
+            Some(_) => made.whole = whole,
+            None => {
+                self.rows.remove(&id);
+            }
         }
     }
 }

@@ -152,6 +152,40 @@ impl Row {
         self
     }
 
+    /// Takes what other makers of the same row add: columns, elements of sets of references and
+    /// of maps, and origins.
+    pub(crate) fn absorb(&mut self, others: &[&Self]) {
+        let mut more: Vec<(&'static str, Vec<&Datum>)> = Vec::new();
+        for other in others {
+            for (column, value) in &other.columns {
+                match more.iter_mut().find(|(of, _)| of == column) {
+                    Some((_, values)) => values.push(value),
+                    None => more.push((column, vec![value])),
+                }
+            }
+            for port in &other.ports {
+                if !self.ports.contains(port) {
+                    self.ports.push(port.clone());
+                }
+            }
+            for origin in &other.origins {
+                if !self.origins.contains(origin) {
+                    self.origins.push(origin.clone());
+                }
+            }
+        }
+        for (column, values) in more {
+            match self.columns.iter_mut().find(|(of, _)| *of == column) {
+                Some((_, own)) => *own = united(own, &values),
+                None => {
+                    if let Some((first, rest)) = values.split_first() {
+                        self.columns.push((column, united(first, rest)));
+                    }
+                }
+            }
+        }
+    }
+
     /// All columns as this zone has them.
     pub fn columns_in(&self, zone: &str) -> Vec<(&'static str, Datum)> {
         let mut columns = self.columns.clone();
@@ -173,5 +207,21 @@ impl Row {
             Scope::Every => true,
             Scope::Zone(of) => &**of == zone,
         }
+    }
+}
+
+/// Sets of references or maps together; of other values that differ the first.
+fn united(first: &Datum, rest: &[&Datum]) -> Datum {
+    if rest.iter().all(|other| *other == first) {
+        return first.clone();
+    }
+    let all = || std::iter::once(first).chain(rest.iter().copied());
+    let mut atoms = all().flat_map(Datum::atoms);
+    if atoms.clone().next().is_none() {
+        Datum::map(all().flat_map(Datum::pairs).cloned().collect())
+    } else if atoms.all(|atom| atom.as_uuid().is_some()) {
+        Datum::set(all().flat_map(Datum::atoms).cloned().collect())
+    } else {
+        first.clone()
     }
 }
