@@ -19,6 +19,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod apply;
 mod commit;
 mod disable;
 mod enable;
@@ -31,6 +32,7 @@ mod status;
 mod vswitch;
 mod wanted;
 
+pub use apply::{APPLY_OWNER, ApplyError, Terms, applied, apply, subject};
 pub use commit::{CommitError, commit};
 pub use disable::disable;
 pub use enable::{Compat, EnableError, Wish, enable};

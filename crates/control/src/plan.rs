@@ -114,7 +114,7 @@ impl Plan {
             transaction.push(edit.operation());
         }
         if !self.edits.is_empty() {
-            transaction.comment("netverdict sampling");
+            transaction.comment("netverdict");
         }
         transaction
     }

@@ -14,6 +14,7 @@ mod cover;
 mod options;
 mod ports;
 mod row;
+mod row_json;
 mod selector;
 mod unit;
 
@@ -21,3 +22,4 @@ pub use assume::{Assumed, assume, cluster_subnets};
 pub use compiler::{Compiler, Delta};
 pub use options::{Compat, Options};
 pub use row::{Origin, Row, Scope, Table};
+pub use row_json::Names;

@@ -80,6 +80,25 @@ pub enum Table {
 }
 
 impl Table {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Acl,
+        Self::AddressSet,
+        Self::LoadBalancer,
+        Self::LoadBalancerGroup,
+        Self::LogicalRouter,
+        Self::LogicalRouterPort,
+        Self::LogicalRouterStaticRoute,
+        Self::LogicalSwitch,
+        Self::LogicalSwitchPort,
+        Self::Meter,
+        Self::MeterBand,
+        Self::PortGroup,
+        Self::Sample,
+        Self::SampleCollector,
+        Self::SamplingApp,
+    ];
+
     /// As the schema spells it.
     pub fn as_str(self) -> &'static str {
         match self {
