@@ -375,7 +375,7 @@ pub(crate) fn owner_kind_word(kind: &OwnerKind) -> &str {
     }
 }
 
-static OWNER_KINDS: [OwnerKind; 13] = OwnerKind::KNOWN;
+static OWNER_KINDS: [OwnerKind; OwnerKind::KNOWN.len()] = OwnerKind::KNOWN;
 
 const U8: Kind = up_to(u8::MAX as i64);
 const U16: Kind = up_to(u16::MAX as i64);
