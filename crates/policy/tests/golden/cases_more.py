@@ -1,0 +1,103 @@
+"""Host network namespace, policies in user-defined networks, the way back."""
+
+from cases_netpol import DENY_ALL, NODE, NS1, NS2, netpol
+from cases_firewall import firewall
+from rowkit import *
+
+# --- the namespace that stands for the hosts --------------------------------------------------
+
+_hosts = namespace("ovn-host-network", role="hosts")
+_policy = netpol("ns1", "np", """
+    podSelector: {}
+    ingress:
+      - from: [{namespaceSelector: {}}]
+      - from: [{namespaceSelector: {matchLabels: {role: hosts}}}]
+      - from: [{namespaceSelector: {matchLabels: {role: none}}}]
+      - from: [{namespaceSelector: {}, podSelector: {}}]
+    """)
+_two = [node("node1", 0).replace("  annotations:\n", "  annotations:\n    k8s.ovn.org/node-id: '2'\n"), node("node2", 1)]
+
+
+def _sets(extra):
+    return [selector_set("LS{}_LS{}_LNM", ["10.244.0.5"] + extra), selector_set("LS{ML:{role: hosts,},}_LS{}_LNM", extra),
+            selector_set("LS{ML:{role: none,},}_LS{}_LNM"), selector_set("LS{}_LS{}", ["10.244.0.5", "172.18.0.2"])]
+
+
+_pods = [pod("ns1", "a", "10.244.0.5"), pod("ns2", "host", "172.18.0.2", host=True)]
+case("np-host-namespace",
+     "A namespace that stands for the hosts: whoever selects it by label alone also lets in the nodes' "
+     "management addresses and, once a node has its number, its gateway's address on the join switch.",
+     "ovn-kubernetes, policy_test.go: empty namespace selector matches on HostNetworkNamespace IPs; "
+     "addressset_manager.go getHostNamespaceAddressesForNode",
+     _two + [NS1, NS2, _hosts, *_pods, _policy], _sets(["10.244.0.2", "10.244.1.2", "100.64.0.2"]),
+     options="host-network-namespace=ovn-host-network", tables=("Address_Set",), owners=("PodSelector",))
+case("np-host-namespace-missing", "It has to be there: with the option alone nothing is added.",
+     "ovn-kubernetes, addressset_manager.go: hostNetworkNamespaceExists",
+     _two + [NS1, NS2, *_pods, _policy], _sets([]),
+     options="host-network-namespace=ovn-host-network", tables=("Address_Set",), owners=("PodSelector",))
+
+# --- policies of a namespace with a primary user-defined network ---------------------------------
+
+N = "blue_net-network-controller"
+
+
+def _pod(name, default, primary, **more):
+    networks = {"default": {"ip_addresses": [f"{default}/24"], "mac_address": "0a:58:0a:f4:00:05", "role": "infrastructure-locked"},
+                "blue/net": {"ip_addresses": [f"{primary}/24"], "mac_address": "0a:58:0a:64:00:05", "role": "primary"}}
+    return pod("blue", name, default, annotations={"k8s.ovn.org/pod-networks": json.dumps(networks)}, **more)
+
+
+def _name(owner, *values):
+    return hashed(":".join([N, owner, *values]))
+
+
+_pg = _name("NetworkPolicy", "blue:np")
+_set = _name("PodSelector", "blue_LS{ML:{app: b,},}", "v4")
+
+
+def _np(index, protocol, block, match):
+    return acl("NetworkPolicy", [("name", "blue:np"), ("direction", "Ingress"), ("gress-index", str(index)),
+                                 ("port-policy-protocol", protocol), ("ip-block-index", str(block))],
+               "Ingress", 1001, match, "allow-related", name=f"NP:blue:np:Ingress:{index}", controller=N)
+
+
+_acls = [_np(0, "tcp", -1, f"ip4.src == {{${_set}}} && tcp && tcp.dst==80 && outport == @{_pg}"),
+         _np(1, "None", -1, f"ip4 && outport == @{_pg}")]
+_deny = []
+for _d, _port, _ports in [("Ingress", "outport", ["blue.net_blue_a"]), ("Egress", "inport", [])]:
+    _g = _name("NetpolNamespace", "blue", _d)
+    _two_acls = [acl("NetpolNamespace", [("name", "blue"), ("direction", _d), ("type", t)], _d, p, f"{_port} == @{_g}{m}", a,
+                     name=f"NP:blue:{_d}", controller=N)
+                 for t, p, m, a in [("defaultDeny", 1000, "", "drop"), ("arpAllow", 1001, " && (arp || nd)", "allow")]]
+    _deny += _two_acls + [group("NetpolNamespace", [("name", "blue"), ("direction", _d)], _ports, _two_acls, controller=N)]
+_ns = _name("Namespace", "blue")
+_ef = ef_acl("blue", 0, f"(ip4.dst == 0.0.0.0/0 && ip4.dst != 10.100.0.0/16) && inport == @{_ns}", "drop", sampled=True)
+case("udn-policies",
+     "In a namespace with a primary user-defined network a NetworkPolicy is about that network: its "
+     "controller in all ids, its ports, its addresses, its families; nothing is sampled. The "
+     "EgressFirewall's ACL keeps the default controller (and is sampled) but matches the network's "
+     "group and cuts out the network's subnets.",
+     "ovn-kubernetes, base_network_controller_policy_test.go; egressfirewall_test.go: correctly creates an "
+     "egressfirewall with UDN; egressfirewall.go getNamespacePortGroupName, subnetsForNetInfo",
+     [node("node1", families="dual").replace('{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"]}',
+                                             '{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"], "blue_net": ["10.100.0.0/24"]}'),
+      namespace("blue").replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'),
+      "apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: net\n  namespace: blue\nspec:\n"
+      "  topology: Layer3\n  layer3:\n    role: Primary\n    subnets: [{cidr: 10.100.0.0/16, hostSubnet: 24}]\n",
+      _pod("a", "10.244.0.5", "10.100.0.5", app="a"), _pod("b", "10.244.0.6", "10.100.0.6", app="b"),
+      netpol("blue", "np", """
+    podSelector: {matchLabels: {app: a}}
+    ingress:
+      - from: [{podSelector: {matchLabels: {app: b}}}]
+        ports: [{port: 80}]
+      - {}
+    """),
+      firewall("blue", "- {type: Deny, to: {cidrSelector: 0.0.0.0/0}}")],
+     _acls + _deny + [group("NetworkPolicy", [("name", "blue:np")], ["blue.net_blue_a"], _acls, controller=N),
+                      address_set("PodSelector", [("name", "blue_LS{ML:{app: b,},}"), ("ip-family", "v4")], ["10.100.0.6"], controller=N),
+                      _ef,
+                      group("Namespace", [("name", "blue")], ["blue.net_blue_a", "blue.net_blue_b"], [_ef], controller=N)],
+     families="dual", options="sampling=on", tables=("ACL", "Port_Group", "Address_Set"),
+     owners=("NetworkPolicy", "NetpolNamespace", "PodSelector", "EgressFirewall", "Namespace"),
+     keys=(N, C + ":EgressFirewall", C + ":NetworkPolicy", C + ":NetpolNamespace", _ns, _pg, _set,
+           _name("NetpolNamespace", "blue", "Ingress"), _name("NetpolNamespace", "blue", "Egress")))
