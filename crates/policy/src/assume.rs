@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::options::Options;
 use crate::selector::selects;
 use crate::unit::address::{contains, mac, nth, nth_subnet, parse_cidr};
-use crate::unit::node::{CHASSIS, Facts, GATEWAY, ID, SUBNETS, TRANSIT};
+use crate::unit::node::{CHASSIS, Facts, GATEWAY, HOST, ID, SUBNETS, TRANSIT};
 use crate::unit::pod;
 
 /// The objects with what was left out, and notes that tell what that is.
@@ -242,6 +242,7 @@ impl World<'_> {
         annotate(TRANSIT, serde_json::Value::from(transit).to_string());
         if let Some(first) = own.first() {
             let strings = |list: &[Cidr]| list.iter().map(Cidr::to_string).collect::<Vec<_>>();
+            annotate(HOST, serde_json::json!(strings(&own)).to_string());
             let hops: Vec<String> = hops.iter().map(|hop| hop.address.to_string()).collect();
             let gateway = serde_json::json!({ "default": {
                 "mode": "shared",

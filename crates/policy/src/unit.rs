@@ -105,6 +105,7 @@ impl Unit {
                 Kind::NetworkPolicy => network_policy::compile(key, cx),
                 Kind::Node => node::compile(key, cx),
                 Kind::Pod => pod::compile(key, cx),
+                Kind::Service => service::compile(key, cx),
                 _ => {}
             },
             Self::Check(key) => check::compile(key, cx),

@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{At, Cidr, Key, Kind, Meta, Node, Object, Pod, Span, Spec};
+use netverdict_manifest::{
+    At, Cidr, EndpointSlice, Key, Kind, Meta, Node, Object, Pod, PortRef, Protocol, Service,
+    ServicePort, SliceEndpoint, SlicePort, Span, Spec, TrafficPolicy,
+};
 use netverdict_ovsdb::{Atom, Datum};
 use netverdict_policy::{Compiler, Options, Row, assume, cluster_subnets};
 use uuid::Uuid;
@@ -126,6 +130,225 @@ fn a_node_as_ovn_kubernetes_tests_it() {
             "Logical_Router_Static_Route",
         ]
     ));
+}
+
+fn service(name: &str, spec: Service) -> Object {
+    let spec = Spec::Service(Service {
+        kind: if spec.kind.is_empty() {
+            "ClusterIP".to_owned()
+        } else {
+            spec.kind
+        },
+        ..spec
+    });
+    object(Kind::Service, "testns", name, spec)
+}
+
+fn http(target: u16, node_port: Option<u16>) -> Vec<ServicePort> {
+    vec![ServicePort {
+        name: "http".to_owned(),
+        protocol: Protocol::Tcp,
+        port: 80,
+        target: PortRef::Number(target),
+        node_port,
+        span: Span::default(),
+    }]
+}
+
+fn slice(name: &str, of: &str, port: u16, endpoints: Vec<SliceEndpoint>) -> Object {
+    let spec = Spec::EndpointSlice(EndpointSlice {
+        service: of.to_owned(),
+        endpoints,
+        ports: vec![SlicePort {
+            name: "http".to_owned(),
+            protocol: Protocol::Tcp,
+            port: Some(port),
+        }],
+    });
+    object(Kind::EndpointSlice, "testns", name, spec)
+}
+
+fn endpoint(address: &str, node: &str) -> SliceEndpoint {
+    SliceEndpoint {
+        addresses: vec![address.parse().unwrap()],
+        node: Some(node.to_owned()),
+        ..SliceEndpoint::default()
+    }
+}
+
+fn ips(addresses: &[&str]) -> Vec<IpAddr> {
+    addresses.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// Two nodes of one zone, whose addresses are those of `lb_config_test.go`.
+fn two_nodes() -> Vec<Object> {
+    let gateway = GATEWAY.replace("169.254.33.2/24", "10.0.0.1/24");
+    [
+        ("nodeA", "10.128.0.0/24", "2", "10.0.0.1"),
+        ("nodeB", "10.128.1.0/24", "3", "10.0.0.2"),
+    ]
+    .map(|(name, subnet, id, address)| {
+        node(
+            name,
+            &[
+                ("node-subnets", &format!(r#"{{"default":["{subnet}"]}}"#)),
+                ("node-id", id),
+                ("node-chassis-id", name),
+                ("l3-gateway-config", &gateway.replace("10.0.0.1", address)),
+                ("host-cidrs", &format!(r#"["{address}/24"]"#)),
+            ],
+        )
+    })
+    .into()
+}
+
+/// Load balancers and who has them.
+fn balancers(objects: Vec<Object>) -> String {
+    let mut options = options(&["10.128.0.0/16", "fe00::/64"]);
+    options.multicast = false;
+    let compiler = compiled(options, two_nodes().into_iter().chain(objects));
+    let mut text = text(&compiler, "global", &["Load_Balancer"]);
+    text = text
+        .replace(" | hairpin_snat_ip=169.254.169.5 fd69::5", "")
+        .replace(" | neighbor_responder=none", "");
+    for row in compiler.rows() {
+        let Some((_, members)) = row
+            .columns
+            .iter()
+            .find(|(name, _)| *name == "load_balancer")
+        else {
+            continue;
+        };
+        let mut names: Vec<String> = compiler
+            .rows()
+            .filter(|row| members.atoms().contains(&Atom::Uuid(row.uuid)))
+            .map(|row| row.key.to_string())
+            .collect();
+        names.sort();
+        let _ = writeln!(
+            text,
+            "{} {}: {}",
+            row.table.as_str(),
+            row.key,
+            names.join(" | ")
+        );
+    }
+    let (rows, mut members): (Vec<&str>, Vec<&str>) = text
+        .lines()
+        .partition(|line| line.starts_with("  ") || line.starts_with("Load_Balancer S"));
+    members.sort_unstable();
+    [rows, members].concat().join("\n")
+}
+
+#[test]
+fn a_cluster_address_of_two_families() {
+    let mut ready = endpoint("10.128.0.2", "nodeA");
+    ready.addresses.push("fe00::1:1".parse().unwrap());
+    let mut not_ready = endpoint("10.128.1.9", "nodeB");
+    not_ready.ready = Some(false);
+    insta::assert_snapshot!(balancers(vec![
+        service(
+            "foo",
+            Service {
+                cluster_ips: ips(&["192.168.1.1", "2002::1"]),
+                external_ips: ips(&["4.2.2.2"]),
+                affinity_timeout: Some(10800),
+                ports: http(3456, None),
+                ..Service::default()
+            }
+        ),
+        slice("foo-1", "foo", 3456, vec![ready, not_ready]),
+        slice("foo-2", "foo", 3457, vec![endpoint("10.128.1.3", "nodeB")]),
+    ]));
+}
+
+#[test]
+fn endpoints_that_end_serve_until_another_is_ready() {
+    let mut ending = endpoint("10.128.0.2", "nodeA");
+    ending.ready = Some(false);
+    ending.serving = Some(true);
+    ending.terminating = Some(true);
+    let foo = || {
+        service(
+            "foo",
+            Service {
+                cluster_ips: ips(&["192.168.1.1"]),
+                ports: http(3456, None),
+                ..Service::default()
+            },
+        )
+    };
+    let alone = balancers(vec![foo(), slice("s", "foo", 3456, vec![ending.clone()])]);
+    assert!(
+        alone.contains("vips: 192.168.1.1:80=10.128.0.2:3456\n"),
+        "{alone}"
+    );
+    let endpoints = vec![ending, endpoint("10.128.1.3", "nodeB")];
+    let both = balancers(vec![foo(), slice("s", "foo", 3456, endpoints)]);
+    assert!(
+        both.contains("vips: 192.168.1.1:80=10.128.1.3:3456\n"),
+        "{both}"
+    );
+    let none = balancers(vec![foo()]);
+    assert!(none.contains("vips: 192.168.1.1:80=\n"), "{none}");
+}
+
+#[test]
+fn node_ports_are_written_for_each_node() {
+    let service = |external| {
+        service(
+            "foo",
+            Service {
+                kind: "NodePort".to_owned(),
+                cluster_ips: ips(&["192.168.1.1"]),
+                ports: http(8080, Some(30080)),
+                external,
+                ..Service::default()
+            },
+        )
+    };
+    let endpoints = || slice("s", "foo", 8080, vec![endpoint("10.128.0.2", "nodeA")]);
+    insta::assert_snapshot!(
+        "node_ports",
+        balancers(vec![service(TrafficPolicy::Cluster), endpoints()])
+    );
+    insta::assert_snapshot!(
+        "node_ports_with_local_endpoints",
+        balancers(vec![service(TrafficPolicy::Local), endpoints()])
+    );
+}
+
+#[test]
+fn host_endpoints_and_local_traffic_are_written_for_each_node() {
+    let host = vec![
+        service(
+            "foo",
+            Service {
+                cluster_ips: ips(&["192.168.1.1"]),
+                ports: http(8080, None),
+                ..Service::default()
+            },
+        ),
+        slice("s", "foo", 8080, vec![endpoint("10.0.0.1", "nodeA")]),
+    ];
+    insta::assert_snapshot!("host_endpoints", balancers(host));
+    let local = vec![
+        service(
+            "foo",
+            Service {
+                kind: "LoadBalancer".to_owned(),
+                cluster_ips: ips(&["192.168.1.1"]),
+                external_ips: ips(&["1.2.3.4"]),
+                balancer_ips: ips(&["5.5.5.5"]),
+                internal: TrafficPolicy::Local,
+                external: TrafficPolicy::Local,
+                ports: http(8080, None),
+                ..Service::default()
+            },
+        ),
+        slice("s", "foo", 8080, vec![endpoint("10.128.0.2", "nodeA")]),
+    ];
+    insta::assert_snapshot!("local_traffic", balancers(local));
 }
 
 /// A row as words for `ovn-nbctl`, which creates all rows of a script in one transaction.

@@ -26,6 +26,8 @@ pub(crate) const CHASSIS: &str = "k8s.ovn.org/node-chassis-id";
 pub(crate) const TRANSIT: &str = "k8s.ovn.org/node-transit-switch-port-ifaddr";
 /// The annotation with the node's way out.
 pub(crate) const GATEWAY: &str = "k8s.ovn.org/l3-gateway-config";
+/// The annotation with all addresses of the node.
+pub(crate) const HOST: &str = "k8s.ovn.org/host-cidrs";
 /// The annotation with the MAC addresses of the node's own port in each network.
 const MANAGEMENT_MACS: &str = "k8s.ovn.org/node-mgmt-port-mac-addresses";
 
@@ -40,6 +42,8 @@ pub(crate) struct Facts {
     pub(crate) chassis: Option<String>,
     pub(crate) transit: Vec<Cidr>,
     pub(crate) gateway: Option<Gateway>,
+    /// All addresses of the node itself, in the order of their text.
+    pub(crate) host_addresses: Vec<IpAddr>,
     management_mac: Option<String>,
     /// Annotations that cannot be read.
     broken: Vec<&'static str>,
@@ -77,6 +81,13 @@ impl Facts {
             families.into_iter().flat_map(cidrs).collect()
         });
         let gateway = read(GATEWAY);
+        let mut host_addresses: Vec<IpAddr> = read(HOST)
+            .map(|host| cidrs(&host))
+            .into_iter()
+            .flatten()
+            .map(|cidr| cidr.address)
+            .collect();
+        host_addresses.sort_by_key(IpAddr::to_string);
         let management_mac =
             read(MANAGEMENT_MACS).and_then(|macs| macs["default"].as_str().map(str::to_owned));
         let id = text(ID).map(|id| id.parse().ok());
@@ -106,6 +117,7 @@ impl Facts {
             chassis: text(CHASSIS).map(str::to_owned),
             transit: transit.unwrap_or_default(),
             gateway,
+            host_addresses,
             management_mac,
             broken,
         }
