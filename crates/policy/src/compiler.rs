@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -6,9 +6,9 @@ use netverdict_manifest::{Diagnostic, Key, Kind, Object};
 
 use crate::cluster::{Cluster, NAME_LABEL};
 use crate::options::Options;
-use crate::row::{Row, Scope, Table};
+use crate::row::{Origin, Row, Scope, Table};
 use crate::selector::Selection;
-use crate::unit::{Context, Dependency, Unit};
+use crate::unit::{Context, Demand, Dependency, Unit};
 
 /// Objects in, rows out, and only what depends on a change again.
 ///
@@ -56,11 +56,20 @@ struct Compiled {
     /// What its selector selects, for [`Unit::Addresses`].
     selection: Option<Selection>,
     dependencies: Vec<Dependency>,
-    demands: Vec<Unit>,
-    /// How many units want it; objects' own units are wanted by nobody.
-    wanted_by: usize,
+    demands: BTreeSet<Unit>,
+    /// The units that want it, each with the place that makes it do so; objects' own units are
+    /// wanted by nobody.
+    wanted_by: BTreeMap<Unit, Option<Origin>>,
     rows: Vec<RowId>,
     diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiled {
+    /// The place that makes the first of those who want it do so.
+    fn origin(&self) -> Option<Origin> {
+        let (_, origin) = self.wanted_by.first_key_value()?;
+        origin.clone()
+    }
 }
 
 impl Compiler {
@@ -151,11 +160,11 @@ impl Compiler {
     }
 
     fn compile_unit(&mut self, unit: &Unit) {
-        let selection = self
-            .units
-            .get(unit)
-            .and_then(|compiled| compiled.selection.clone());
-        let mut cx = Context::new(&self.options, &self.cluster);
+        let (selection, origin) = match self.units.get(unit) {
+            Some(compiled) => (compiled.selection.clone(), compiled.origin()),
+            None => (None, None),
+        };
+        let mut cx = Context::new(&self.options, &self.cluster, origin);
         unit.compile(selection.as_ref(), &mut cx);
         let Context {
             mut dependencies,
@@ -170,7 +179,7 @@ impl Compiler {
         }
         let mut seen = HashSet::new();
         dependencies.retain(|dependency| seen.insert(dependency.clone()));
-        let demands = self.want(demands);
+        let demands = self.want(unit, demands);
         let rows = self.place(unit, rows);
 
         let Some(compiled) = self.units.get_mut(unit) else {
@@ -208,35 +217,51 @@ impl Compiler {
             }
         }
         for demand in old_demands {
-            self.unwant(&demand);
+            let is_kept = self
+                .units
+                .get(unit)
+                .is_some_and(|compiled| compiled.demands.contains(&demand));
+            if !is_kept {
+                self.unwant(unit, &demand);
+            }
         }
     }
 
-    /// Counts the wants, and makes units that are new.
-    fn want(&mut self, demands: Vec<(Unit, Option<Selection>)>) -> Vec<Unit> {
-        let mut wanted = Vec::with_capacity(demands.len());
-        for (unit, selection) in demands {
-            let compiled = self.units.entry(unit.clone()).or_insert_with(|| {
-                self.dirty.insert(unit.clone());
+    /// Notes who wants what, and makes units that are new.
+    fn want(&mut self, by: &Unit, demands: Vec<Demand>) -> BTreeSet<Unit> {
+        let mut wanted = BTreeSet::new();
+        for demand in demands {
+            // Of several places in one unit the first counts.
+            if !wanted.insert(demand.unit.clone()) {
+                continue;
+            }
+            let compiled = self.units.entry(demand.unit.clone()).or_insert_with(|| {
+                self.dirty.insert(demand.unit.clone());
                 Compiled {
-                    selection,
+                    selection: demand.selection,
                     ..Compiled::default()
                 }
             });
-            compiled.wanted_by += 1;
-            wanted.push(unit);
+            let before = compiled.origin();
+            compiled.wanted_by.insert(by.clone(), demand.origin);
+            if compiled.origin() != before {
+                self.dirty.insert(demand.unit);
+            }
         }
         wanted
     }
 
-    fn unwant(&mut self, unit: &Unit) {
+    fn unwant(&mut self, by: &Unit, unit: &Unit) {
         let Some(compiled) = self.units.get_mut(unit) else {
             return;
         };
-        compiled.wanted_by -= 1;
-        if compiled.wanted_by == 0 {
+        let before = compiled.origin();
+        compiled.wanted_by.remove(by);
+        if compiled.wanted_by.is_empty() {
             self.dirty.remove(unit);
             self.drop_unit(unit);
+        } else if compiled.origin() != before {
+            self.dirty.insert(unit.clone());
         }
     }
 
@@ -251,7 +276,7 @@ impl Compiler {
             self.unplace(unit, row);
         }
         for demand in &compiled.demands {
-            self.unwant(demand);
+            self.unwant(unit, demand);
         }
     }
 

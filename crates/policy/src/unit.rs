@@ -74,14 +74,26 @@ pub(crate) enum Dependency {
     AnyPods,
 }
 
+/// What a unit wants to be compiled as well.
+#[derive(Debug)]
+pub(crate) struct Demand {
+    pub(crate) unit: Unit,
+    /// What the unit is about, for [`Unit::Addresses`].
+    pub(crate) selection: Option<Selection>,
+    /// The place that makes it wanted, where that is of interest.
+    pub(crate) origin: Option<Origin>,
+}
+
 /// What a unit may read, and where it puts what it makes.
 pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     cluster: &'a Cluster,
+    /// The place that makes this unit wanted: of several units that want it, of the first.
+    pub(crate) origin: Option<Origin>,
     pub(crate) dependencies: Vec<Dependency>,
     /// Selections that nobody has asked for yet.
     pub(crate) fresh: Vec<(Selection, Members)>,
-    pub(crate) demands: Vec<(Unit, Option<Selection>)>,
+    pub(crate) demands: Vec<Demand>,
     pub(crate) rows: Vec<Row>,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -133,10 +145,11 @@ pub(crate) fn origin(object: &Object) -> Origin {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(options: &'a Options, cluster: &'a Cluster) -> Self {
+    pub(crate) fn new(options: &'a Options, cluster: &'a Cluster, origin: Option<Origin>) -> Self {
         Self {
             options,
             cluster,
+            origin,
             dependencies: Vec::new(),
             fresh: Vec::new(),
             demands: Vec::new(),
@@ -210,13 +223,25 @@ impl<'a> Context<'a> {
 
     /// Wants another unit to be compiled as well.
     pub(crate) fn demand(&mut self, unit: Unit) {
-        self.demands.push((unit, None));
+        self.demands.push(Demand {
+            unit,
+            selection: None,
+            origin: None,
+        });
     }
 
-    /// Wants the addresses of a selection.
-    pub(crate) fn demand_addresses(&mut self, addresses: AddressesOf, selection: &Selection) {
-        let unit = Unit::Addresses(addresses);
-        self.demands.push((unit, Some(selection.clone())));
+    /// Wants the addresses of a selection, because of a place.
+    pub(crate) fn demand_addresses(
+        &mut self,
+        addresses: AddressesOf,
+        selection: &Selection,
+        origin: Origin,
+    ) {
+        self.demands.push(Demand {
+            unit: Unit::Addresses(addresses),
+            selection: Some(selection.clone()),
+            origin: Some(origin),
+        });
     }
 
     /// Wants a row.

@@ -65,13 +65,14 @@ pub(super) fn compile(of: &AddressesOf, selection: &Selection, cx: &mut Context<
         let ids = ids(of, v6);
         let name: Arc<str> = ids.hashed_name().into();
         let of_family = found.iter().filter(|address| address.is_ipv6() == v6);
-        let row = Row::new(Table::AddressSet, name.clone())
+        let mut row = Row::new(Table::AddressSet, name.clone())
             .with(
                 "addresses",
                 Datum::from_iter(of_family.map(IpAddr::to_string)),
             )
             .with("external_ids", ids.datum())
             .with("name", name);
+        row.origins.extend(cx.origin.clone());
         cx.put(row);
     }
 }

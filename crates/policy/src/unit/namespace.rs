@@ -90,7 +90,7 @@ fn multicast(
     };
     let v4 = addresses::ids(&of, false).hashed_name();
     let v6 = addresses::ids(&of, true).hashed_name();
-    cx.demand_addresses(of, &senders);
+    cx.demand_addresses(of, &senders, origin(object));
     Gress::BOTH.map(|gress| {
         let term = match gress {
             Gress::Egress => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use netverdict_manifest::{
     Block, Diagnostic, Key, NetworkPolicy, NetworkRule, Object, Peer, PolicyPort, PortRef,
-    Protocol, Selector, Severity, Spec,
+    Protocol, Selector, Severity, Span, Spec,
 };
 use netverdict_ovn::ids::key as id;
 use netverdict_types::Action;
@@ -101,6 +101,14 @@ struct PolicyCompiler<'a> {
     acls: Vec<Uuid>,
 }
 
+/// The pods of a peer.
+struct Peers {
+    selection: Selection,
+    /// See [`AddressesOf::legacy`].
+    legacy: bool,
+    origin: Origin,
+}
+
 impl PolicyCompiler<'_> {
     fn rule(&mut self, gress: Gress, index: usize, rule: &NetworkRule, cx: &mut Context<'_>) {
         let place = format!("{}[{index}]", gress.list());
@@ -109,8 +117,13 @@ impl PolicyCompiler<'_> {
         for peer in &rule.peers {
             match peer {
                 Peer::Pods {
-                    namespaces, pods, ..
-                } => selections.push(self.peers(namespaces.as_ref(), pods.as_ref())),
+                    namespaces,
+                    pods,
+                    span,
+                } => {
+                    let origin = self.origin(&place, *span);
+                    selections.push(self.peers(namespaces.as_ref(), pods.as_ref(), origin));
+                }
                 Peer::Block(block) => blocks.push(block),
             }
         }
@@ -151,44 +164,51 @@ impl PolicyCompiler<'_> {
                     matches,
                     action: self.action,
                     severity: self.logging.severity(self.action),
-                    origins: vec![Origin {
-                        object: self.object.key.clone(),
-                        rule: Some(place.as_str().into()),
-                        span: rule.span,
-                    }],
+                    origins: vec![self.origin(&place, rule.span)],
                 };
                 self.acls.push(acl.put(cx));
             }
         }
     }
 
-    /// The pods of a peer, and whether their addresses are those of the legacy mode.
-    fn peers(&self, namespaces: Option<&Selector>, pods: Option<&Selector>) -> (Selection, bool) {
+    fn origin(&self, place: &str, span: Span) -> Origin {
+        Origin {
+            object: self.object.key.clone(),
+            rule: Some(place.into()),
+            span,
+        }
+    }
+
+    fn peers(
+        &self,
+        namespaces: Option<&Selector>,
+        pods: Option<&Selector>,
+        origin: Origin,
+    ) -> Peers {
         let legacy = namespaces.is_some() && pods.is_none();
         let namespaces = match namespaces {
             Some(selector) => Namespaces::Selected(selector.clone()),
             None => Namespaces::Named(self.object.key.namespace.clone()),
         };
         let pods = pods.cloned().unwrap_or_default();
-        (Selection::new(namespaces, Some(pods)), legacy)
+        Peers {
+            selection: Selection::new(namespaces, Some(pods)),
+            legacy,
+            origin,
+        }
     }
 
-    fn selections_term(
-        &self,
-        gress: Gress,
-        selections: &[(Selection, bool)],
-        cx: &mut Context<'_>,
-    ) -> String {
+    fn selections_term(&self, gress: Gress, selections: &[Peers], cx: &mut Context<'_>) -> String {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (selection, legacy) in selections {
+        for peers in selections {
             let of = AddressesOf {
                 controller: self.network.controller.clone(),
-                selection: selection.key().clone(),
-                legacy: *legacy,
+                selection: peers.selection.key().clone(),
+                legacy: peers.legacy,
             };
             v4.push(format!("${}", addresses::ids(&of, false).hashed_name()));
             v6.push(format!("${}", addresses::ids(&of, true).hashed_name()));
-            cx.demand_addresses(of, selection);
+            cx.demand_addresses(of, &peers.selection, peers.origin.clone());
         }
         let field = gress.peer_field();
         let term = |family: &str, mut names: Vec<String>| {
@@ -267,7 +287,7 @@ impl PolicyCompiler<'_> {
         gress: Gress,
         rule: &NetworkRule,
         blocks: Option<&[&Block]>,
-        selections: &[(Selection, bool)],
+        selections: &[Peers],
         cx: &mut Context<'_>,
     ) -> Vec<L4> {
         let whole = |protocol| {
@@ -291,7 +311,9 @@ impl PolicyCompiler<'_> {
             }
             Gress::Egress => {
                 let selections = selections.iter();
-                selections.flat_map(|(peers, _)| cx.pods(peers)).collect()
+                selections
+                    .flat_map(|peers| cx.pods(&peers.selection))
+                    .collect()
             }
         };
         let mut ends: BTreeMap<Protocol, Vec<(IpAddr, u16)>> = BTreeMap::new();
