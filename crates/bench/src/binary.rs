@@ -28,7 +28,7 @@ pub(crate) fn observe(arguments: &[&str]) -> Result<Command> {
 }
 
 /// `$NETVERDICT`, else what was built beside this program.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("NETVERDICT") {
         return Ok(given.into());
     }

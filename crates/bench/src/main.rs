@@ -9,6 +9,7 @@ mod ipfix;
 mod machine;
 mod northbound;
 mod plans;
+mod policies;
 mod replay;
 mod resolve;
 mod server;
@@ -34,6 +35,9 @@ const ALL: &[Bench] = &[
     ("nb_load_100000", northbound::load),
     ("nb_change", northbound::change),
     ("idle_wakeups", binary::idle),
+    ("compile_10000", policies::compile),
+    ("compile_incremental", policies::incremental),
+    ("northd_same_nb", policies::northd),
 ];
 
 fn main() -> ExitCode {
@@ -51,6 +55,9 @@ fn run() -> Result<()> {
     let only = arguments.next().unwrap_or_default();
     if only == northbound::CHILD {
         return northbound::child(arguments);
+    }
+    if only == policies::CHILD {
+        return policies::child();
     }
     let chosen: Vec<&Bench> = match ALL.iter().find(|(name, _)| *name == only) {
         Some(exactly) => vec![exactly],
