@@ -335,8 +335,9 @@ fn manifests() -> String {
         let _ = write!(
             text,
             "---\napiVersion: v1\nkind: Node\nmetadata:\n  name: node-{node}\n\
-             spec:\n  podCIDRs: [10.244.{node}.0/22, 'fd00:10:244:{node}::/64']\n\
+             spec:\n  podCIDRs: [10.244.{}.0/22, 'fd00:10:244:{node}::/64']\n\
              status:\n  addresses:\n  - {{type: InternalIP, address: 172.18.0.{}}}\n",
+            node * 4,
             node + 2
         );
     }
