@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::{At, Span};
@@ -729,6 +730,37 @@ impl Cidr {
         other.prefix >= self.prefix
             && self.is_v6() == other.is_v6()
             && self.network() == cut.network()
+    }
+}
+
+/// A text that is no range of addresses. The caller is at fault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NoCidr(String);
+
+impl fmt::Display for NoCidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "'{}' is no range of addresses such as 10.244.0.0/16",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NoCidr {}
+
+impl FromStr for Cidr {
+    type Err = NoCidr;
+
+    fn from_str(text: &str) -> Result<Self, NoCidr> {
+        let parts = text.split_once('/');
+        let cidr = parts.and_then(|(address, prefix)| {
+            let address: IpAddr = address.parse().ok()?;
+            let prefix: u8 = prefix.parse().ok()?;
+            let longest = if address.is_ipv6() { 128 } else { 32 };
+            (prefix <= longest).then_some(Self { address, prefix })
+        });
+        cidr.ok_or_else(|| NoCidr(text.to_owned()))
     }
 }
 

@@ -45,6 +45,13 @@ impl Sources {
         FileId(self.last)
     }
 
+    /// Keeps a text that has a number already, in the place of one with the same.
+    pub fn put(&mut self, file: FileId, name: &str, text: Arc<str>) {
+        let name = name.into();
+        self.texts.insert(file, Source { name, text });
+        self.last = self.last.max(file.0);
+    }
+
     /// Reads a text, as [`read_bytes`] does, and keeps it.
     pub fn read(&mut self, name: &str, bytes: &[u8]) -> (FileId, Reading) {
         let file = self.add(name, "");

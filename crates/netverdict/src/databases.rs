@@ -29,6 +29,13 @@ pub(crate) struct Databases {
     #[arg(long, value_name = "ENDPOINT|FILE")]
     pub(crate) ovs: Vec<Remote>,
 
+    #[command(flatten)]
+    pub(crate) tls: Tls,
+}
+
+/// How ssl endpoints are reached.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Tls {
     /// Private key for ssl endpoints
     #[arg(long, short = 'p', value_name = "FILE", requires = "certificate")]
     pub(crate) private_key: Option<PathBuf>,
@@ -72,6 +79,22 @@ impl std::fmt::Display for Remote {
             Self::Live(endpoints) => endpoints.fmt(f),
             Self::Dump(path) => path.display().fmt(f),
         }
+    }
+}
+
+impl Tls {
+    /// The options by which ovn-nbctl and ovs-vsctl are told the same.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let files = [
+            ("--private-key", &self.private_key),
+            ("--certificate", &self.certificate),
+            ("--ca-cert", &self.ca_cert),
+        ];
+        let given = files.into_iter().flat_map(|(flag, path)| {
+            path.iter()
+                .map(move |path| format!("{flag}={}", path.display()))
+        });
+        given.collect()
     }
 }
 
@@ -122,13 +145,17 @@ impl Databases {
         };
         let mut given = self.nb.iter().chain(&self.sb).chain(&self.ovs);
         if let Some(ssl) = given.find(is_ssl)
-            && self.private_key.is_none()
+            && self.tls.private_key.is_none()
         {
             bail!("{ssl} needs --private-key, --certificate and --ca-cert");
         }
-        for file in [&self.private_key, &self.certificate, &self.ca_cert]
-            .into_iter()
-            .flatten()
+        for file in [
+            &self.tls.private_key,
+            &self.tls.certificate,
+            &self.tls.ca_cert,
+        ]
+        .into_iter()
+        .flatten()
         {
             File::open(file).with_context(|| file.display().to_string())?;
         }
@@ -138,7 +165,11 @@ impl Databases {
     /// How to follow one of them.
     pub(crate) fn config(&self, database: Database, endpoints: &Endpoints) -> Config {
         let config = Config::new(endpoints.clone(), database.name(), database.wanted());
-        match (&self.ca_cert, &self.certificate, &self.private_key) {
+        match (
+            &self.tls.ca_cert,
+            &self.tls.certificate,
+            &self.tls.private_key,
+        ) {
             (Some(ca), Some(certificate), Some(key)) => config.tls(TlsFiles {
                 ca: ca.clone(),
                 certificate: certificate.clone(),

@@ -1,7 +1,9 @@
 //! netverdict: for every connection in an OVN network, who allowed or dropped it, and why.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod bundle;
+mod compile;
 mod connections;
 mod databases;
 mod doctor;
@@ -17,6 +19,7 @@ mod sampling;
 mod session;
 mod sources;
 mod totals;
+mod write;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -33,7 +36,9 @@ struct Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    Apply(apply::Apply),
     Bundle(bundle::Bundle),
+    Compile(compile::Compile),
     Doctor(doctor::Doctor),
     Connections(connections::Connections),
     Observe(observe::Observe),
@@ -54,7 +59,9 @@ fn main() -> ExitCode {
         .init();
     let Arguments { command } = Arguments::parse();
     exit::code(match command {
+        Command::Apply(apply) => apply.run(),
         Command::Bundle(bundle) => bundle.run(),
+        Command::Compile(compile) => compile.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Connections(connections) => connections.run(),
         Command::Observe(observe) => observe.run(),

@@ -451,3 +451,26 @@ impl Lines {
         Ok(self.out.flush()?)
     }
 }
+/// Lines under a heading, each column as wide as its longest value.
+///
+/// # Errors
+/// If the output cannot be written.
+pub(crate) fn print_columns<const N: usize>(
+    out: &mut impl Write,
+    rows: &[[String; N]],
+) -> io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}

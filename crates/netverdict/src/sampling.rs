@@ -1,23 +1,23 @@
 //! `netverdict sampling`: what OVN samples, on and off.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufReader, Write, stdout};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use netverdict_control::{
-    CommitError, Compat, DEFAULT_SET, Feature, Plan, Rates, Sampled, Status, VswitchWish, Wish,
-    commit, disable, disable_vswitch, enable, enable_vswitch, status, wanted,
+    Compat, DEFAULT_SET, Feature, Plan, Rates, Sampled, Status, VswitchWish, Wish, disable,
+    disable_vswitch, enable, enable_vswitch, status, wanted,
 };
 use netverdict_ovn::Database;
-use netverdict_ovsdb::{Client, Endpoints, Replica};
-use serde_json::json;
+use netverdict_ovsdb::Replica;
 
 use crate::databases::{Databases, Remote};
 use crate::exit::Done;
+use crate::output::print_columns;
+use crate::write::{Output, WriteArguments, Writer, open};
 
 /// See what OVN samples, turn it on, turn it off
 #[derive(Args, Clone, Debug)]
@@ -78,6 +78,9 @@ struct EnableArguments {
 
     #[command(flatten)]
     write: WriteArguments,
+
+    #[command(flatten)]
+    databases: Databases,
 }
 
 /// Remove what netverdict made, and only that
@@ -89,33 +92,9 @@ struct DisableArguments {
 
     #[command(flatten)]
     write: WriteArguments,
-}
-
-#[derive(Args, Clone, Debug)]
-struct WriteArguments {
-    /// Show what would be done, and do not do it
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Write the commands that undo exactly this to a new file, a shell script
-    #[arg(long, value_name = "FILE")]
-    inverse: Option<PathBuf>,
-
-    /// How to print it
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
 
     #[command(flatten)]
     databases: Databases,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-enum Output {
-    /// For people
-    #[default]
-    Table,
-    /// One JSON object a line, for each zone or database
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -203,7 +182,7 @@ impl StatusArguments {
     async fn load(&self, database: Database, remote: &Remote) -> Result<Replica> {
         match remote {
             Remote::Live(endpoints) => {
-                let client = open(&self.databases, database, endpoints).await?;
+                let client = open(&self.databases, database, endpoints, wanted(database)).await?;
                 Ok(client.replica().clone())
             }
             Remote::Dump(path) => {
@@ -223,7 +202,7 @@ impl EnableArguments {
     async fn run(&self) -> Result<Done> {
         let wish = self.wish();
         let sends = self.group.is_some() || self.ipfix.is_some();
-        let mut writer = Writer::new(&self.write)?;
+        let mut writer = Writer::new(&self.write, &self.databases, ADVICE)?;
         // First somebody to hear, then somebody to speak.
         if sends {
             let wish = VswitchWish {
@@ -232,18 +211,24 @@ impl EnableArguments {
                 ipfix: self.ipfix,
                 force: self.force,
             };
-            writer
-                .add(Database::Vswitch, true, move |ovs| {
-                    enable_vswitch(ovs, &wish).map_err(Into::into)
-                })
-                .await?;
-        }
-        let is_node_only = sends && self.write.databases.nb.is_empty() && self.features.is_empty();
-        writer
-            .add(Database::Northbound, !is_node_only, move |nb| {
-                enable(nb, &wish).map_err(Into::into)
-            })
+            add(
+                &mut writer,
+                &self.databases,
+                Database::Vswitch,
+                true,
+                move |ovs| enable_vswitch(ovs, &wish).map_err(Into::into),
+            )
             .await?;
+        }
+        let is_node_only = sends && self.databases.nb.is_empty() && self.features.is_empty();
+        add(
+            &mut writer,
+            &self.databases,
+            Database::Northbound,
+            !is_node_only,
+            move |nb| enable(nb, &wish).map_err(Into::into),
+        )
+        .await?;
         writer.run().await
     }
 
@@ -278,281 +263,63 @@ impl EnableArguments {
 impl DisableArguments {
     async fn run(&self) -> Result<Done> {
         let set = self.set;
-        let has =
-            |database| Ok::<_, anyhow::Error>(!self.write.databases.remotes(database)?.is_empty());
+        let has = |database| Ok::<_, anyhow::Error>(!self.databases.remotes(database)?.is_empty());
         let (nb, ovs) = (has(Database::Northbound)?, has(Database::Vswitch)?);
-        let mut writer = Writer::new(&self.write)?;
-        writer
-            .add(Database::Northbound, nb || !ovs, move |nb| {
-                Ok(disable(nb, set))
-            })
-            .await?;
-        writer
-            .add(Database::Vswitch, ovs, move |ovs| {
-                Ok(disable_vswitch(ovs, set))
-            })
-            .await?;
+        let mut writer = Writer::new(&self.write, &self.databases, ADVICE)?;
+        let asked = nb || !ovs;
+        add(
+            &mut writer,
+            &self.databases,
+            Database::Northbound,
+            asked,
+            move |nb| Ok(disable(nb, set)),
+        )
+        .await?;
+        add(
+            &mut writer,
+            &self.databases,
+            Database::Vswitch,
+            ovs,
+            move |ovs| Ok(disable_vswitch(ovs, set)),
+        )
+        .await?;
         writer.run().await
     }
 }
 
-type Planner = Box<dyn Fn(&Replica) -> Result<Plan>>;
+/// What else undoes what is done here.
+const ADVICE: &str = "netverdict sampling disable removes all that is netverdict's";
 
-/// Carries out plans for several databases, each in one transaction, and keeps what undoes them.
-struct Writer<'a> {
-    arguments: &'a WriteArguments,
-    jobs: Vec<Job>,
-}
-
-struct Job {
-    endpoints: Endpoints,
-    client: Client,
-    planner: Planner,
-    plan: Plan,
-}
-
-/// How often a plan is made anew because somebody else was faster.
-const ATTEMPTS: usize = 10;
-/// Up to so many lines of commands are shown.
-const SHOWN: usize = 16;
-
-impl<'a> Writer<'a> {
-    fn new(arguments: &'a WriteArguments) -> Result<Self> {
-        if let Some(path) = &arguments.inverse
-            && path.exists()
-        {
-            bail!("--inverse: {} exists already", path.display());
-        }
-        Ok(Self {
-            arguments,
-            jobs: Vec::new(),
-        })
+/// Plans a change of the one database of its kind, if it is asked for.
+async fn add<'a>(
+    writer: &mut Writer<'a>,
+    databases: &Databases,
+    database: Database,
+    is_asked_for: bool,
+    planner: impl Fn(&Replica) -> Result<Plan> + 'a,
+) -> Result<()> {
+    let remotes = databases.remotes(database)?;
+    if !is_asked_for && remotes.is_empty() {
+        return Ok(());
     }
-
-    /// Plans a change, if it is asked for; nothing is written yet.
-    async fn add(
-        &mut self,
-        database: Database,
-        is_asked_for: bool,
-        planner: impl Fn(&Replica) -> Result<Plan> + 'static,
-    ) -> Result<()> {
-        let remotes = self.arguments.databases.remotes(database)?;
-        if !is_asked_for && remotes.is_empty() {
-            return Ok(());
-        }
-        let flag = match database {
-            Database::Northbound => "--nb",
-            Database::Southbound => "--sb",
-            Database::Vswitch => "--ovs",
-        };
-        let endpoints = match &remotes[..] {
-            [Remote::Live(endpoints)] => endpoints.clone(),
-            [Remote::Dump(path)] => bail!(
-                "{} is a dump; sampling is changed in a live {}",
-                path.display(),
-                database.name()
-            ),
-            [] => bail!("no {} is known; name one with {flag}", database.name()),
-            _ => bail!("give {flag} once: one zone is changed at a time"),
-        };
-        let client = open(&self.arguments.databases, database, &endpoints).await?;
-        let plan = planner(client.replica())
-            .with_context(|| format!("{} at {endpoints}", database.name()))?;
-        self.jobs.push(Job {
-            endpoints,
-            client,
-            planner: Box::new(planner),
-            plan,
-        });
-        Ok(())
-    }
-
-    async fn run(mut self) -> Result<Done> {
-        let something = self.jobs.iter().any(|job| !job.plan.is_empty());
-        let mut inverse = match &self.arguments.inverse {
-            Some(path) if something && !self.arguments.dry_run => Some(Inverse::create(path)?),
-            _ => None,
-        };
-        // Told when all is done: a reader that has gone must not stop the work half-way.
-        let mut report = Vec::new();
-        let mut done = Ok(());
-        for job in &mut self.jobs {
-            done = job.run(self.arguments, inverse.as_mut(), &mut report).await;
-            if done.is_err() {
-                break;
-            }
-        }
-        let mut out = stdout().lock();
-        let told = out.write_all(&report).and_then(|()| out.flush());
-        done?;
-        told.context("the report")?;
-        Ok(Done::Ok)
-    }
-}
-
-/// The file of what undoes the work.
-struct Inverse<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> Inverse<'a> {
-    fn create(path: &'a Path) -> Result<Self> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path);
-        let file = file.with_context(|| format!("--inverse: {}", path.display()))?;
-        Ok(Self { path, file })
-    }
-
-    fn append(&mut self, script: &str) -> Result<()> {
-        self.file
-            .write_all(script.as_bytes())
-            .and_then(|()| self.file.sync_all())
-            .with_context(|| format!("--inverse: {}", self.path.display()))
-    }
-}
-
-impl Job {
-    /// Does it, keeps what undoes it, and only then writes the report.
-    async fn run(
-        &mut self,
-        arguments: &WriteArguments,
-        inverse: Option<&mut Inverse<'_>>,
-        report: &mut Vec<u8>,
-    ) -> Result<()> {
-        let script = if arguments.dry_run || self.plan.is_empty() {
-            None
-        } else {
-            let undo = self.commit().await.with_context(|| self.place())?;
-            Some(undo.script(&self.connect_options(&arguments.databases)))
-        };
-        let (file, kept) = match (inverse, &script) {
-            (Some(inverse), Some(script)) => match inverse.append(script) {
-                Ok(()) => (Some(inverse.path), Ok(())),
-                Err(error) => (None, Err(error)),
-            },
-            _ => (None, Ok(())),
-        };
-        self.report(report, arguments.output, script.as_deref(), file)?;
-        kept
-    }
-
-    fn report(
-        &self,
-        out: &mut impl Write,
-        output: Output,
-        script: Option<&str>,
-        file: Option<&Path>,
-    ) -> Result<()> {
-        match output {
-            Output::Json => {
-                let line = json!({
-                    "database": self.plan.database().name(),
-                    "endpoint": self.endpoints.to_string(),
-                    "steps": self.plan.steps(),
-                    "notes": self.plan.notes(),
-                    "transaction": self.plan.transaction().to_json(self.plan.database().name()),
-                    "done": script.is_some(),
-                    "inverse": script,
-                });
-                writeln!(out, "{line}")?;
-            }
-            Output::Table => {
-                writeln!(out, "{}", self.place())?;
-                for step in self.plan.steps() {
-                    writeln!(out, "  {step}")?;
-                }
-                for note in self.plan.notes() {
-                    writeln!(out, "  note: {note}")?;
-                }
-                let end = match (script, self.plan.is_empty()) {
-                    (_, true) => "nothing to do",
-                    (None, false) => "not done: --dry-run",
-                    (Some(_), false) => "done",
-                };
-                writeln!(out, "  {end}")?;
-                if let Some(script) = script {
-                    print_inverse(out, script, file)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn place(&self) -> String {
-        format!("{} at {}", self.plan.database().name(), self.endpoints)
-    }
-
-    /// Commits the plan; if rows changed meanwhile, a new one.
-    async fn commit(&mut self) -> Result<Plan> {
-        let mut attempt = 1;
-        loop {
-            match commit(&mut self.client, &self.plan).await {
-                Ok(inverse) => return Ok(inverse),
-                Err(CommitError::Changed(error)) if attempt < ATTEMPTS => {
-                    tracing::info!("planning again: {error}");
-                    attempt += 1;
-                    let replica = self.client.sync().await.map_err(failed)?;
-                    self.plan = (self.planner)(replica)?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// How ovn-nbctl and ovs-vsctl reach the same database.
-    fn connect_options(&self, databases: &Databases) -> Vec<String> {
-        let mut options = vec![format!("--db={}", self.endpoints)];
-        for (flag, path) in [
-            ("--private-key", &databases.private_key),
-            ("--certificate", &databases.certificate),
-            ("--ca-cert", &databases.ca_cert),
-        ] {
-            options.extend(path.iter().map(|path| format!("{flag}={}", path.display())));
-        }
-        options
-    }
-}
-
-/// A client with the rows that the planners read, in step with its server.
-async fn open(databases: &Databases, database: Database, endpoints: &Endpoints) -> Result<Client> {
-    let mut config = databases.config(database, endpoints);
-    config.wanted = wanted(database);
-    // Another member of a cluster may be a moment behind: a plan would start from old rows.
-    config.leader_only = true;
-    let mut client = Client::new(config);
-    client
-        .sync()
-        .await
-        .map_err(failed)
-        .with_context(|| format!("{} at {endpoints}", database.name()))?;
-    Ok(client)
-}
-
-/// Only what is printed may end quietly at a broken pipe, never the work on a database.
-fn failed(error: impl Into<Error>) -> Error {
-    anyhow!("{:#}", error.into())
-}
-
-fn print_inverse(out: &mut impl Write, script: &str, file: Option<&Path>) -> std::io::Result<()> {
-    let commands: Vec<_> = script
-        .lines()
-        .filter(|line| !line.starts_with('#') && *line != "set -e")
-        .collect();
-    match file {
-        Some(path) => writeln!(out, "  undo: sh {}", path.display()),
-        None if commands.len() <= SHOWN => {
-            writeln!(out, "  undo:")?;
-            commands
-                .iter()
-                .try_for_each(|line| writeln!(out, "    {line}"))
-        }
-        None => writeln!(
-            out,
-            "  undo: netverdict sampling disable removes all that is netverdict's. What undoes \
-             exactly this are {} commands; --inverse FILE writes them",
-            commands.len() - 1
+    let flag = match database {
+        Database::Northbound => "--nb",
+        Database::Southbound => "--sb",
+        Database::Vswitch => "--ovs",
+    };
+    let endpoints = match &remotes[..] {
+        [Remote::Live(endpoints)] => endpoints.clone(),
+        [Remote::Dump(path)] => bail!(
+            "{} is a dump; sampling is changed in a live {}",
+            path.display(),
+            database.name()
         ),
-    }
+        [] => bail!("no {} is known; name one with {flag}", database.name()),
+        _ => bail!("give {flag} once: one zone is changed at a time"),
+    };
+    writer
+        .add(database, endpoints, wanted(database), planner)
+        .await
 }
 
 fn print_status(out: &mut impl Write, status: &Status) -> Result<()> {
@@ -681,24 +448,4 @@ fn rates(sampled: &[Sampled], acls: usize) -> String {
         format!("{} to {}{all}", sampled.probability, sampled.set)
     };
     sampled.iter().map(rate).collect::<Vec<_>>().join(", ")
-}
-
-fn print_columns<const N: usize>(
-    out: &mut impl Write,
-    rows: &[[String; N]],
-) -> std::io::Result<()> {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }

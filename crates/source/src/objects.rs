@@ -79,8 +79,9 @@ impl Gathered {
     /// A number for a text.
     pub(crate) fn file(&mut self) -> FileId {
         self.free.pop().unwrap_or_else(|| {
+            // 0 stands for no text.
             self.next += 1;
-            FileId(self.next - 1)
+            FileId(self.next)
         })
     }
 

@@ -62,9 +62,9 @@ pub(super) fn facts(databases: &Databases, state: Option<PathBuf>) -> Result<Fac
         zones.push(zone);
     }
     let tls = [
-        ("--private-key", &databases.private_key),
-        ("--certificate", &databases.certificate),
-        ("--ca-cert", &databases.ca_cert),
+        ("--private-key", &databases.tls.private_key),
+        ("--certificate", &databases.tls.certificate),
+        ("--ca-cert", &databases.tls.ca_cert),
     ];
     Ok(Facts {
         time: SystemClock.now(),

@@ -1,0 +1,251 @@
+//! The objects that are compiled, and what they become.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources};
+use netverdict_policy::{Assumed, Compat, Compiler, Names, Options, Row, assume, cluster_subnets};
+use netverdict_source::manifests::Files;
+use netverdict_source::objects::Change;
+
+/// What is compiled, and how.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Inputs {
+    /// Manifests in YAML or JSON: files, directories with all that is in them, or - for standard
+    /// input
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Whom to follow where ovn-kubernetes departs from the Kubernetes API
+    #[arg(long, value_enum, default_value_t)]
+    compat: CompatWith,
+
+    /// Whether the rows say that all policies are sampled, as ovn-kubernetes has it with
+    /// --enable-observability
+    #[arg(long, value_enum, default_value_t)]
+    sampling: Switch,
+
+    /// Addresses of all pods, as ovn-kubernetes has them in --cluster-subnets; once for each
+    /// family [default: 10.244.0.0/16, and fd00:10:244::/48 where there are IPv6 addresses]
+    #[arg(long = "cluster-subnet", value_name = "CIDR")]
+    cluster_subnets: Vec<Cidr>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum CompatWith {
+    /// ovn-kubernetes, with a warning
+    #[default]
+    OvnKubernetes,
+    /// The API
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    #[default]
+    On,
+    Off,
+}
+
+/// The objects, their texts, and what is compiled of them.
+pub(crate) struct World {
+    inputs: Inputs,
+    sources: Sources,
+    names: BTreeMap<FileId, Arc<str>>,
+    /// As they were told.
+    objects: BTreeMap<Key, Arc<Object>>,
+    /// With what was assumed.
+    compiled: BTreeMap<Key, Arc<Object>>,
+    compiler: Compiler,
+    options: Options,
+    /// What is told already and still holds.
+    told: BTreeSet<String>,
+    /// Texts that nothing refers to any more.
+    old_texts: Vec<FileId>,
+}
+
+/// What a change brought.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// What was not told before.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// How many of them are errors.
+    pub(crate) errors: usize,
+}
+
+impl Inputs {
+    /// All there is now.
+    ///
+    /// # Errors
+    /// If a path that was given cannot be read.
+    pub(crate) fn read(&self) -> Result<Change> {
+        Ok(Files::new(&self.paths).read()?)
+    }
+
+    /// True if the rows say what is sampled.
+    pub(crate) fn sampling(&self) -> bool {
+        self.sampling == Switch::On
+    }
+}
+
+impl World {
+    pub(crate) fn new(inputs: &Inputs) -> Self {
+        let options = Options {
+            compat: match inputs.compat {
+                CompatWith::OvnKubernetes => Compat::OvnKubernetes,
+                CompatWith::Strict => Compat::Strict,
+            },
+            cluster_subnets: inputs.cluster_subnets.clone(),
+            sampling: inputs.sampling(),
+            ..Options::default()
+        };
+        Self {
+            inputs: inputs.clone(),
+            sources: Sources::default(),
+            names: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            compiled: BTreeMap::new(),
+            compiler: Compiler::new(options.clone()),
+            options,
+            told: BTreeSet::new(),
+            old_texts: Vec::new(),
+        }
+    }
+
+    /// Takes a change and compiles.
+    pub(crate) fn take(&mut self, change: Change) -> News {
+        for file in std::mem::take(&mut self.old_texts) {
+            self.sources.remove(file);
+            self.names.remove(&file);
+        }
+        for (file, text) in change.texts {
+            match text {
+                Some(text) => {
+                    self.names.insert(file, text.name.as_str().into());
+                    self.sources.put(file, &text.name, text.text);
+                }
+                None => self.old_texts.push(file),
+            }
+        }
+        for (key, object) in change.objects {
+            match object {
+                Some(object) => self.objects.insert(key, object),
+                None => self.objects.remove(&key),
+            };
+        }
+        let assumed = self.assume();
+        self.compiler.compile();
+        let standing = assumed.iter().chain(self.compiler.diagnostics());
+        let mut now = BTreeSet::new();
+        let mut diagnostics = change.diagnostics;
+        for diagnostic in standing {
+            let mark = format!("{diagnostic:?}");
+            if !self.told.contains(&mark) && now.insert(mark.clone()) {
+                diagnostics.push(diagnostic.clone());
+            }
+            now.insert(mark);
+        }
+        self.told = now;
+        News {
+            errors: count(&diagnostics, Severity::Error),
+            diagnostics,
+        }
+    }
+
+    /// Fills in what was left out, and hands the compiler what is different by that.
+    fn assume(&mut self) -> Vec<Diagnostic> {
+        if self.inputs.cluster_subnets.is_empty() {
+            let subnets = cluster_subnets(self.objects.values().map(AsRef::as_ref));
+            if subnets != self.options.cluster_subnets {
+                self.options.cluster_subnets = subnets;
+                self.compiler = Compiler::new(self.options.clone());
+                self.compiled.clear();
+            }
+        }
+        let given: Vec<_> = self.objects.values().cloned().collect();
+        let Assumed {
+            objects,
+            diagnostics,
+        } = assume(&given, &self.options);
+        let objects: BTreeMap<Key, Arc<Object>> = objects
+            .into_iter()
+            .map(|object| (object.key.clone(), object))
+            .collect();
+        for key in self.compiled.keys() {
+            if !objects.contains_key(key) {
+                self.compiler.remove(key);
+            }
+        }
+        for (key, object) in &objects {
+            if self.compiled.get(key) != Some(object) {
+                self.compiler.put(object.clone());
+            }
+        }
+        self.compiled = objects;
+        diagnostics
+    }
+
+    /// The zones, or the one with this name.
+    ///
+    /// # Errors
+    /// If there is no such zone.
+    pub(crate) fn zones_named(&self, name: Option<&str>) -> Result<Vec<Arc<str>>> {
+        let zones = self.compiler.zones();
+        let Some(name) = name else {
+            return Ok(zones);
+        };
+        if zones.iter().any(|zone| &**zone == name) {
+            return Ok(vec![name.into()]);
+        }
+        bail!("there is no zone {name}; there are {}", zones.join(", "))
+    }
+
+    /// The rows of a zone, by table and key.
+    pub(crate) fn rows(&self, zone: &str) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.compiler.rows().filter(|row| row.is_in(zone)).collect();
+        rows.sort_by(|a, b| (a.table, &a.key).cmp(&(b.table, &b.key)));
+        rows
+    }
+
+    /// What rows and texts are called.
+    pub(crate) fn names(&self) -> Names {
+        let files = self.names.iter().map(|(file, name)| (*file, name.clone()));
+        Names::new(self.compiler.rows(), files)
+    }
+
+    pub(crate) fn render(&self, diagnostics: &[Diagnostic], colours: bool) -> String {
+        self.sources.render(diagnostics, colours)
+    }
+
+    /// One line on what was compiled.
+    pub(crate) fn summary(&self, news: &News) -> String {
+        let zones = self.compiler.zones();
+        let rows: usize = zones.iter().map(|zone| self.rows(zone).len()).sum();
+        let warnings = count(&news.diagnostics, Severity::Warning);
+        format!(
+            "{}, {}; {} and {} in {}",
+            counted(news.errors, "error"),
+            counted(warnings, "warning"),
+            counted(self.objects.len(), "object"),
+            counted(rows, "row"),
+            counted(zones.len(), "zone"),
+        )
+    }
+}
+
+fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
+    diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == severity)
+        .count()
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
