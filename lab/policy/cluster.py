@@ -310,7 +310,7 @@ class Set:
 
     def cluster_policies(self, kind, wanted):
         kind, _, tier = kind.partition(' ')
-        priorities = self.random.sample(range(100), 8)
+        priorities = self.random.sample(range(1001 if tier else 100), 8)  # ovn-kubernetes takes no AdminNetworkPolicy above 99
         count = 0
         while wanted:
             rules = {}

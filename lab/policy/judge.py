@@ -86,7 +86,10 @@ class Judge:
         answer, party, _ = answers[0] if answers else (None, None, None)
         for cell in questions.cells(question, answer, party, bool(answer and answer.allowed)):
             self.cells[cell] += 1
-        question.difference = self.difference(answers, tracer, question)
+        try:
+            question.difference = self.difference(answers, tracer, question)
+        except (RuntimeError, KeyError) as e:  # the rows lack what the question needs
+            question.difference = 'something', f'{type(e).__name__}: {e}', '', answers
         return question.difference is None
 
     def difference(self, answers, tracer, question):

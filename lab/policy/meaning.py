@@ -63,10 +63,11 @@ class Answer:
 class Reading:
     """What the documents leave to the implementation."""
     host_pods_are_peers: bool
+    own_node_comes_first: bool  # before the policies of the administrator, or only before NetworkPolicies
     blocks_have_named_ports: bool
 
 
-READINGS = [Reading(host, named) for host in (False, True) for named in (False, True)]
+READINGS = [Reading(host, own, named) for host in (False, True) for own in (False, True) for named in (False, True)]
 
 
 class Cluster:
@@ -125,7 +126,7 @@ class ClusterPolicy:
 
 def judge(cluster, source, destination, protocol, port):
     """The Answer for a new connection from one Party to another; a service is judged by the backend it was sent to."""
-    readings = READINGS if destination.node else READINGS[:2]  # only nodes' addresses may be those of pods on the host's network
+    readings = READINGS if destination.node else READINGS[:2]  # the rest is about nodes
     answers = [judge_as(cluster, source, destination, protocol, port, reading) for reading in readings]
     if len({a.allowed for a in answers}) > 1:
         return Answer(False, (), undefined=True)
@@ -136,9 +137,6 @@ def judge_as(cluster, source, destination, protocol, port, reading):
     decisions, passed = [], []
     if source.pod and source.pod == destination.pod:
         return Answer(True, (Decision('itself', '', 'Allow'),))
-    for pod, other in (source.pod, destination), (destination.pod, source):
-        if pod and other.node and other.node == pod.node:
-            return Answer(True, (Decision('own-node', 'Egress' if pod is source.pod else 'Ingress', 'Allow'),))
     if source.pod:
         decisions.append(direction_decision(cluster, 'Egress', source.pod, destination, destination, protocol, port, reading, passed))
         if not cluster.in_cluster(destination.address):
@@ -149,8 +147,14 @@ def judge_as(cluster, source, destination, protocol, port, reading):
 
 
 def direction_decision(cluster, direction, subject, peer, destination, protocol, port, reading, passed):
-    """Admin tier, then NetworkPolicies, then Baseline tier, then the default, which is to allow."""
+    """Admin tier, then NetworkPolicies, then Baseline tier, then the default, which is to allow. What goes between a pod and its own node
+    is always allowed."""
+    own_node = peer.node == subject.node
+    if own_node and reading.own_node_comes_first:
+        return Decision('own-node', direction, 'Allow')
     for policies in cluster.admin, None, cluster.baseline:
+        if policies is None and own_node:
+            continue
         if policies is None:
             decision = network_policy_decision(cluster, direction, subject, peer, destination, protocol, port, reading)
         else:
@@ -159,7 +163,7 @@ def direction_decision(cluster, direction, subject, peer, destination, protocol,
             passed.append(decision)
         elif decision:
             return decision
-    return Decision('default', direction, 'Allow')
+    return Decision('own-node' if own_node else 'default', direction, 'Allow')
 
 
 # --- Admin and Baseline tier

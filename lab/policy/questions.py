@@ -213,6 +213,8 @@ def cells(question, answer, party, allowed):
             found.add(('through service', d.kind, d.direction, d.action))
     for p in answer.passed:
         after = next(d for d in answer.decisions if d.direction == p.direction)
+        if after.kind == 'own-node':
+            continue
         found.add(('pass', p.kind, p.direction, after.kind if p.kind != after.kind else 'same', after.action))
     found.add(('path', path(question.source, party), verdict))
     return found
