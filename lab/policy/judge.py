@@ -220,9 +220,9 @@ class Judge:
         for text, cells in ('not hit', missed if full and self.failed_sets < MOST_FAILURES else []), ('hit, though not known', unknown):
             if cells:
                 print(f'coverage: {text}: {len(cells)}', *cells, sep='\n  ')
-        complaints = [line for line in open(ovn.NORTHD_LOG) if '|WARN|' in line or '|ERR|' in line or '|EMER|' in line]
+        complaints = ovn.complaints_of_northd()
         if complaints:
-            print('ovn-northd complained:', *complaints[:20])
+            print('ovn-northd complained:', *complaints[:20], sep='\n  ')
         return not (self.failed_sets or complaints or (full and missed) or unknown)
 
 
@@ -245,6 +245,7 @@ def remove(spec, path):
     del spec[path[-1]]
 
 
+ovn.watch_northd()
 judge = Judge()
 for number in range(SETS) if ONLY is None else [int(ONLY)]:
     judge.set(number)

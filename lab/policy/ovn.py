@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 NB, SB = '/run/ovn/ovnnb_db.sock', '/run/ovn/ovnsb_db.sock'
-NORTHD_LOG = '/var/log/ovn/ovn-northd.log'
+NORTHD_LOG, NORTHD_PID = '/var/log/ovn/ovn-northd.log', '/run/ovn/ovn-northd.pid'
 
 
 class Connection:
@@ -86,6 +86,16 @@ def apply(path, *options):
 def wait_for_northd():
     """Until the southbound database says all that the northbound database said when this was called."""
     subprocess.run(['ovn-nbctl', f'--db=unix:{NB}', '--wait=sb', '--timeout=120', 'sync'], check=True)
+
+
+def watch_northd():
+    """From now on northd says every warning, however many there are."""
+    Connection(f'/run/ovn/ovn-northd.{open(NORTHD_PID).read().strip()}.ctl').call('vlog/disable-rate-limit')
+
+
+def complaints_of_northd():
+    """But for one: the nodes of a manifest are not here."""
+    return [line.strip() for line in open(NORTHD_LOG) if re.search(r'\|(WARN|ERR|EMER)\|', line) and '|northd|WARN|Unknown chassis ' not in line]
 
 
 class Tracer:
