@@ -16,6 +16,7 @@ use crate::acl::{
     ALLOW_PRIORITY, Acl, COLLECTOR, DEFAULT_CONTROLLER, DEFAULT_TIER, Gress, Ids, METER,
     port_group, word,
 };
+use crate::options::Compat;
 use crate::row::{Origin, Row, Scope, Table};
 
 /// `types.DefaultMcastDenyPriority`.
@@ -40,31 +41,45 @@ pub(super) fn compile(cx: &mut Context<'_>) {
 }
 
 /// The ACLs of a node's switch: its own addresses reach all its pods (owner type NetpolNode).
+///
+/// The API has a pod reach its own node as well, whatever isolates its egress; ovn-kubernetes has
+/// nothing for that.
 pub(super) fn node_acls(facts: &Facts, origin: &Origin, cx: &mut Context<'_>) -> Vec<Uuid> {
     let controller = word(DEFAULT_CONTROLLER);
     let scope = Scope::Zone(facts.zone.clone());
+    let directions: &[Gress] = match cx.options.compat {
+        Compat::OvnKubernetes => &[Gress::Ingress],
+        Compat::Strict => &Gress::BOTH,
+    };
     let addresses = facts.management_addresses();
-    addresses
-        .iter()
-        .map(|own| {
+    let mut acls = Vec::new();
+    for gress in directions {
+        for own in &addresses {
             let family = if own.is_v6() { "ip6" } else { "ip4" };
             let address = own.address.to_string();
+            let field = gress.peer_field();
+            let matches = format!("{family}.{field}=={address}");
+            let mut ids = Ids::new(&controller, "NetpolNode")
+                .with(id::NAME, facts.name.clone())
+                .with(id::IP, address);
+            if *gress == Gress::Egress {
+                ids = ids.with(id::DIRECTION, word(gress.as_str()));
+            }
             let acl = Acl {
-                matches: format!("{family}.src=={address}"),
-                ids: Ids::new(&controller, "NetpolNode")
-                    .with(id::NAME, facts.name.clone())
-                    .with(id::IP, address),
+                ids,
                 name: None,
-                pipeline: Gress::Ingress.pipeline(),
+                pipeline: gress.pipeline(),
                 tier: DEFAULT_TIER,
                 priority: ALLOW_PRIORITY,
+                matches,
                 action: Action::AllowRelated,
                 severity: None,
                 origins: vec![origin.clone()],
             };
-            acl.put_in(&scope, cx)
-        })
-        .collect()
+            acls.push(acl.put_in(&scope, cx));
+        }
+    }
+    acls
 }
 
 fn meter(cx: &mut Context<'_>) {
