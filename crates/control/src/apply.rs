@@ -405,7 +405,11 @@ impl<'a> Planner<'a> {
                 let present = columns(*table)
                     .iter()
                     .filter(|column| **column != "external_ids");
-                let values = present.map(|column| row.column(column).cloned().unwrap_or(EMPTY));
+                // An empty set and an empty map are both nothing.
+                let values = present.map(|column| match row.column(column) {
+                    Some(value) if !value.is_empty() => value.clone(),
+                    _ => EMPTY,
+                });
                 Some(Key::Contents(values.collect()))
             }
         }
@@ -426,12 +430,10 @@ impl<'a> Planner<'a> {
                 let wanted = columns(table)
                     .iter()
                     .filter(|column| **column != "external_ids");
-                let values = wanted.map(|column| {
-                    if !self.has(table.as_str(), column) {
-                        return EMPTY;
-                    }
-                    let value = value(&row.columns, column).cloned();
-                    value.unwrap_or_else(|| default_of(table, column))
+                let values = wanted.map(|column| match value(&row.columns, column) {
+                    _ if !self.has(table.as_str(), column) => EMPTY,
+                    Some(value) => value.clone(),
+                    None => default_of(table, column),
                 });
                 Some(Key::Contents(values.collect()))
             }
