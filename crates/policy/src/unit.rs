@@ -2,8 +2,10 @@
 
 pub(crate) mod address;
 mod addresses;
+mod admin_policy;
 mod check;
 mod cluster_wide;
+mod egress_firewall;
 mod isolation;
 pub(crate) mod members;
 pub(crate) mod namespace;
@@ -113,6 +115,10 @@ impl Unit {
         match self {
             Self::ClusterWide => cluster_wide::compile(cx),
             Self::Object(key) => match key.kind {
+                Kind::AdminNetworkPolicy
+                | Kind::BaselineAdminNetworkPolicy
+                | Kind::ClusterNetworkPolicy => admin_policy::compile(key, cx),
+                Kind::EgressFirewall => egress_firewall::compile(key, cx),
                 Kind::Namespace => namespace::compile_object(key, cx),
                 Kind::NetworkPolicy => network_policy::compile(key, cx),
                 Kind::Node => node::compile(key, cx),

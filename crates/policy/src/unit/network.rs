@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{Key, Kind, NetworkSpec, NetworkTopology, Object, Spec};
+use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object, Spec};
 
 use super::{Context, pod};
 use crate::cluster::PodView;
+use crate::options::Options;
 use crate::selector::selects;
 
 /// The label without which a namespace never gets a primary network of its own
@@ -28,6 +29,8 @@ pub(crate) struct Network {
     attachment: Arc<str>,
     /// `None` for the default network.
     pub(crate) topology: Option<NetworkTopology>,
+    /// Its addresses; empty for the default network, whose are [`Options::cluster_subnets`].
+    subnets: Vec<Cidr>,
 }
 
 impl Network {
@@ -38,6 +41,7 @@ impl Network {
             controller: DEFAULT_CONTROLLER.into(),
             attachment: "".into(),
             topology: None,
+            subnets: Vec::new(),
         }
     }
 
@@ -51,12 +55,25 @@ impl Network {
             name: name.into(),
             attachment: object.key.name.clone(),
             topology: Some(spec.topology),
+            subnets: spec
+                .subnets
+                .iter()
+                .map(|(subnet, _)| subnet.value)
+                .collect(),
         }
     }
 
     /// True for the network that all pods are in.
     pub(crate) fn is_default(&self) -> bool {
         self.topology.is_none()
+    }
+
+    /// The addresses of all its pods.
+    pub(crate) fn subnets(&self, options: &Options) -> Vec<Cidr> {
+        if self.is_default() {
+            return options.cluster_subnets.clone();
+        }
+        self.subnets.clone()
     }
 
     /// The name of the port of a pod in this network.

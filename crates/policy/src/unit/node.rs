@@ -169,6 +169,18 @@ impl Gateway {
     }
 }
 
+/// All addresses of a node itself, those that ovn-kubernetes found on it, else those of its status
+/// (`util.GetNodeHostAddrs`).
+pub(crate) fn host_addresses(node: &Object) -> Vec<IpAddr> {
+    let found = node.meta.annotations.get(HOST);
+    let found = found.and_then(|found| serde_json::from_str(&found.value).ok());
+    match (found, &node.spec) {
+        (Some(found), _) => cidrs(&found).iter().map(|own| own.address).collect(),
+        (None, Spec::Node(node)) => node.addresses.clone(),
+        (None, _) => Vec::new(),
+    }
+}
+
 /// The name of the node's own port on its switch.
 pub(crate) fn management_port(node: &str) -> String {
     format!("k8s-{node}")
