@@ -4,6 +4,8 @@
 //! and ids by itself and has the matches written out by hand. Each case names the fact it stands
 //! for in its head.
 
+#![allow(clippy::expect_used, clippy::panic)] // Of helpers; tests may anyway.
+
 #[path = "golden/harness.rs"]
 mod harness;
 #[path = "golden/recipes.rs"]
