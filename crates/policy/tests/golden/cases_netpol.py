@@ -177,6 +177,28 @@ case("np-ports-named",
                 f"ip4.dst == {{${sel('ns1_LS{ML:{app: b,},}')}}} && tcp && {_o}"),
      ]), owners=("NetworkPolicy",), says=("departs-from-api",))
 
+
+def _by_pod(proto, *ends):
+    return f"{proto} && (" + " || ".join(f"(ip4.dst == {ip} && {proto}.dst == {port})" for ip, port in ends) + ")"
+
+
+_http = _by_pod("tcp", ("10.244.0.5", 8080), ("10.244.0.6", 9090))
+case("np-ports-named-strict",
+     "The same in strict mode: the port that the container of that name has, on ingress of the pods "
+     "that the policy is for, on egress of the peers.",
+     "Kubernetes API: NetworkPolicyPort.port as a name is the container port of that name; the form is that "
+     "of administrators' policies",
+     [NODE, NS1, *NAMED_PODS, NAMED],
+     np_rows("ns1", "named", ["ns1_a", "ns1_a2"], [
+         np_acl("ns1", "named", "Ingress", 0, "tcp-namedPort", -1, f"ip4 && {_http} && {_l}"),
+         np_acl("ns1", "named", "Ingress", 1, "tcp", -1, f"ip4 && tcp && tcp.dst==443 && {_l}"),
+         np_acl("ns1", "named", "Ingress", 1, "tcp-namedPort", -1, f"ip4 && {_http} && {_l}"),
+         np_acl("ns1", "named", "Ingress", 2, "tcp-namedPort", -1, f"ip4 && {_http} && {_l}"),
+         np_acl("ns1", "named", "Ingress", 2, "udp-namedPort", -1, f"ip4 && {_by_pod('udp', ('10.244.0.5', 5353))} && {_l}"),
+         np_acl("ns1", "named", "Egress", 0, "tcp-namedPort", -1,
+                f"ip4.dst == {{${sel('ns1_LS{ML:{app: b,},}')}}} && {_by_pod('tcp', ('10.244.0.7', 3000))} && {_o}"),
+     ]), options="compat=strict", owners=("NetworkPolicy",))
+
 _pg = np_pg("ns1", "mixed")
 _l = f"outport == @{_pg}"
 MIXED = netpol("ns1", "mixed", """
@@ -393,6 +415,16 @@ case("np-members",
      "base_network_controller_policy.go getNewLocalPolicyPorts",
      _members + [_pick], _members_rows("node1", ["ns1_here"]) + _members_rows("node2", ["ns1_there"]),
      tables=("ACL", "Port_Group", "Address_Set"),
+     owners=("NetworkPolicy", "PodSelector", "NetpolNamespace"))
+
+case("np-members-strict",
+     "In strict mode a selector selects no pod on the host's network: what the API says of such pods is "
+     "up to the network plugin, and as sources they are their nodes.",
+     "Kubernetes documentation of NetworkPolicy: pods with hostNetwork",
+     _members + [_pick],
+     [{**r, "columns": {**r["columns"], "addresses": ["10.244.0.5", "10.244.1.5"]}} if r["table"] == "Address_Set" else r
+      for r in _members_rows("node1", ["ns1_here"]) + _members_rows("node2", ["ns1_there"])],
+     options="compat=strict", tables=("ACL", "Port_Group", "Address_Set"),
      owners=("NetworkPolicy", "PodSelector", "NetpolNamespace"))
 
 # ipBlock
