@@ -101,3 +101,53 @@ case("udn-policies",
      owners=("NetworkPolicy", "NetpolNamespace", "PodSelector", "EgressFirewall", "Namespace"),
      keys=(N, C + ":EgressFirewall", C + ":NetworkPolicy", C + ":NetpolNamespace", _ns, _pg, _set,
            _name("NetpolNamespace", "blue", "Ingress"), _name("NetpolNamespace", "blue", "Egress")))
+
+# --- the way back -------------------------------------------------------------------------------
+
+
+def _from(kind, name, rule, *at):
+    return [{"object": f"{kind} {name}", "rule": rule, "at": list(at)}]
+
+
+_back = """
+    podSelector: {}
+    policyTypes: [Ingress, Egress]
+    ingress:
+      - ports:
+          - port: 80
+        from:
+          - podSelector: {}
+          - ipBlock: {cidr: 192.168.0.0/24}
+      - from: [{podSelector: {matchLabels: {app: x}}}]
+    egress:
+      - {}
+"""
+_in = f"outport == @{np_pg('ns1', 'back')}"
+_k = "kind: NetworkPolicy"
+_rules = [_from("NetworkPolicy", "ns1/back", "ingress[0]", _k, "ports:\n"),
+          _from("NetworkPolicy", "ns1/back", "ingress[1]", _k, "from: [{"),
+          _from("NetworkPolicy", "ns1/back", "egress[0]", _k, "{}\n---\n")]
+_whole = _from("NetworkPolicy", "ns1/back", None, _k, "back\n")
+_copy = lambda origins: json.loads(json.dumps(origins))
+_acls = [
+    np_acl("ns1", "back", "Ingress", 0, "tcp", -1, f"ip4.src == {{${sel('ns1_LS{}')}}} && tcp && tcp.dst==80 && {_in}", origins=_copy(_rules[0])),
+    np_acl("ns1", "back", "Ingress", 0, "tcp", -2, f"ip4.src == 192.168.0.0/24 && tcp && tcp.dst==80 && {_in}", origins=_copy(_rules[0])),
+    np_acl("ns1", "back", "Ingress", 1, "None", -1, f"ip4.src == {{${sel('ns1_LS{ML:{app: x,},}')}}} && {_in}", origins=_copy(_rules[1])),
+    np_acl("ns1", "back", "Egress", 0, "None", -1, f"ip4 && inport == @{np_pg('ns1', 'back')}", origins=_copy(_rules[2])),
+]
+case("way-back",
+     "Each row tells where it comes from: the ACL of a rule the place of the rule, the group the "
+     "policy's name.",
+     "The contract of the rows: origins with object, rule, line and column",
+     [NODE, NS1, netpol("ns1", "back", _back), NS2],
+     [{**group("NetworkPolicy", [("name", "ns1:back")], [], _acls), "origins": _copy(_whole)}] + _acls,
+     owners=("NetworkPolicy",))
+
+# --- the meter -------------------------------------------------------------------------------------
+
+case("meter", "All ACLs name the meter, whether they log or not; it lets 20 lines a second through, each ACL by itself.",
+     "ovn-kubernetes, controller_manager.go createACLLoggingMeter",
+     [NODE],
+     [row("Meter", "acl-logging", {"name": "acl-logging", "unit": "pktps", "fair": True, "bands": ["acl-logging"]}),
+      row("Meter_Band", "acl-logging", {"action": "drop", "rate": 20})],
+     tables=("Meter", "Meter_Band"))

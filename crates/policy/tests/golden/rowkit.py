@@ -321,6 +321,14 @@ def texts(c):
             head.append(f"# {what}: {' '.join(c[what])}")
     docs = [m.strip("\n") + "\n" for m in c["manifests"]]
     yaml = "\n".join(head) + "\n---\n" + "---\n".join(docs)
+    for r in c["rows"]:
+        for o in r.get("origins", []):
+            # a place is told by the text that stands there, in the document that begins so
+            if "at" in o:
+                within, what = o.pop("at")
+                start = yaml.index(what, yaml.index(within))
+                o["line"] = yaml.count("\n", 0, start) + 1
+                o["column"] = start - yaml.rfind("\n", 0, start)
     lines = [json.dumps(r, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
              for r in sorted(c["rows"], key=lambda r: (r["zone"], r["table"], r["key"]))]
     return yaml, "".join(line + "\n" for line in lines)
