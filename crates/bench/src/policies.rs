@@ -207,7 +207,7 @@ async fn until_in_southbound(nb: &Server) -> Result<()> {
                     .and_then(netverdict_ovsdb::Atom::as_integer)
                     == Some(1)
             };
-            if news.any(|row| done(row)) {
+            if news.any(done) {
                 return Ok(());
             }
         }

@@ -56,7 +56,7 @@ fn network_policy(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>)
                 None => {
                     let peers = Selection::new(own(), pods.clone());
                     if cx.pods(&peers).is_empty() {
-                        let message = format!("a peer of {} is no pod", object.key);
+                        let message = format!("a peer of {} matches no pod", object.key);
                         let place = format!("no pod of namespace {}", object.key.namespace);
                         cx.tell(selects_nothing(message, *span, place));
                     }
@@ -65,7 +65,7 @@ fn network_policy(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>)
             }
         }
     }
-    surprises(object, policy, cx);
+    surprise(object, policy, cx);
     let covers = |a: &NetworkRule, b: &NetworkRule| {
         cover::peers(&a.peers, &b.peers) && cover::ports(&a.ports, &b.ports)
     };
@@ -87,36 +87,20 @@ fn network_policy(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>)
     }
 }
 
-fn surprises(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>) {
-    let rules_place = |rules: &[NetworkRule]| rules.first().map(|rule| rule.span);
+fn surprise(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>) {
     if policy.types.is_none()
         && policy.ingress.is_empty()
-        && let Some(place) = rules_place(&policy.egress)
+        && let Some(rule) = policy.egress.first()
     {
         let message = format!("{} denies all ingress to its pods as well", object.key);
         cx.tell(
             Diagnostic::new(Severity::Warning, "isolates-ingress", message)
-                .at(place, "there are rules for egress only")
+                .at(rule.span, "there are rules for egress only")
                 .help(
                     "without policyTypes a policy always isolates for ingress; \
                      say `policyTypes: [Egress]` if that is not meant",
                 ),
         );
-    }
-    for (isolates, rules, word) in [
-        (policy.isolates_ingress, &policy.ingress, "Ingress"),
-        (policy.isolates_egress, &policy.egress, "Egress"),
-    ] {
-        if !isolates && let Some(place) = rules_place(rules) {
-            let message = format!("rules of {} have no effect", object.key);
-            let mut diagnostic =
-                Diagnostic::new(Severity::Warning, "rules-without-effect", message)
-                    .at(place, format!("policyTypes does not name {word}"));
-            if let Some(types) = policy.types {
-                diagnostic = diagnostic.at(types, "here");
-            }
-            cx.tell(diagnostic.help(format!("add {word} to policyTypes, or drop the rules")));
-        }
     }
 }
 
@@ -247,14 +231,14 @@ fn pod_peer(
             }
         }
     };
-    let message = format!("a peer of {} is no pod", object.key);
+    let message = format!("a peer of {} matches no pod", object.key);
     cx.tell(selects_nothing(message, span, place));
 }
 
 fn node_peer(object: &Object, nodes: &Selector, cx: &mut Context<'_>) {
     let has_nodes = cx.objects(Kind::Node).next().is_some();
     if has_nodes && cx.nodes(nodes).next().is_none() {
-        let message = format!("a peer of {} is no node", object.key);
+        let message = format!("a peer of {} matches no node", object.key);
         let place = "no node is selected".to_owned();
         cx.tell(selects_nothing(message, nodes.span, place));
     }
