@@ -8,6 +8,7 @@ use netverdict_manifest::{Key, Kind, Object, Pod, Spec};
 
 use crate::selector::{Namespaces, Selection, selects};
 use crate::unit::Dependency;
+use crate::unit::node::Facts;
 
 /// A zone's name, `NB_Global.name`.
 pub(crate) type ZoneName = Arc<str>;
@@ -28,6 +29,7 @@ pub(crate) struct Cluster {
     pods: HashMap<PodName, PodEntry>,
     by_namespace: HashMap<Arc<str>, InNamespace>,
     by_node: HashMap<Arc<str>, BTreeSet<PodName>>,
+    places: HashMap<Arc<str>, Place>,
     selections: HashMap<Arc<str>, Selected>,
     /// Selections over namespaces by label.
     wide: HashSet<Arc<str>>,
@@ -39,7 +41,15 @@ pub(crate) struct Cluster {
 pub(crate) struct PodView {
     name: PodName,
     object: Arc<Object>,
+    place: Place,
+}
+
+/// What a node is to its pods.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Place {
     zone: ZoneName,
+    /// True if the node is there and has a share of the default network.
+    has_switch: bool,
 }
 
 #[derive(Debug)]
@@ -82,7 +92,12 @@ impl PodView {
 
     /// The zone of its node.
     pub(crate) fn zone(&self) -> &ZoneName {
-        &self.zone
+        &self.place.zone
+    }
+
+    /// True if its node has a switch for it.
+    pub(crate) fn has_switch(&self) -> bool {
+        self.place.has_switch
     }
 }
 
@@ -242,8 +257,14 @@ impl Cluster {
         }
         match key.kind {
             Kind::Pod => self.put_pod(key, object, changed),
-            Kind::Node if old.as_deref().map(zone_of) != object.as_deref().map(zone_of) => {
-                self.move_pods(&key.name, changed);
+            Kind::Node => {
+                let old = match &object {
+                    Some(node) => self.places.insert(key.name.clone(), Place::of(node)),
+                    None => self.places.remove(&key.name),
+                };
+                if old.as_ref() != self.places.get(&key.name) {
+                    self.move_pods(&key.name, changed);
+                }
             }
             Kind::Namespace => self.relabel(&key.name, changed),
             _ => {}
@@ -254,7 +275,7 @@ impl Cluster {
         let name: PodName = (key.namespace.clone(), key.name.clone());
         let view = object.map(|object| PodView {
             name: name.clone(),
-            zone: self.zone_of_pod(&object),
+            place: self.place_of_pod(&object),
             object,
         });
         let node = view.as_ref().and_then(PodView::node);
@@ -402,9 +423,9 @@ impl Cluster {
         };
         changed.push(Dependency::PodsOn(node.clone()));
         for name in pods {
-            let zone = self.zone_of_node(node);
+            let place = self.place_of_node(node);
             if let Some(entry) = self.pods.get_mut(&name) {
-                entry.view.zone = zone;
+                entry.view.place = place;
             }
             self.sort(&name, true, changed);
         }
@@ -442,19 +463,33 @@ impl Cluster {
         }
     }
 
-    fn zone_of_pod(&self, pod: &Object) -> ZoneName {
+    fn place_of_pod(&self, pod: &Object) -> Place {
         match &pod.spec {
             Spec::Pod(Pod {
                 node: Some(node), ..
-            }) => self.zone_of_node(node),
-            _ => DEFAULT_ZONE.into(),
+            }) => self.place_of_node(node),
+            _ => Place::none(),
         }
     }
 
-    fn zone_of_node(&self, node: &str) -> ZoneName {
-        match self.objects.get(&Key::new(Kind::Node, "", node)) {
-            Some(node) => zone_of(node),
-            None => DEFAULT_ZONE.into(),
+    fn place_of_node(&self, node: &str) -> Place {
+        let place = self.places.get(node);
+        place.cloned().unwrap_or_else(Place::none)
+    }
+}
+
+impl Place {
+    fn of(node: &Object) -> Self {
+        Self {
+            zone: zone_of(node),
+            has_switch: !Facts::read(node).subnets.is_empty(),
+        }
+    }
+
+    fn none() -> Self {
+        Self {
+            zone: DEFAULT_ZONE.into(),
+            has_switch: false,
         }
     }
 }
@@ -465,7 +500,7 @@ impl PodView {
     }
 
     fn differs(&self, other: &Self) -> bool {
-        self.zone != other.zone || self.object.spec != other.object.spec
+        self.place != other.place || self.object.spec != other.object.spec
     }
 }
 
