@@ -13,6 +13,8 @@
 //! hand (ovn-kubernetes, go-controller/pkg/util/multi_network.go). Where the definition is not
 //! known, a UserDefinedNetwork is taken for granted.
 
+#[cfg(feature = "kubernetes")]
+mod names;
 mod object;
 mod table;
 #[cfg(feature = "kubernetes")]
@@ -21,5 +23,5 @@ mod watch;
 #[cfg(feature = "kubernetes")]
 pub use watch::{Cluster, Counters, Error, KubeWatch};
 
-pub(crate) use object::{Kind, Object};
+pub(crate) use object::{KINDS, Object};
 pub(crate) use table::Table;

@@ -6,13 +6,14 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use netverdict_manifest::Kind;
 use netverdict_verdict::{Endpoints, NameChange};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-use crate::kubernetes::{Kind, Object, Table};
+use crate::kubernetes::{KINDS, Object, Table};
 
 mod files;
 mod raw;
@@ -312,15 +313,15 @@ impl File<'_> {
             Ok(object) => object,
             Err(fault) => return self.fault(Some(line), format!("{}: {fault}", kind.as_str())),
         };
-        let Some(key) = object.key() else {
+        let Some(key) = object.key(kind) else {
             return self.fault(Some(line), format!("a {} without a name", kind.as_str()));
         };
         let facts = object.facts(kind);
         for fault in &facts.faults {
-            self.fault(Some(line), format!("{} {key}: {fault}", kind.as_str()));
+            self.fault(Some(line), format!("{key}: {fault}"));
         }
         self.manifests.objects += 1;
-        self.manifests.table.put(kind, key, facts);
+        self.manifests.table.put(key, facts);
     }
 
     fn fault(&mut self, line: Option<u64>, fault: String) {
@@ -345,11 +346,11 @@ enum Item {
 impl Item {
     fn of(value: Value) -> Self {
         match value.get("kind").and_then(Value::as_str).map(Kind::parse) {
-            Some(Some(kind)) => {
+            Some(Some(kind)) if KINDS.contains(&kind) => {
                 let object = Object::deserialize(value).map_err(|error| error.to_string());
                 Self::Known(kind, Box::new(object))
             }
-            Some(None) => Self::Other,
+            Some(_) => Self::Other,
             None => Self::Bare(value),
         }
     }

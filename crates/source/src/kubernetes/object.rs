@@ -1,20 +1,18 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use netverdict_manifest::{Key, Kind};
 use netverdict_types::{Endpoint, EndpointKind};
 use netverdict_verdict::Names;
 use serde::Deserialize;
 
 /// The kinds of object that tell names.
-///
-/// Their order is that of belief, where two objects claim one address.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Kind {
-    Node,
-    Pod,
-    Service,
-    Attachment,
-}
+pub(crate) const KINDS: [Kind; 4] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Service,
+    Kind::NetworkAttachmentDefinition,
+];
 
 /// The parts of an object that tell names; all else is skipped as it is read.
 #[derive(Debug, Default, Deserialize)]
@@ -57,7 +55,6 @@ pub(crate) enum Place {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
-    resource_version: Option<String>,
     creation_timestamp: Option<String>,
     annotations: Option<BTreeMap<String, Option<String>>>,
 }
@@ -106,59 +103,13 @@ struct NodeAddress {
     address: String,
 }
 
-impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Node, Self::Pod, Self::Service, Self::Attachment];
-
-    /// As it stands in an object's `kind`.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Service => "Service",
-            Self::Attachment => "NetworkAttachmentDefinition",
-        }
-    }
-
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-}
-
 impl Object {
-    /// `namespace/name`, or the name alone; `None` for an object without a name.
-    pub(crate) fn key(&self) -> Option<String> {
+    /// `None` for an object without a name.
+    pub(crate) fn key(&self, kind: Kind) -> Option<Key> {
         let metadata = self.metadata.as_ref()?;
         let name = metadata.name.as_deref().filter(|name| !name.is_empty())?;
-        Some(match metadata.namespace.as_deref() {
-            Some(namespace) if !namespace.is_empty() => format!("{namespace}/{name}"),
-            _ => name.to_owned(),
-        })
-    }
-
-    /// Of an object that makes no sense, what is needed to know which it is.
-    #[cfg(feature = "kubernetes")]
-    pub(crate) fn outline(json: &str) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Outline {
-            metadata: serde_json::Value,
-        }
-        let Outline { metadata } = serde_json::from_str(json).unwrap_or_default();
-        let text = |key| metadata.get(key)?.as_str().map(str::to_owned);
-        Self {
-            metadata: Some(Metadata {
-                name: text("name"),
-                namespace: text("namespace"),
-                resource_version: text("resourceVersion"),
-                ..Metadata::default()
-            }),
-            ..Self::default()
-        }
-    }
-
-    #[cfg(feature = "kubernetes")]
-    pub(crate) fn version(&self) -> Option<&str> {
-        self.metadata.as_ref()?.resource_version.as_deref()
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        Some(Key::new(kind, namespace, name))
     }
 
     /// What it says.
@@ -183,7 +134,8 @@ impl Object {
             Kind::Pod => reader.pod(spec, status),
             Kind::Node => reader.node(status),
             Kind::Service => reader.service(spec, status),
-            Kind::Attachment => reader.attachment(spec),
+            Kind::NetworkAttachmentDefinition => reader.attachment(spec),
+            _ => {}
         }
         reader.facts
     }

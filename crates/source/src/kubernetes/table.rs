@@ -2,10 +2,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
+use netverdict_manifest::{Key, Kind};
 use netverdict_types::Endpoint;
 use netverdict_verdict::NameChange;
 
-use super::object::{self, Facts, Kind, Place};
+use super::object::{self, Facts, Place};
 
 /// Who has which address, by all objects together.
 ///
@@ -14,7 +15,7 @@ use super::object::{self, Facts, Kind, Place};
 /// The outcome does not depend on the order in which objects came.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    objects: HashMap<(Kind, String), Held>,
+    objects: HashMap<Key, Held>,
     addresses: HashMap<Address, BTreeMap<Claimant, Endpoint>>,
     /// The network of each attachment that is known.
     networks: HashMap<String, String>,
@@ -26,7 +27,7 @@ pub(crate) struct Table {
 type Address = (String, IpAddr);
 
 /// The first is believed.
-type Claimant = (Kind, Reverse<String>, String);
+type Claimant = (Kind, Reverse<String>, Key);
 
 #[derive(Debug)]
 struct Held {
@@ -38,42 +39,36 @@ struct Held {
 
 impl Table {
     /// Takes an object as it is now.
-    pub(crate) fn put(&mut self, kind: Kind, key: String, facts: Facts) {
-        if kind == Kind::Attachment {
+    pub(crate) fn put(&mut self, key: Key, facts: Facts) {
+        if key.kind == Kind::NetworkAttachmentDefinition {
             self.set_network(&key, facts.network);
         }
-        let id = (kind, key);
-        self.withdraw(&id);
+        self.withdraw(&key);
         let held = Held {
             claims: facts.claims,
             born: facts.born,
             addresses: Vec::new(),
         };
-        self.objects.insert(id.clone(), held);
-        self.claim(&id);
+        self.objects.insert(key.clone(), held);
+        self.claim(&key);
     }
 
     /// Forgets an object.
-    pub(crate) fn remove(&mut self, kind: Kind, key: String) {
-        if kind == Kind::Attachment {
-            self.set_network(&key, None);
+    pub(crate) fn remove(&mut self, key: &Key) {
+        if key.kind == Kind::NetworkAttachmentDefinition {
+            self.set_network(key, None);
         }
-        let id = (kind, key);
-        self.withdraw(&id);
-        self.objects.remove(&id);
+        self.withdraw(key);
+        self.objects.remove(key);
     }
 
     /// Forgets the objects of a kind that a whole list did not name.
     #[cfg(feature = "kubernetes")]
-    pub(crate) fn keep(&mut self, kind: Kind, named: &HashSet<String>) {
-        let gone: Vec<String> = self
-            .objects
-            .keys()
-            .filter(|(of, key)| *of == kind && !named.contains(key))
-            .map(|(_, key)| key.clone())
-            .collect();
+    pub(crate) fn keep(&mut self, kind: Kind, named: &HashSet<Key>) {
+        let is_gone = |key: &&Key| key.kind == kind && !named.contains(key);
+        let gone: Vec<Key> = self.objects.keys().filter(is_gone).cloned().collect();
         for key in gone {
-            self.remove(kind, key);
+            self.remove(&key);
         }
     }
 
@@ -95,10 +90,11 @@ impl Table {
         Some(self.addresses.get(address)?.first_key_value()?.1)
     }
 
-    fn set_network(&mut self, attachment: &str, network: Option<String>) {
+    fn set_network(&mut self, definition: &Key, network: Option<String>) {
+        let attachment = &format!("{}/{}", definition.namespace, definition.name);
         let before = match network {
             Some(network) if self.networks.get(attachment) == Some(&network) => return,
-            Some(network) => self.networks.insert(attachment.to_owned(), network),
+            Some(network) => self.networks.insert(attachment.clone(), network),
             None => match self.networks.remove(attachment) {
                 None => return,
                 before => before,
@@ -109,7 +105,7 @@ impl Table {
             let mut places = held.claims.iter().map(|claim| &claim.place);
             places.any(|place| matches!(place, Place::Attachment(name) if name == attachment))
         };
-        let moved: HashSet<(Kind, String)> = self
+        let moved: HashSet<Key> = self
             .objects
             .iter()
             .filter(|(_, held)| attached(held))
@@ -121,7 +117,7 @@ impl Table {
         }
     }
 
-    fn withdraw(&mut self, id: &(Kind, String)) {
+    fn withdraw(&mut self, id: &Key) {
         let Some(held) = self.objects.get_mut(id) else {
             return;
         };
@@ -137,7 +133,7 @@ impl Table {
         }
     }
 
-    fn claim(&mut self, id: &(Kind, String)) {
+    fn claim(&mut self, id: &Key) {
         let Some(held) = self.objects.get_mut(id) else {
             return;
         };
@@ -170,6 +166,6 @@ impl Table {
     }
 }
 
-fn claimant((kind, key): &(Kind, String), born: &str) -> Claimant {
-    (*kind, Reverse(born.to_owned()), key.clone())
+fn claimant(key: &Key, born: &str) -> Claimant {
+    (key.kind, Reverse(born.to_owned()), key.clone())
 }

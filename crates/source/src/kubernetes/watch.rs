@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,7 +12,7 @@ use futures_util::{AsyncBufRead, AsyncBufReadExt};
 use kube::Client;
 use kube::api::{ListParams, WatchParams};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use netverdict_verdict::{Endpoints, NameChange};
+use netverdict_manifest::{Key, Kind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::unix::pipe;
@@ -19,7 +20,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{Kind, Object, Table};
 use crate::{Count, Counts, Stop};
 
 /// Which Kubernetes API server, and how to reach it.
@@ -43,7 +43,9 @@ impl FromStr for Cluster {
     }
 }
 
-/// Names from the Pods, Nodes, Services and NetworkAttachmentDefinitions of a cluster.
+/// The objects of a cluster: as names ([`Endpoints`](netverdict_verdict::Endpoints)), from its
+/// Pods, Nodes, Services and NetworkAttachmentDefinitions, or for the policy compiler
+/// ([`Objects`](crate::objects::Objects)), all kinds that it knows.
 ///
 /// It lists each kind, a page at a time, and watches what follows. It needs to `list` and `watch`
 /// them in all namespaces; where it may not, or where a kind does not exist, it does without and
@@ -71,6 +73,7 @@ pub struct KubeWatch {
     stop: Stop,
     counters: Arc<Counters>,
     follow: bool,
+    again: Duration,
 }
 
 /// What the watch counts.
@@ -78,7 +81,7 @@ pub struct KubeWatch {
 pub struct Counters {
     /// Objects read, each time they were sent.
     pub objects: Count,
-    /// Objects, or parts of them, that make no sense: their names are missing.
+    /// Objects, or parts of them, that make no sense and are missing.
     pub malformed: Count,
     /// Whole lists taken: one for each kind, and one more after each gap.
     pub lists: Count,
@@ -97,7 +100,7 @@ impl Counts for Counters {
     }
 }
 
-/// Why there are no names from Kubernetes.
+/// Why there is nothing to be had from Kubernetes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -137,10 +140,13 @@ impl KubeWatch {
             stop,
             counters: Arc::default(),
             follow: true,
+            again: Duration::from_secs(60),
         }
     }
 
-    /// Takes one list of each kind only, and fails where there is none of pods or nodes.
+    /// Takes one list of each kind only. It fails where one cannot be had, other than for want of
+    /// permission or because there is no such kind; for names it fails where there is none of pods
+    /// or nodes, whatever the reason.
     #[must_use]
     pub fn once(self) -> Self {
         Self {
@@ -149,72 +155,101 @@ impl KubeWatch {
         }
     }
 
+    /// How often to look again for kinds that were refused or not there; a minute without this.
+    #[must_use]
+    pub fn look_again(self, again: Duration) -> Self {
+        Self { again, ..self }
+    }
+
     /// What it counts.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
 
-    async fn watch(
-        self,
-        take: &mut dyn FnMut(Vec<NameChange>) -> ControlFlow,
-    ) -> Result<(), Error> {
+    pub(super) fn is_once(&self) -> bool {
+        !self.follow
+    }
+
+    /// Hands objects to a sink until there is no more or the sink wants no more.
+    pub(super) fn follow(self, sink: &mut impl Sink) -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let done = runtime.block_on(self.watch(sink));
+        // A name look-up may still wait for its answer on a thread of its own.
+        runtime.shutdown_background();
+        done
+    }
+
+    async fn watch(self, sink: &mut impl Sink) -> Result<(), Error> {
         let client = self.cluster.client().await?;
         let stop = self.stop.as_fd().try_clone_to_owned()?;
         // It is no pipe, but becomes readable like one.
         let stop = pipe::Receiver::from_owned_fd_unchecked(stop)?;
         let (sender, mut receiver) = mpsc::channel(64);
         let mut followers = JoinSet::new();
-        for kind in Kind::ALL {
+        for kind in sink.kinds() {
             let follower = Follower {
-                kind,
+                kind: *kind,
                 client: client.clone(),
                 counters: Arc::clone(&self.counters),
                 sender: sender.clone(),
+                again: self.again,
             };
             followers.spawn(follower.run(self.follow));
         }
         drop(sender);
 
-        let mut names = Names {
-            counters: &self.counters,
-            table: Table::default(),
-            listed: HashSet::new(),
-        };
+        let mut listed = HashSet::new();
+        let mut apply = |event, sink: &mut _| apply(event, sink, &mut listed, &self.counters);
         loop {
             tokio::select! {
                 biased;
                 _ = stop.readable() => return Ok(()),
                 event = receiver.recv() => match event {
-                    Some(event) => names.apply(event)?,
+                    Some(event) => apply(event, sink)?,
                     None => return Ok(()),
                 },
             }
             while let Ok(event) = receiver.try_recv() {
-                names.apply(event)?;
+                apply(event, sink)?;
             }
-            let changes = names.table.changes();
-            if !changes.is_empty() && take(changes).is_break() {
+            if sink.tell().is_break() {
                 return Ok(());
             }
         }
     }
 }
 
-type ControlFlow = std::ops::ControlFlow<()>;
+/// What becomes of the objects of a cluster.
+pub(super) trait Sink {
+    /// The kinds that it wants.
+    fn kinds(&self) -> &'static [Kind];
 
-impl Endpoints for KubeWatch {
-    fn run(
-        self: Box<Self>,
-        take: &mut dyn FnMut(Vec<NameChange>) -> ControlFlow,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let done = runtime.block_on(self.watch(take));
-        // A name look-up may still wait for its answer on a thread of its own.
-        runtime.shutdown_background();
-        Ok(done?)
-    }
+    /// Takes an object as it is now, as the server wrote it.
+    fn put(&mut self, key: Key, json: &RawValue);
+
+    /// An object is gone.
+    fn remove(&mut self, key: &Key);
+
+    /// A kind was listed in whole: all objects that are not named are gone.
+    fn keep(&mut self, kind: Kind, named: &HashSet<Key>);
+
+    /// There is no list of a kind, for now or, if only one was asked for, at all.
+    fn lack(&mut self, kind: Kind, lack: Lack) -> Result<(), Error>;
+
+    /// Hands over what has come of all that; it is called when nothing more waits.
+    fn tell(&mut self) -> ControlFlow<()>;
+}
+
+/// Why there is no list of a kind.
+pub(super) enum Lack {
+    /// The server knows no such kind, so that there are no objects of it.
+    NoSuchKind,
+    /// It is not allowed, in the server's words.
+    Forbidden(String),
+    /// Only one list was asked for, and this came instead.
+    Failed(String),
 }
 
 impl Cluster {
@@ -238,72 +273,50 @@ impl Cluster {
     }
 }
 
+impl Lack {
+    pub(super) fn into_error(self, kind: Kind) -> Error {
+        let fault = match self {
+            Self::NoSuchKind => "it knows no such kind".to_owned(),
+            Self::Forbidden(fault) | Self::Failed(fault) => fault,
+        };
+        let kind = kind.as_str();
+        Error::List { kind, fault }
+    }
+}
+
 /// What a follower tells.
 enum Event {
     /// A whole list begins.
     Listing(Kind),
-    Put(Kind, Object),
-    Gone(Kind, Object),
-    /// An object that cannot be read, by what is known of it.
-    Malformed(Kind, Box<Object>),
+    Put(Key, Box<RawValue>),
+    Gone(Key),
     /// A whole list is complete.
     Listed(Kind),
-    /// Only one list was asked for, and there is none.
-    Failed(Kind, String),
+    Lack(Kind, Lack),
 }
 
-struct Names<'a> {
-    counters: &'a Counters,
-    table: Table,
-    /// What the lists that are under way have named.
-    listed: HashSet<(Kind, String)>,
-}
-
-impl Names<'_> {
-    fn apply(&mut self, event: Event) -> Result<(), Error> {
-        match event {
-            Event::Listing(kind) => self.listed.retain(|(of, _)| *of != kind),
-            Event::Put(kind, object) => {
-                let Some(key) = object.key() else {
-                    self.counters.malformed.one();
-                    warn!(kind = kind.as_str(), "an object of Kubernetes has no name");
-                    return Ok(());
-                };
-                let facts = object.facts(kind);
-                for fault in &facts.faults {
-                    self.counters.malformed.one();
-                    warn!(
-                        kind = kind.as_str(),
-                        key, fault, "part of an object is left out"
-                    );
-                }
-                self.listed.insert((kind, key.clone()));
-                self.table.put(kind, key, facts);
-            }
-            Event::Gone(kind, object) => self.remove(kind, &object),
-            Event::Malformed(kind, object) => self.remove(kind, &object),
-            Event::Listed(kind) => {
-                let of_kind = self.listed.extract_if(|(of, _)| *of == kind);
-                let named = of_kind.map(|(_, key)| key).collect();
-                self.table.keep(kind, &named);
-                self.counters.lists.one();
-            }
-            Event::Failed(kind, fault) => match kind {
-                Kind::Pod | Kind::Node => {
-                    let kind = kind.as_str();
-                    return Err(Error::List { kind, fault });
-                }
-                Kind::Service | Kind::Attachment => {}
-            },
+/// `listed` is what the lists that are under way have named.
+fn apply(
+    event: Event,
+    sink: &mut impl Sink,
+    listed: &mut HashSet<Key>,
+    counters: &Counters,
+) -> Result<(), Error> {
+    match event {
+        Event::Listing(kind) => listed.retain(|key| key.kind != kind),
+        Event::Put(key, json) => {
+            sink.put(key.clone(), &json);
+            listed.insert(key);
         }
-        Ok(())
-    }
-
-    fn remove(&mut self, kind: Kind, object: &Object) {
-        if let Some(key) = object.key() {
-            self.table.remove(kind, key);
+        Event::Gone(key) => sink.remove(&key),
+        Event::Listed(kind) => {
+            let named = listed.extract_if(|key| key.kind == kind).collect();
+            sink.keep(kind, &named);
+            counters.lists.one();
         }
+        Event::Lack(kind, lack) => sink.lack(kind, lack)?,
     }
+    Ok(())
 }
 
 /// Lists and watches one kind of object.
@@ -312,6 +325,7 @@ struct Follower {
     client: Client,
     counters: Arc<Counters>,
     sender: mpsc::Sender<Event>,
+    again: Duration,
 }
 
 /// Why a request came to nothing.
@@ -377,12 +391,30 @@ impl Follower {
                 return;
             }
             self.report(&fault);
-            if !follow {
-                let event = Event::Failed(self.kind, fault.to_string());
-                let _ = self.sender.send(event).await;
+            let lack = match &fault {
+                Fault::Refused(status) if status.code == 403 => {
+                    Some(Lack::Forbidden(status.message.clone()))
+                }
+                Fault::Refused(_) if !is_built_in(self.kind) => Some(Lack::NoSuchKind),
+                fault if !follow => Some(Lack::Failed(fault.to_string())),
+                _ => None,
+            };
+            if let Some(lack) = lack
+                && self.send(Event::Lack(self.kind, lack)).await.is_err()
+            {
                 return;
             }
-            pauses.pause(&fault).await;
+            if !follow {
+                return;
+            }
+            self.pause(&mut pauses, &fault).await;
+        }
+    }
+
+    async fn pause(&self, pauses: &mut Pauses, fault: &Fault) {
+        match fault {
+            Fault::Refused(_) => tokio::time::sleep(jittered(self.again)).await,
+            _ => pauses.pause().await,
         }
     }
 
@@ -397,11 +429,9 @@ impl Follower {
             let text = self.client.request_text(request).await?;
             let page: Page<'_> = serde_json::from_str(&text)?;
             for item in page.items.unwrap_or_default() {
-                let event = match self.read(item) {
-                    Ok(object) => Event::Put(self.kind, object),
-                    Err(object) => Event::Malformed(self.kind, object),
-                };
-                self.send(event).await?;
+                if let Some(key) = self.key(&Outline::of(item)) {
+                    self.send(Event::Put(key, item.to_owned())).await?;
+                }
             }
             match page.metadata.rest.filter(|rest| !rest.is_empty()) {
                 Some(rest) => params = ListParams::default().limit(PAGE).continue_token(&rest),
@@ -426,12 +456,12 @@ impl Follower {
             idle += 1;
             match done {
                 // The server ended it in good order, as it does when the time is over.
-                Ok(()) => pauses.pause_short().await,
+                Ok(()) => pauses.pause().await,
                 Err(fault @ (Fault::Gone | Fault::Refused(_) | Fault::Ended)) => return fault,
                 Err(fault) if idle >= PATIENCE => return fault,
                 Err(fault) => {
                     self.report(&fault);
-                    pauses.pause(&fault).await;
+                    pauses.pause().await;
                 }
             }
         }
@@ -461,37 +491,37 @@ impl Follower {
                 let status: kube::core::Status = serde_json::from_str(told.object.get())?;
                 return Err(Fault::from(Box::new(status)));
             }
-            let object = self.read(told.object);
-            let seen = match &object {
-                Ok(object) => object,
-                Err(object) => object,
-            };
-            if let Some(seen) = seen.version().filter(|seen| !seen.is_empty()) {
+            let outline = Outline::of(told.object);
+            if let Some(seen) = outline.version().filter(|seen| !seen.is_empty()) {
                 seen.clone_into(version);
             }
             *progress = true;
-            let event = match (&*told.kind, object) {
-                ("ADDED" | "MODIFIED", Ok(object)) => Event::Put(self.kind, object),
-                ("ADDED" | "MODIFIED", Err(object)) => Event::Malformed(self.kind, object),
-                ("DELETED", Ok(object)) => Event::Gone(self.kind, object),
-                ("DELETED", Err(object)) => Event::Malformed(self.kind, object),
+            let is_there = match &*told.kind {
+                "ADDED" | "MODIFIED" => true,
+                "DELETED" => false,
                 // A bookmark tells the version only.
                 _ => continue,
             };
-            self.send(event).await?;
+            match self.key(&outline) {
+                Some(key) if is_there => {
+                    self.send(Event::Put(key, told.object.to_owned())).await?;
+                }
+                Some(key) => self.send(Event::Gone(key)).await?,
+                None => {}
+            }
         }
     }
 
-    /// Reads an object; of one that makes no sense at least its name and version, if they do.
-    fn read(&self, json: &RawValue) -> Result<Object, Box<Object>> {
+    /// The name of an object; one without is left out.
+    fn key(&self, outline: &Outline) -> Option<Key> {
         self.counters.objects.one();
-        serde_json::from_str(json.get()).map_err(|error| {
+        let key = outline.key(self.kind);
+        if key.is_none() {
             self.counters.malformed.one();
-            let object = Object::outline(json.get());
-            let (kind, key) = (self.kind.as_str(), object.key());
-            warn!(kind, key, %error, "an object of Kubernetes makes no sense and is left out");
-            Box::new(object)
-        })
+            let kind = self.kind.as_str();
+            warn!(kind, "an object of Kubernetes has no name");
+        }
+        key
     }
 
     async fn send(&self, event: Event) -> Result<(), Fault> {
@@ -503,7 +533,9 @@ impl Follower {
         match fault {
             Fault::Ended => {}
             Fault::Gone => info!(kind, "{fault}: all objects are listed again"),
-            Fault::Refused(status) if status.code == 404 => info!(kind, "the cluster has none"),
+            Fault::Refused(status) if status.code == 404 && !is_built_in(self.kind) => {
+                info!(kind, "the cluster has no such kind");
+            }
             fault => {
                 self.counters.failures.one();
                 warn!(kind, %fault, "a request to the Kubernetes API server failed");
@@ -551,6 +583,34 @@ struct Told<'a> {
     object: &'a RawValue,
 }
 
+/// What tells which object it is, and which version.
+struct Outline(serde_json::Value);
+
+impl Outline {
+    fn of(json: &RawValue) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Object {
+            metadata: serde_json::Value,
+        }
+        Self(
+            serde_json::from_str(json.get())
+                .unwrap_or_else(|_| Object::default())
+                .metadata,
+        )
+    }
+
+    fn version(&self) -> Option<&str> {
+        self.0.get("resourceVersion")?.as_str()
+    }
+
+    fn key(&self, kind: Kind) -> Option<Key> {
+        let text = |key| self.0.get(key).and_then(|value| value.as_str());
+        let name = text("name").filter(|name| !name.is_empty())?;
+        Some(Key::new(kind, text("namespace").unwrap_or_default(), name))
+    }
+}
+
 /// Pauses between requests, each longer than the one before, up to half a minute, and never quite
 /// the same.
 #[derive(Default)]
@@ -561,17 +621,8 @@ struct Pauses {
 impl Pauses {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(30);
-    /// Before something is asked for again that was not allowed or not there.
-    const REFUSED: Duration = Duration::from_secs(60);
 
-    async fn pause(&mut self, fault: &Fault) {
-        match fault {
-            Fault::Refused(_) => tokio::time::sleep(jittered(Self::REFUSED)).await,
-            _ => self.pause_short().await,
-        }
-    }
-
-    async fn pause_short(&mut self) {
+    async fn pause(&mut self) {
         let pause = Self::FIRST.saturating_mul(1 << self.step.min(16));
         self.step += 1;
         tokio::time::sleep(jittered(pause.min(Self::LONGEST))).await;
@@ -609,11 +660,40 @@ async fn read_line(
     }
 }
 
-fn path(kind: Kind) -> &'static str {
+/// Where the objects of a kind are, in all namespaces.
+pub(super) fn path(kind: Kind) -> &'static str {
     match kind {
+        Kind::Namespace => "/api/v1/namespaces",
         Kind::Node => "/api/v1/nodes",
         Kind::Pod => "/api/v1/pods",
         Kind::Service => "/api/v1/services",
-        Kind::Attachment => "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions",
+        Kind::EndpointSlice => "/apis/discovery.k8s.io/v1/endpointslices",
+        Kind::NetworkPolicy => "/apis/networking.k8s.io/v1/networkpolicies",
+        Kind::AdminNetworkPolicy => "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies",
+        Kind::BaselineAdminNetworkPolicy => {
+            "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies"
+        }
+        Kind::ClusterNetworkPolicy => {
+            "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies"
+        }
+        Kind::EgressFirewall => "/apis/k8s.ovn.org/v1/egressfirewalls",
+        Kind::UserDefinedNetwork => "/apis/k8s.ovn.org/v1/userdefinednetworks",
+        Kind::ClusterUserDefinedNetwork => "/apis/k8s.ovn.org/v1/clusteruserdefinednetworks",
+        Kind::NetworkAttachmentDefinition => {
+            "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
+        }
     }
+}
+
+/// True for kinds that every cluster has.
+fn is_built_in(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Namespace
+            | Kind::Node
+            | Kind::Pod
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::NetworkPolicy
+    )
 }
