@@ -16,12 +16,16 @@
 #[cfg(feature = "kubernetes")]
 mod names;
 mod object;
+#[cfg(feature = "kubernetes")]
+mod objects;
 mod table;
+#[cfg(feature = "kubernetes")]
+mod text;
 #[cfg(feature = "kubernetes")]
 mod watch;
 
 #[cfg(feature = "kubernetes")]
 pub use watch::{Cluster, Counters, Error, KubeWatch};
 
-pub(crate) use object::{KINDS, Object};
+pub(crate) use object::{Facts, KINDS};
 pub(crate) use table::Table;

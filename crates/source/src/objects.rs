@@ -68,7 +68,7 @@ impl Change {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     pub(crate) change: Change,
-    next: u32,
+    last: u32,
     /// Numbers whose texts are forgotten.
     free: Vec<FileId>,
     /// Texts that only the diagnostics of this change need, and of the change before.
@@ -80,8 +80,8 @@ impl Gathered {
     pub(crate) fn file(&mut self) -> FileId {
         self.free.pop().unwrap_or_else(|| {
             // 0 stands for no text.
-            self.next += 1;
-            FileId(self.next)
+            self.last += 1;
+            FileId(self.last)
         })
     }
 

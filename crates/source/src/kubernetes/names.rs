@@ -1,13 +1,14 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use netverdict_manifest::{Key, Kind};
+use netverdict_manifest::{FileId, Key, Kind, Reading, read_value};
 use netverdict_verdict::{Endpoints, NameChange};
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::object::{KINDS, Object};
+use super::object::{Facts, KINDS};
 use super::table::Table;
+use super::text;
 use super::watch::{Counters, Error, KubeWatch, Lack, Sink};
 
 impl Endpoints for KubeWatch {
@@ -41,21 +42,26 @@ impl Sink for Names<'_> {
     }
 
     fn put(&mut self, key: Key, json: &RawValue) {
-        match serde_json::from_str::<Object>(json.get()) {
-            Ok(object) => {
-                let facts = object.facts(key.kind);
-                for fault in &facts.faults {
-                    self.counters.malformed.one();
-                    warn!(%key, fault, "part of an object is left out");
-                }
-                self.table.put(key, facts);
-            }
-            Err(error) => {
-                self.counters.malformed.one();
-                warn!(%key, %error, "an object of Kubernetes makes no sense and is left out");
-                self.table.remove(&key);
-            }
+        // Nobody sees the text, so that its number does not matter.
+        let reading = match text::of(key.kind, json) {
+            Ok(text) => read_value(FileId::default(), &text, key.kind),
+            Err(_) => Reading::default(),
+        };
+        for diagnostic in &reading.diagnostics {
+            let fault = &diagnostic.message;
+            warn!(%key, fault, "an object of Kubernetes makes no sense");
         }
+        let Some(object) = reading.objects.first() else {
+            self.counters.malformed.one();
+            self.table.remove(&key);
+            return;
+        };
+        let facts = Facts::of(object);
+        for fault in &facts.faults {
+            self.counters.malformed.one();
+            warn!(%key, fault, "part of an object is left out");
+        }
+        self.table.put(key, facts);
     }
 
     fn remove(&mut self, key: &Key) {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netverdict_manifest::{Key, Kind};
+use netverdict_manifest::{Kind, Node, Object, Pod, Service, Spec};
 use netverdict_types::{Endpoint, EndpointKind};
 use netverdict_verdict::Names;
 use serde::Deserialize;
@@ -13,15 +13,6 @@ pub(crate) const KINDS: [Kind; 4] = [
     Kind::Service,
     Kind::NetworkAttachmentDefinition,
 ];
-
-/// The parts of an object that tell names; all else is skipped as it is read.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Object {
-    metadata: Option<Metadata>,
-    spec: Option<Spec>,
-    status: Option<Status>,
-}
 
 /// What an object says about addresses.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -50,105 +41,27 @@ pub(crate) enum Place {
     Attachment(String),
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    creation_timestamp: Option<String>,
-    annotations: Option<BTreeMap<String, Option<String>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Spec {
-    node_name: Option<String>,
-    host_network: Option<bool>,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: Option<String>,
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Option<Vec<String>>,
-    #[serde(rename = "externalIPs")]
-    external_ips: Option<Vec<String>>,
-    config: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Status {
-    phase: Option<String>,
-    #[serde(rename = "podIP")]
-    pod_ip: Option<String>,
-    #[serde(rename = "podIPs")]
-    pod_ips: Option<Vec<Address>>,
-    addresses: Option<Vec<NodeAddress>>,
-    load_balancer: Option<Balancer>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Balancer {
-    ingress: Option<Vec<Address>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Address {
-    ip: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NodeAddress {
-    address: String,
-}
-
-impl Object {
-    /// `None` for an object without a name.
-    pub(crate) fn key(&self, kind: Kind) -> Option<Key> {
-        let metadata = self.metadata.as_ref()?;
-        let name = metadata.name.as_deref().filter(|name| !name.is_empty())?;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        Some(Key::new(kind, namespace, name))
-    }
-
-    /// What it says.
-    pub(crate) fn facts(self, kind: Kind) -> Facts {
+impl Facts {
+    /// What an object says about addresses; nothing where its kind says nothing.
+    pub(crate) fn of(object: &Object) -> Self {
         let mut reader = Reader {
-            name: String::new(),
-            namespace: None,
-            annotations: BTreeMap::new(),
-            facts: Facts::default(),
+            object,
+            facts: Self {
+                born: object.meta.created.clone().unwrap_or_default(),
+                ..Self::default()
+            },
         };
-        if let Some(metadata) = self.metadata {
-            reader.name = metadata.name.unwrap_or_default();
-            reader.namespace = metadata.namespace;
-            reader.facts.born = metadata.creation_timestamp.unwrap_or_default();
-            reader.annotations = metadata.annotations.unwrap_or_default();
-        }
-        let (spec, status) = (
-            self.spec.unwrap_or_default(),
-            self.status.unwrap_or_default(),
-        );
-        match kind {
-            Kind::Pod => reader.pod(spec, status),
-            Kind::Node => reader.node(status),
-            Kind::Service => reader.service(spec, status),
-            Kind::NetworkAttachmentDefinition => reader.attachment(spec),
+        match &object.spec {
+            Spec::Pod(pod) => reader.pod(pod),
+            Spec::Node(node) => reader.node(node),
+            Spec::Service(service) => reader.service(service),
+            Spec::NetworkAttachment(attachment) => {
+                reader.facts.network.clone_from(&attachment.network);
+            }
             _ => {}
         }
         reader.facts
     }
-}
-
-/// Addresses of a pod on one network, in `k8s.ovn.org/pod-networks` (ovn-kubernetes,
-/// go-controller/pkg/util/pod_annotation.go).
-#[derive(Deserialize)]
-struct PodNetwork {
-    #[serde(default)]
-    ip_addresses: Option<Vec<String>>,
-    #[serde(default)]
-    ip_address: Option<String>,
 }
 
 /// An address of each family with its prefix length, as ovn-kubernetes annotates them.
@@ -177,62 +90,48 @@ impl Families {
 }
 
 /// Collects the facts of one object.
-struct Reader {
-    name: String,
-    namespace: Option<String>,
-    annotations: BTreeMap<String, Option<String>>,
+struct Reader<'a> {
+    object: &'a Object,
     facts: Facts,
 }
 
-impl Reader {
-    fn pod(&mut self, spec: Spec, status: Status) {
-        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        if ended || spec.host_network == Some(true) {
+impl Reader<'_> {
+    fn pod(&mut self, pod: &Pod) {
+        if pod.completed || pod.host_network {
             return;
         }
         let endpoint = Endpoint {
-            kind: EndpointKind::Pod,
-            namespace: self.namespace.clone(),
-            name: Some(self.name.clone()),
-            node: spec.node_name.filter(|node| !node.is_empty()),
+            node: pod.node.clone().filter(|node| !node.is_empty()),
+            ..self.in_namespace(EndpointKind::Pod)
         };
-        let of_status = status.pod_ips.into_iter().flatten().filter_map(|ip| ip.ip);
-        for ip in of_status.chain(status.pod_ip) {
-            self.claim(default_network(), &ip, &endpoint);
+        for ip in &pod.addresses {
+            self.push(default_network(), *ip, &endpoint);
         }
-        let networks: BTreeMap<String, PodNetwork> = self.annotation("k8s.ovn.org/pod-networks");
-        for (attachment, network) in networks {
-            let place = match attachment.as_str() {
+        for attachment in &pod.attachments {
+            let place = match attachment.network.as_str() {
                 Names::DEFAULT => default_network(),
                 // A pod may be attached twice to one definition: `namespace/name/1`.
-                _ => Place::Attachment(
-                    attachment
-                        .splitn(3, '/')
-                        .take(2)
-                        .collect::<Vec<_>>()
-                        .join("/"),
-                ),
+                network => {
+                    let parts: Vec<&str> = network.splitn(3, '/').take(2).collect();
+                    Place::Attachment(parts.join("/"))
+                }
             };
-            let ips = network.ip_addresses.into_iter().flatten();
-            for ip in ips.chain(network.ip_address) {
-                self.claim(place.clone(), &ip, &endpoint);
+            for cidr in &attachment.addresses {
+                self.push(place.clone(), cidr.address, &endpoint);
             }
         }
     }
 
     /// Annotations: ovn-kubernetes, go-controller/pkg/util/node_annotations.go and
     /// subnet_annotations.go.
-    fn node(&mut self, status: Status) {
-        let node = self.of_node(EndpointKind::Node);
-        for address in status.addresses.into_iter().flatten() {
-            // A host name or DNS name is an address, too, to Kubernetes.
-            if address.address.parse::<IpAddr>().is_ok() {
-                self.claim(default_network(), &address.address, &node);
-            }
+    fn node(&mut self, node: &Node) {
+        let own = self.of_node(EndpointKind::Node);
+        for ip in &node.addresses {
+            self.push(default_network(), *ip, &own);
         }
-        let own: Vec<String> = self.annotation("k8s.ovn.org/host-cidrs");
-        for cidr in own {
-            self.claim(default_network(), &cidr, &node);
+        let cidrs: Vec<String> = self.annotation("k8s.ovn.org/host-cidrs");
+        for cidr in cidrs {
+            self.claim(default_network(), &cidr, &own);
         }
 
         let join = self.of_node(EndpointKind::Join);
@@ -265,53 +164,35 @@ impl Reader {
         }
     }
 
-    fn service(&mut self, spec: Spec, status: Status) {
-        let endpoint = Endpoint {
-            kind: EndpointKind::Service,
-            namespace: self.namespace.clone(),
-            name: Some(self.name.clone()),
-            node: None,
-        };
-        let cluster = spec
-            .cluster_ips
-            .into_iter()
-            .flatten()
-            .chain(spec.cluster_ip);
-        let balancer = status.load_balancer.and_then(|balancer| balancer.ingress);
-        let balancer = balancer.into_iter().flatten().filter_map(|ip| ip.ip);
-        let outside = spec.external_ips.into_iter().flatten().chain(balancer);
-        for ip in cluster.chain(outside) {
-            if !matches!(ip.as_str(), "" | "None") {
-                self.claim(default_network(), &ip, &endpoint);
-            }
+    fn service(&mut self, service: &Service) {
+        let endpoint = self.in_namespace(EndpointKind::Service);
+        let outside = service.external_ips.iter().chain(&service.balancer_ips);
+        for ip in service.cluster_ips.iter().chain(outside) {
+            self.push(default_network(), *ip, &endpoint);
         }
     }
 
-    fn attachment(&mut self, spec: Spec) {
-        #[derive(Deserialize)]
-        struct Config {
-            name: Option<String>,
-        }
-        let Some(config) = spec.config.filter(|config| !config.is_empty()) else {
-            return;
-        };
-        match serde_json::from_str::<Config>(&config) {
-            Ok(Config { name }) => self.facts.network = name,
-            Err(error) => self.facts.faults.push(format!("spec.config: {error}")),
+    fn in_namespace(&self, kind: EndpointKind) -> Endpoint {
+        Endpoint {
+            kind,
+            namespace: Some(self.object.key.namespace.to_string()),
+            name: Some(self.object.key.name.to_string()),
+            node: None,
         }
     }
 
     fn of_node(&self, kind: EndpointKind) -> Endpoint {
+        let name = self.object.key.name.to_string();
         Endpoint {
             kind,
             namespace: None,
-            name: Some(self.name.clone()),
-            node: Some(self.name.clone()),
+            name: Some(name.clone()),
+            node: Some(name),
         }
     }
 
     fn annotation<T: serde::de::DeserializeOwned + Default>(&mut self, key: &str) -> T {
-        let Some(Some(text)) = self.annotations.get(key) else {
+        let Some(text) = self.object.meta.annotations.get(key) else {
             return T::default();
         };
         serde_json::from_str(text).unwrap_or_else(|error| {
@@ -370,10 +251,14 @@ fn first_two(cidr: &str) -> Option<[IpAddr; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use netverdict_manifest::FileId;
+
     use super::*;
 
     fn facts(kind: Kind, json: serde_json::Value) -> Facts {
-        serde_json::from_value::<Object>(json).unwrap().facts(kind)
+        let reading = netverdict_manifest::read_value(FileId(1), &json.to_string(), kind);
+        assert!(reading.diagnostics.is_empty(), "{:?}", reading.diagnostics);
+        Facts::of(&reading.objects[0])
     }
 
     fn told(facts: &Facts) -> Vec<String> {

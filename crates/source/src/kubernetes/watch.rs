@@ -607,7 +607,13 @@ impl Outline {
     fn key(&self, kind: Kind) -> Option<Key> {
         let text = |key| self.0.get(key).and_then(|value| value.as_str());
         let name = text("name").filter(|name| !name.is_empty())?;
-        Some(Key::new(kind, text("namespace").unwrap_or_default(), name))
+        let namespace = match text("namespace").filter(|namespace| !namespace.is_empty()) {
+            Some(namespace) if kind.is_namespaced() => namespace,
+            // As the reader of manifests takes it; no server leaves it out.
+            None if kind.is_namespaced() => "default",
+            _ => "",
+        };
+        Some(Key::new(kind, namespace, name))
     }
 }
 

@@ -1,13 +1,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, ErrorKind, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use netverdict_manifest::{Diagnostic, FileId, Key, Object, Severity, Span};
+use netverdict_manifest::{Diagnostic, FileId, Key, Object, Severity, Span, read_bytes};
 
-use super::raw::Raw;
 use super::watch::Watch;
 use crate::Stop;
 use crate::objects::{Change, Gathered, Objects};
@@ -132,14 +132,17 @@ struct State {
     begun: bool,
 }
 
+/// Two texts have the same only if they are the same (or once in 2^64 times).
+type Mark = u64;
+
 /// A file that was read.
 struct Held {
     file: FileId,
-    text: Arc<str>,
+    mark: Mark,
     objects: Vec<Arc<Object>>,
     is_clean: bool,
     /// What stands there now, where that is broken and was not taken.
-    broken: Option<Arc<str>>,
+    broken: Option<Mark>,
 }
 
 impl State {
@@ -201,36 +204,40 @@ impl State {
         if self.files.contains_key(path) && !is_regular(path)? {
             return Ok(());
         }
-        let raw = Raw::read(path)?;
-        let name = shown(path).to_string();
+        let bytes = contents(path)?;
+        let mark = mark(&bytes);
         let mut known = self.files.get_mut(path);
         let file = match &mut known {
-            Some(held) if held.text == raw.text => {
+            Some(held) if held.mark == mark => {
                 held.broken = None;
                 return Ok(());
             }
-            Some(held) if held.broken.as_ref() == Some(&raw.text) => return Ok(()),
+            Some(held) if held.broken == Some(mark) => return Ok(()),
             Some(held) => held.file,
             None => self.gathered.file(),
         };
-        let read = raw.objects(file);
-        let is_clean = !read.1.iter().any(|of| of.severity == Severity::Error);
+        let name = shown(path).to_string();
+        let (text, reading) = read_bytes(file, &bytes);
+        let is_clean = reading
+            .diagnostics
+            .iter()
+            .all(|of| of.severity != Severity::Error);
         if let Some(held) = known.filter(|held| held.is_clean && !is_clean) {
             let file = self.gathered.file();
-            let (_, diagnostics) = raw.objects(file);
-            self.gathered.passing(file, &name, Arc::clone(&raw.text));
-            self.gathered.change.diagnostics.extend(diagnostics);
-            self.gathered.change.diagnostics.push(stays(&name));
-            held.broken = Some(raw.text);
+            let (text, reading) = read_bytes(file, &bytes);
+            self.gathered.passing(file, &name, text.into());
+            let diagnostics = &mut self.gathered.change.diagnostics;
+            diagnostics.extend(reading.diagnostics);
+            diagnostics.push(stays(&name));
+            held.broken = Some(mark);
             return Ok(());
         }
-        let (objects, diagnostics) = read;
-        self.gathered.text(file, &name, Arc::clone(&raw.text));
-        self.gathered.change.diagnostics.extend(diagnostics);
+        self.gathered.text(file, &name, text.into());
+        self.gathered.change.diagnostics.extend(reading.diagnostics);
         let held = Held {
             file,
-            text: raw.text,
-            objects: objects.into_iter().map(Arc::new).collect(),
+            mark,
+            objects: reading.objects.into_iter().map(Arc::new).collect(),
             is_clean,
             broken: None,
         };
@@ -352,6 +359,27 @@ impl Walk<'_> {
             self.files.push(path.to_owned());
         }
     }
+}
+
+/// Bytes of a file that are read at most; the reader refuses less than this, and says so.
+const LARGEST: u64 = 64 << 20;
+
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if is_stdin(path) {
+        io::stdin().lock().take(LARGEST).read_to_end(&mut bytes)?;
+    } else {
+        fs::File::open(path)?
+            .take(LARGEST)
+            .read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn mark(bytes: &[u8]) -> Mark {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn is_stdin(path: &Path) -> bool {
