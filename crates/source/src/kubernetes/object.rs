@@ -379,13 +379,21 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_and_costs_nothing_else() {
         let facts = facts(
-            Kind::Pod,
+            Kind::Node,
             serde_json::json!({
-                "metadata": {"name": "a", "annotations": {"k8s.ovn.org/pod-networks": "{"}},
-                "status": {"podIPs": [{"ip": "ten"}, {"ip": "10.0.0.1"}]},
+                "metadata": {"name": "w1", "annotations": {
+                    "k8s.ovn.org/node-subnets": r#"{"default":["10.0.0.0/40","10.1.0.0/24"]}"#,
+                    "k8s.ovn.org/host-cidrs": "{",
+                }},
+                "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.3"}]},
             }),
         );
-        assert_eq!(told(&facts), ["default 10.0.0.1 pod a"]);
+        let all = [
+            "default 172.18.0.3 node w1",
+            "default 10.1.0.1 gateway w1",
+            "default 10.1.0.2 management w1",
+        ];
+        assert_eq!(told(&facts), all);
         assert_eq!(facts.faults.len(), 2);
     }
 

@@ -54,6 +54,7 @@ impl Table {
     }
 
     /// Forgets an object.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn remove(&mut self, key: &Key) {
         if key.kind == Kind::NetworkAttachmentDefinition {
             self.set_network(key, None);

@@ -151,14 +151,15 @@ impl State {
         let mut walk = Walk {
             watch: watch.as_deref_mut(),
             files: Vec::new(),
+            found: 0,
             known: HashSet::new(),
             faults: Vec::new(),
         };
         let mut empty = Vec::new();
         for root in roots {
-            let before = walk.files.len();
+            let before = walk.found;
             match walk.root(root) {
-                Ok(()) if walk.files.len() == before => empty.push(root),
+                Ok(()) if walk.found == before => empty.push(root),
                 Ok(()) => {}
                 Err(error @ Error::Read { .. }) if self.begun => walk.faults.push(gone(&error)),
                 Err(error) => return Err(error),
@@ -291,6 +292,8 @@ struct Walk<'a> {
     watch: Option<&'a mut Watch>,
     /// In the order in which they count.
     files: Vec<PathBuf>,
+    /// How many, also those that were found before.
+    found: usize,
     /// Where they lie in truth.
     known: HashSet<PathBuf>,
     faults: Vec<Diagnostic>,
@@ -354,6 +357,7 @@ impl Walk<'_> {
     }
 
     fn add(&mut self, path: &Path) {
+        self.found += 1;
         let truth = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.known.insert(truth) {
             self.files.push(path.to_owned());

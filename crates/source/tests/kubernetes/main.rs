@@ -319,7 +319,8 @@ fn an_object_that_makes_no_sense_costs_no_other() {
         server.put_as(Resource::Pods, &format!("blue/bad{number}"), object);
     }
     server.put_as(Resource::Pods, "blue/five", json!(5));
-    server.put(Resource::Pods, pod("blue", "z", &["10.0.0.26", "nonsense"]));
+    server.put(Resource::Pods, pod("blue", "y", &["10.0.0.25", "nonsense"]));
+    server.put(Resource::Pods, pod("blue", "z", &["10.0.0.26"]));
     let watch = Running::start(&server);
     watch.until("the good names", |table| table.len() == 2);
     assert_eq!(watch.counters.malformed.read(), 6);
