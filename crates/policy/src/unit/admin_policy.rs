@@ -57,12 +57,26 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
         Err(refusal) => return cx.tell(refusal),
     };
     let controller = word(DEFAULT_CONTROLLER);
+    // There is nobody to follow in rows of ClusterNetworkPolicies.
+    let strict = cx.options.compat == Compat::Strict || key.kind == Kind::ClusterNetworkPolicy;
     let annotation = object.meta.annotations.get(LOGGING_ANNOTATION);
-    let words: &[_] = match key.kind {
-        Kind::BaselineAdminNetworkPolicy => &["allow", "deny"],
-        _ => &["allow", "deny", "pass"],
+    let (logging, wrong) = Logging::parse(annotation, key, &["allow", "deny", "pass"]);
+    let refusal = match annotation {
+        // `getACLLoggingLevelsForANP` fails, and with it the whole policy.
+        Some(annotation) if !wrong.is_empty() && !strict => {
+            let message = format!("{key} is not installed: its levels for the log are wrong");
+            let refusal = Diagnostic::new(Severity::Error, "admin-policy", message);
+            Some(refusal.at(
+                annotation.span,
+                "ovn-kubernetes takes all of it or no policy",
+            ))
+        }
+        _ => None,
     };
-    let logging = Logging::read(annotation, key, words, cx);
+    wrong.into_iter().for_each(|wrong| cx.tell(wrong));
+    if let Some(refusal) = refusal {
+        return cx.tell(refusal);
+    }
     let subject = subject(policy, cx);
     tell_of_other_networks(object, policy, &subject, cx);
 
@@ -76,8 +90,7 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
             AdminTier::Baseline => BASELINE_TIER,
         },
         logging,
-        // There is nobody to follow in rows of ClusterNetworkPolicies.
-        strict: cx.options.compat == Compat::Strict || key.kind == Kind::ClusterNetworkPolicy,
+        strict,
         subject,
     };
     let mut acls = Acls::default();
