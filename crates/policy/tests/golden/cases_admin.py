@@ -333,3 +333,119 @@ case("anp-logging",
      + admin_rows(BANP, "default", [], [plain(BANP, "default", "Ingress", 0, 1750, "drop", log="notice"),
                                         plain(BANP, "default", "Ingress", 1, 1749, "allow-related")]),
      owners=(ANP, BANP))
+
+_wrong = [("wrong-level", '{"deny": "loud", "allow": "info"}'), ("broken", "{"), ("wrong-pass", '{"pass": 5}')]
+_policies = [node("node1")] + [admin(ANP, n, _one, i, {"k8s.ovn.org/acl-logging": a}) for i, (n, a) in enumerate(_wrong)] + [
+    admin(ANP, "empty", _one, 7, {"k8s.ovn.org/acl-logging": ""}),
+    admin(BANP, "default", _one, None, {"k8s.ovn.org/acl-logging": '{"pass": "loud"}'})]
+
+
+def _denies(name, i):
+    return admin_rows(ANP, name, [], [plain(ANP, name, "Ingress", 0, 30000 - 100 * i, "drop")])
+
+
+case("anp-logging-wrong",
+     "What cannot be read of the annotation makes ovn-kubernetes refuse the whole policy; with a "
+     "namespace it only turns logging off.",
+     "ovn-kubernetes, types.go newAdminNetworkPolicyState joins the error, ensureAdminNetworkPolicy returns it",
+     _policies, _denies("empty", 7), owners=(ANP, BANP), says=("bad-annotation", "admin-policy"))
+case("anp-logging-wrong-strict", "In strict mode the policy holds, without the levels that are wrong.",
+     "The API of administrators' policies knows no logging",
+     _policies,
+     [r for i, (n, _) in enumerate(_wrong) for r in _denies(n, i)] + _denies("empty", 7)
+     + admin_rows(BANP, "default", [], [plain(BANP, "default", "Ingress", 0, 1750, "drop")]),
+     options="compat=strict", owners=(ANP, BANP), says=("bad-annotation",))
+
+# --- strict ---------------------------------------------------------------------------------------
+
+case("anp-named-ports-strict",
+     "In strict mode an ingress rule with a named port is about the subject's ports only, and bound to "
+     "the subject by its port group.",
+     "The API: namedPort is a port of the pod that is selected by the subject for ingress, of the peer for egress",
+     _w + [admin(ANP, "web", _rule, 10)],
+     admin_rows(ANP, "web", ["subject_s"], [
+         admin_acl(ANP, "web", "Ingress", 0, "tcp-namedPort", 29000,
+                   f"{lport(ANP, 'web', 'Ingress')} && {_i3} && " + _at("tcp", ("10.244.0.3", 80)), "drop")])
+     + sets(ANP, "web", "Ingress", 0, "v4", ["10.244.0.4"]),
+     options="compat=strict", tables=FULL, owners=(ANP,))
+
+# two zones: each knows the named ports of its own subject pods only
+_z = [node("node1", 0, zone="node1"), node("node2", 1, zone="node2"),
+      namespace("subject", house="gryffindor"), namespace("peer", house="slytherin"),
+      pod("subject", "one", "10.244.0.3", node="node1", ports=[("web", "TCP", 80)]),
+      pod("subject", "two", "10.244.1.3", node="node2", ports=[("web", "TCP", 81)]),
+      pod("peer", "p", "10.244.1.4", node="node2")]
+
+
+def _zoned(rows, zone):
+    return [{**r, "zone": zone} for r in rows]
+
+
+def _in_zone(zone, port, ip, number):
+    return _zoned(admin_rows(ANP, "web", [port], [
+        admin_acl(ANP, "web", "Ingress", 0, "tcp-namedPort", 29000, f"{_i3} && " + _at("tcp", (ip, number)), "drop")])
+        + sets(ANP, "web", "Ingress", 0, "v4", ["10.244.1.4"]), zone)
+
+
+case("anp-zones",
+     "In each zone the port group and the named ports of an ingress rule are of the zone's own subject "
+     "pods; peers are of all zones.",
+     "ovn-kubernetes, admin_network_policy.go: convertANPSubjectToLSPs (isPodScheduledOnLocalNode)",
+     _z + [admin(ANP, "web", _rule, 10)],
+     _in_zone("node1", "subject_one", "10.244.0.3", 80) + _in_zone("node2", "subject_two", "10.244.1.3", 81),
+     tables=FULL, owners=(ANP,))
+
+# --- ClusterNetworkPolicy ------------------------------------------------------------------------------
+
+CNP = "ClusterNetworkPolicy"
+
+
+def cluster(name, tier, priority, spec):
+    return (f"apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata:\n  name: {name}\n"
+            f"spec:\n  tier: {tier}\n  priority: {priority}\n" + textwrap.indent(textwrap.dedent(spec).strip("\n"), "  ") + "\n")
+
+
+def cnp_acl(name, direction, index, protocol, tier, priority, l4, action, fam="dual"):
+    match = f"{lport(CNP, name, direction)} && {l3(CNP, name, direction, index, fam)}" + (f" && {l4}" if l4 else "")
+    return acl(CNP, [("name", name), ("direction", direction), ("gress-index", str(index)), ("port-policy-protocol", protocol)],
+               direction, priority, match, action, tier=tier, name=f"CNP:{name}:{direction}:{index}")
+
+
+_spec = """
+    subject:
+      namespaces: {matchLabels: {house: gryffindor}}
+    ingress:
+      - name: accept
+        action: Accept
+        from: [{namespaces: {matchLabels: {house: slytherin}}}]
+        protocols:
+          - tcp: {destinationPort: {number: 80}}
+          - tcp: {destinationPort: {range: {start: 8000, end: 8080}}}
+          - udp: {destinationPort: {number: 53}}
+      - name: pass
+        action: Pass
+        from: [{pods: {podSelector: {matchLabels: {app: x}}}}]
+    egress:
+      - name: deny
+        action: Deny
+        to: [{networks: ["10.0.0.0/8", "fd00::/8"]}]
+"""
+_world3 = [node("node1", families="dual"), namespace("subject", house="gryffindor"), namespace("peer", house="slytherin"),
+           pod("subject", "s", "10.244.0.3 fd00:10:244::3"), pod("peer", "p", "10.244.0.4 fd00:10:244::4", app="x")]
+for _tier, _number, _prio, _base in [("Admin", 1, 5, 29500), ("Baseline", 3, 5, 29875)]:
+    _n = f"{_tier.lower()}-policy"
+    case(f"cnp-{_tier.lower()}",
+         "There is no controller of ovn-kubernetes for ClusterNetworkPolicies. They have the form of "
+         "AdminNetworkPolicies, in the tier before or behind NetworkPolicies, with an owner type of "
+         "their own. The Baseline tier has 25 numbers for each priority.",
+         "our own decision, after network-policy-api v1alpha2; no upstream controller",
+         _world3 + [cluster(_n, _tier, _prio, _spec)],
+         admin_rows(CNP, _n, ["subject_s"], [
+             cnp_acl(_n, "Ingress", 0, "tcp", _number, _base, "tcp && (tcp.dst==80 || 8000<=tcp.dst<=8080)", "allow-related"),
+             cnp_acl(_n, "Ingress", 0, "udp", _number, _base, "udp && udp.dst==53", "allow-related"),
+             cnp_acl(_n, "Ingress", 1, "None", _number, _base - 1, "", "pass"),
+             cnp_acl(_n, "Egress", 0, "None", _number, _base, "", "drop")])
+         + sets(CNP, _n, "Ingress", 0, "dual", ["10.244.0.4"], ["fd00:10:244::4"])
+         + sets(CNP, _n, "Ingress", 1, "dual", ["10.244.0.4"], ["fd00:10:244::4"])
+         + sets(CNP, _n, "Egress", 0, "dual", ["10.0.0.0/8"], ["fd00::/8"]),
+         families="dual", tables=FULL, owners=(CNP,))
