@@ -216,22 +216,8 @@ impl Acl {
 }
 
 impl Logging {
-    /// Reads an object's annotation, and tells what is wrong with it. `words` are the keys that
+    /// Reads an object's annotation, and says what is wrong with it. `words` are the keys that
     /// count.
-    pub(crate) fn read(
-        annotation: Option<&At<String>>,
-        object: &Key,
-        words: &[&'static str],
-        cx: &mut Context<'_>,
-    ) -> Self {
-        let (logging, diagnostics) = Self::parse(annotation, object, words);
-        for diagnostic in diagnostics {
-            cx.tell(diagnostic);
-        }
-        logging
-    }
-
-    /// As [`Logging::read`], with what there is to tell.
     ///
     /// A value that is no severity turns its key off, text that is no JSON object all of them
     /// (`base_network_controller_namespace.go`, `aclLoggingUpdateNsInfo`).
