@@ -16,8 +16,8 @@ pub use object::{
     AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminSubject, AdminTier, Attachment, Block, Cidr,
     ContainerPort, EgressFirewall, EgressPort, EgressRule, EgressTo, EndpointSlice, Expression,
     FirewallAction, Key, Kind, Meta, Namespace, NetworkAttachment, NetworkPolicy, NetworkRule,
-    NetworkSpec, NetworkTopology, NoCidr, Node, Object, Operator, Peer, Pod, PolicyPort, PortRef,
-    Protocol, RuleAction, Selector, Service, ServicePort, SliceEndpoint, SlicePort, Spec,
+    NetworkSpec, NetworkTopology, NoCidr, Node, Object, OpenPort, Operator, Peer, Pod, PolicyPort,
+    PortRef, Protocol, RuleAction, Selector, Service, ServicePort, SliceEndpoint, SlicePort, Spec,
     TrafficPolicy, UserNetwork,
 };
 pub use read::{Reading, read, read_bytes, read_value};

@@ -133,6 +133,23 @@ pub struct Pod {
     /// The annotation `k8s.ovn.org/pod-networks`, by the name of the network attachment:
     /// `default`, or `namespace/name`.
     pub attachments: Vec<Attachment>,
+    /// The annotation `k8s.ovn.org/open-default-ports`: what reaches the pod in the default network
+    /// although another network is its first.
+    pub open_ports: Vec<OpenPort>,
+}
+
+/// What reaches a pod in a network that is not its first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OpenPort {
+    /// ICMP and ICMPv6.
+    Icmp,
+    /// One port.
+    Port {
+        /// The protocol.
+        protocol: Protocol,
+        /// The port.
+        port: u16,
+    },
 }
 
 /// One port that a container names.

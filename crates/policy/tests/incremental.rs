@@ -205,6 +205,7 @@ fn pods() -> BoxedStrategy<Object> {
                     },
                     ports,
                     attachments: vec![],
+                    open_ports: vec![],
                 });
                 object(Kind::Pod, space, &format!("p{number}"), labels, spec)
             },

@@ -8,15 +8,16 @@ use serde::Deserialize;
 
 use super::network_policy::{each, port_ref, transpose};
 use super::scope::{Fields, Scope, parse_cidr};
-use crate::tree::Value;
+use crate::tree::{Documents, Value, View};
 use crate::{
-    At, Attachment, ContainerPort, EndpointSlice, Meta, Node, Pod, PortRef, Service, ServicePort,
-    SliceEndpoint, SlicePort, TrafficPolicy,
+    At, Attachment, ContainerPort, EndpointSlice, Meta, Node, OpenPort, Pod, PortRef, Protocol,
+    Service, ServicePort, SliceEndpoint, SlicePort, TrafficPolicy,
 };
 
 /// Seconds that a Service's affinity lasts by default.
 const AFFINITY_TIMEOUT: u32 = 10800;
 const POD_NETWORKS: &str = "k8s.ovn.org/pod-networks";
+const OPEN_PORTS: &str = "k8s.ovn.org/open-default-ports";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 pub(super) fn node(
@@ -84,6 +85,8 @@ pub(super) fn pod(
     };
     let attachments = meta.annotations.get(POD_NETWORKS);
     let attachments = attachments.map_or(Some(Vec::new()), |text| attachments_of(scope, text));
+    let open_ports = meta.annotations.get(OPEN_PORTS);
+    let open_ports = open_ports.map(|text| open_ports_of(scope, text));
     let mut ports = containers?;
     ports.extend(others?);
     let phase = phase?;
@@ -94,6 +97,7 @@ pub(super) fn pod(
         addresses: addresses?,
         ports: ports.into_iter().flatten().collect(),
         attachments: attachments?,
+        open_ports: open_ports.unwrap_or_default(),
     })
 }
 
@@ -164,6 +168,51 @@ fn attachments_of(scope: &mut Scope, text: &At<String>) -> Option<Vec<Attachment
         });
     }
     Some(attachments)
+}
+
+/// ovn-kubernetes opens none of the ports if it does not understand one.
+fn open_ports_of(scope: &mut Scope, text: &At<String>) -> Vec<OpenPort> {
+    let mut documents = Documents::new(text.span.file, text, &[]);
+    let read = match documents.next() {
+        None => return Vec::new(),
+        Some(Ok(document)) => match document.root().view() {
+            View::Null => Some(Vec::new()),
+            View::Sequence(ports) => ports.iter().map(open_port).collect(),
+            View::Scalar { .. } | View::Mapping(_) => None,
+        },
+        Some(Err(_)) => None,
+    };
+    read.unwrap_or_else(|| {
+        scope.warn(
+            "annotation",
+            text.span,
+            format_args!("the annotation {OPEN_PORTS} makes no sense, so that it opens no port"),
+            "not understood",
+            "write a YAML list such as `[{protocol: tcp, port: 80}, {protocol: icmp}]`; protocols \
+             are tcp, udp, sctp and icmp",
+        );
+        Vec::new()
+    })
+}
+
+fn open_port(value: Value<'_>) -> Option<OpenPort> {
+    let View::Mapping(fields) = value.view() else {
+        return None;
+    };
+    let text = |name| match fields.find(name)?.view() {
+        View::Scalar { text, .. } => Some(text),
+        _ => None,
+    };
+    let port = text("port");
+    let protocol = text("protocol")?;
+    if protocol == "icmp" {
+        return port.is_none().then_some(OpenPort::Icmp);
+    }
+    let mut protocols = Protocol::ALL.into_iter();
+    Some(OpenPort::Port {
+        protocol: protocols.find(|known| known.ovn() == protocol)?,
+        port: port?.parse().ok()?,
+    })
 }
 
 pub(super) fn service(
