@@ -38,6 +38,8 @@ pub(crate) enum Unit {
     Namespace(Arc<str>),
     /// The default deny of a namespace.
     Isolation(Arc<str>),
+    /// The isolation in the default network of pods that have another network first.
+    NetworkIsolation,
     /// The addresses of a selection of pods in one network.
     Addresses(AddressesOf),
     /// The switch of a node, with the ports of its pods.
@@ -129,6 +131,7 @@ impl Unit {
             Self::Check(key) => check::compile(key, cx),
             Self::Namespace(namespace) => namespace::compile(namespace, cx),
             Self::Isolation(namespace) => isolation::compile(namespace, cx),
+            Self::NetworkIsolation => network::compile_isolation(cx),
             Self::Addresses(of) => {
                 if let Some(selection) = selection {
                     addresses::compile(of, selection, cx);

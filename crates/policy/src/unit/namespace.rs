@@ -9,7 +9,7 @@ use netverdict_types::Action;
 use uuid::Uuid;
 
 use super::network::Network;
-use super::{AddressesOf, Context, Unit, addresses, members, origin};
+use super::{AddressesOf, Context, Unit, addresses, members, network, origin};
 use crate::acl::{Acl, DEFAULT_TIER, Gress, Ids, LOGGING_ANNOTATION, Logging, port_group, word};
 
 /// The annotation that opens a namespace to its own multicast.
@@ -49,6 +49,7 @@ pub(super) fn compile(namespace: &Arc<str>, cx: &mut Context<'_>) {
     // The default network's controller serves all namespaces.
     if !network.is_default() {
         group(namespace, object, &default, cx);
+        network::isolate(namespace, cx);
     }
     group(namespace, object, &network, cx);
 }

@@ -1,21 +1,30 @@
 //! User-defined networks: which network a namespace's policies are about, and the isolation of
-//! its pods in the default network.
+//! its pods in the default network (`udn_isolation.go`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object, Spec};
+use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object, OpenPort, Spec};
+use netverdict_ovn::ids::key as id;
+use netverdict_ovsdb::Datum;
+use netverdict_types::{Action, Pipeline};
+use uuid::Uuid;
 
-use super::{Context, pod};
-use crate::cluster::PodView;
+use super::node::Facts;
+use super::{Context, Unit, members, origin, pod};
+use crate::acl::{
+    ALLOW_PRIORITY, Acl, DEFAULT_CONTROLLER, DENY_PRIORITY, Gress, Ids, port_group, word,
+};
+use crate::cluster::{PodView, ZoneName};
 use crate::options::Options;
+use crate::row::{Origin, Row, Scope, Table};
 use crate::selector::selects;
 
 /// The label without which a namespace never gets a primary network of its own
 /// (`types.RequiredUDNNamespaceLabel`).
 pub(crate) const LABEL: &str = "k8s.ovn.org/primary-user-defined-network";
 const DEFAULT: &str = "default";
-const DEFAULT_CONTROLLER: &str = "default-network-controller";
 
 /// A network that pods are in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -107,6 +116,152 @@ impl Network {
     fn attachment_in(&self, namespace: &str) -> String {
         format!("{namespace}/{}", self.attachment)
     }
+}
+
+/// The tier of the isolation (`types.PrimaryACLTier`).
+const ISOLATION_TIER: u8 = 0;
+const ISOLATION: &str = "UDNIsolation";
+
+/// The group of ports in the default network of pods that have another network first, and the
+/// ACLs that let only the node's own addresses reach them. In each zone it is about its nodes.
+pub(super) fn compile_isolation(cx: &mut Context<'_>) {
+    let mut hosts: BTreeMap<ZoneName, Vec<IpAddr>> = BTreeMap::new();
+    for node in cx.objects(Kind::Node) {
+        let facts = Facts::read(node);
+        let own = facts.management_addresses().into_iter();
+        let of_zone = hosts.entry(facts.zone.clone()).or_default();
+        of_zone.extend(own.map(|own| own.address));
+    }
+    for zone in cx.zones() {
+        let hosts = hosts.remove(&zone).unwrap_or_default();
+        let scope = Scope::Zone(zone.clone());
+        let mut acls = Vec::new();
+        for gress in [Gress::Egress, Gress::Ingress] {
+            let lport = gress.lport(&isolated().hashed_name());
+            let mut put = |name: &str, term: Option<String>, action| {
+                let matches = match term {
+                    Some(term) => format!("{lport} && ({term})"),
+                    None => lport.clone(),
+                };
+                acls.push(isolation(name, gress, matches, action).put_in(&scope, cx));
+            };
+            put("DenyPrimaryUDN", None, Action::Drop);
+            if hosts.is_empty() {
+                continue;
+            }
+            let term = alternatives(&hosts, |host| neighbour(gress, host));
+            put("AllowHostARPPrimaryUDN", Some(term), Action::Allow);
+            if gress == Gress::Ingress {
+                let term = alternatives(&hosts, |host| match host {
+                    IpAddr::V4(host) => format!("ip4.src=={host}"),
+                    IpAddr::V6(host) => format!("ip6.src=={host}"),
+                });
+                put("AllowHostPrimaryUDN", Some(term), Action::AllowRelated);
+            }
+        }
+        cx.put(port_group(&isolated(), acls).in_zone(&zone));
+    }
+}
+
+/// Isolates the pods of a namespace in the default network, if another network is their first.
+pub(super) fn isolate(namespace: &Arc<str>, cx: &mut Context<'_>) {
+    let Some((network, _)) = cx.primary(namespace) else {
+        return;
+    };
+    cx.demand(Unit::NetworkIsolation);
+    let group: Arc<str> = isolated().hashed_name().into();
+    let mut parts: BTreeMap<ZoneName, (Vec<&PodView>, Vec<Uuid>)> = BTreeMap::new();
+    for pod in cx.pods(&members::all_of(namespace)) {
+        let (pods, acls) = parts.entry(pod.zone().clone()).or_default();
+        pods.push(pod);
+        acls.extend(open_ports(pod, cx));
+    }
+    for (zone, (pods, acls)) in parts {
+        let mut row = Row::new(Table::PortGroup, group.clone())
+            .with("acls", Datum::from_iter(acls))
+            .from(origin(network))
+            .in_zone(&zone);
+        row.ports = members::ports(&Network::default_network(), &pods);
+        cx.put(row);
+    }
+}
+
+/// What reaches a pod in the default network although another one is its first.
+fn open_ports(pod: &PodView, cx: &mut Context<'_>) -> Vec<Uuid> {
+    let ports = &pod.spec().open_ports;
+    let default = Network::default_network();
+    if ports.is_empty() || pod.spec().node.is_none() || !default.has_port(pod) {
+        return Vec::new();
+    }
+    let key = Key {
+        kind: Kind::Pod,
+        namespace: pod.namespace().clone(),
+        name: pod.name().clone(),
+    };
+    let origins: Vec<Origin> = cx.object(&key).map(origin).into_iter().collect();
+    let name = format!("OpenPort-{}/{}", pod.namespace(), pod.name());
+    let port = default.port(pod.namespace(), pod.name());
+    let terms: Vec<String> = ports
+        .iter()
+        .map(|port| match port {
+            OpenPort::Icmp => "icmp".to_owned(),
+            OpenPort::Port { protocol, port } => format!("{}.dst == {port}", protocol.ovn()),
+        })
+        .collect();
+    let terms = terms.join(" || ");
+    let ingress = format!("outport == \"{port}\" && (arp || nd || ({terms}))");
+    let egress = format!("inport == \"{port}\" && (arp || nd)");
+    [
+        isolation(&name, Gress::Ingress, ingress, Action::AllowRelated),
+        isolation(&name, Gress::Egress, egress, Action::Allow),
+    ]
+    .map(|mut acl| {
+        acl.origins.clone_from(&origins);
+        acl.put_in(&Scope::Zone(pod.zone().clone()), cx)
+    })
+    .to_vec()
+}
+
+fn isolation(name: &str, gress: Gress, matches: String, action: Action) -> Acl {
+    Acl {
+        ids: Ids::new(&word(DEFAULT_CONTROLLER), ISOLATION)
+            .with(id::NAME, name)
+            .with(id::DIRECTION, word(gress.as_str())),
+        name: None,
+        // Before load balancing: a service must not lead around it.
+        pipeline: match gress {
+            Gress::Ingress => Pipeline::ToLport,
+            Gress::Egress => Pipeline::FromLport,
+        },
+        tier: ISOLATION_TIER,
+        priority: match action {
+            Action::Drop => DENY_PRIORITY,
+            _ => ALLOW_PRIORITY,
+        },
+        matches,
+        action,
+        severity: None,
+        origins: Vec::new(),
+    }
+}
+
+/// What names the group of ports that are isolated; ovn-kubernetes keeps an old word.
+fn isolated() -> Ids {
+    Ids::new(&word(DEFAULT_CONTROLLER), ISOLATION).with(id::NAME, "SecondaryPods")
+}
+
+/// The term for finding a host's MAC address.
+fn neighbour(gress: Gress, host: IpAddr) -> String {
+    match (host, gress) {
+        (IpAddr::V4(host), Gress::Egress) => format!("( arp && arp.tpa == {host} )"),
+        (IpAddr::V4(host), Gress::Ingress) => format!("( arp && arp.spa == {host} )"),
+        (IpAddr::V6(host), _) => format!("( nd && nd.target == {host} )"),
+    }
+}
+
+fn alternatives(hosts: &[IpAddr], term: impl Fn(IpAddr) -> String) -> String {
+    let terms: Vec<String> = hosts.iter().map(|host| term(*host)).collect();
+    terms.join(" || ")
 }
 
 impl Context<'_> {
