@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use netverdict_manifest::{Diagnostic, Key, Kind, Object, Selector};
 
+use self::members::Families;
 use crate::cluster::{Cluster, Members, PodView, ZoneName};
 use crate::options::Options;
 use crate::row::{Origin, Row};
@@ -55,6 +56,8 @@ pub(crate) enum Unit {
 pub(crate) struct AddressesOf {
     /// `<network>-network-controller`.
     pub(crate) controller: Arc<str>,
+    /// Those of the network.
+    pub(crate) families: Families,
     /// [`Selection::key`].
     pub(crate) selection: Arc<str>,
     /// Without pods of the host network, but with [`Options::host_network_namespace`] (`_LNM`).

@@ -59,7 +59,7 @@ pub(super) fn compile(of: &AddressesOf, selection: &Selection, cx: &mut Context<
         }
     }
     for v6 in [false, true] {
-        if !members::has_family(cx.options, v6) {
+        if !of.families.has(v6) {
             continue;
         }
         let ids = ids(of, v6);

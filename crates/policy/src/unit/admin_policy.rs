@@ -432,12 +432,13 @@ pub(super) struct Family {
 
 /// The address families of the cluster.
 pub(super) fn families(options: &Options) -> impl Iterator<Item = Family> + use<> {
-    let v4 = members::has_family(options, false).then_some(Family {
+    let families = members::Families::of_cluster(options);
+    let v4 = families.has(false).then_some(Family {
         is_v6: false,
         word: "v4",
         ip: "ip4",
     });
-    let v6 = members::has_family(options, true).then_some(Family {
+    let v6 = families.has(true).then_some(Family {
         is_v6: true,
         word: "v6",
         ip: "ip6",

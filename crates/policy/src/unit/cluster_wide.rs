@@ -10,6 +10,7 @@ use netverdict_types::Action;
 use uuid::Uuid;
 
 use super::Context;
+use super::members::Families;
 use super::namespace::{DYNAMIC_GROUPS, MULTICAST_PRIORITY};
 use super::node::{Facts, lsp, management_port, router_port};
 use crate::acl::{
@@ -116,7 +117,7 @@ fn sampling(cx: &mut Context<'_>) {
 /// The groups of the nodes' own ports and of the switches' ports towards the router.
 fn groups(cx: &mut Context<'_>) {
     let controller = word(DEFAULT_CONTROLLER);
-    let hairpin = cx.by_family(
+    let hairpin = Families::of_cluster(cx.options).join(
         &format!("ip4.src == {HAIRPIN_V4}"),
         &format!("ip6.src == {HAIRPIN_V6}"),
     );

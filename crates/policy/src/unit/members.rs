@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use netverdict_manifest::{Cidr, Selector};
 use uuid::Uuid;
 
-use super::Context;
 use super::network::Network;
 use crate::cluster::PodView;
 use crate::options::{Compat, Options};
@@ -39,37 +39,52 @@ pub(crate) fn addresses(
     if spec.completed || (spec.host_network && without_hosts) {
         return Vec::new();
     }
+    let families = Families::of(network, options);
     let mut addresses = network.addresses(pod);
-    addresses.retain(|address| has_family(options, address.is_ipv6()));
+    addresses.retain(|address| families.has(address.is_ipv6()));
     addresses
 }
 
-/// True if the cluster has addresses of this family; IPv4 if it tells of none.
-pub(crate) fn has_family(options: &Options, v6: bool) -> bool {
-    if v6 {
-        options.has_v6()
-    } else {
-        options.has_v4() || !options.has_v6()
+/// The address families of a network.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    /// Those of its subnets; IPv4 if it has none.
+    pub(crate) fn of(network: &Network, options: &Options) -> Self {
+        let subnets = network.subnets(options);
+        let v6 = subnets.iter().any(Cidr::is_v6);
+        Self {
+            v4: !v6 || subnets.iter().any(|subnet| !subnet.is_v6()),
+            v6,
+        }
+    }
+
+    /// Those of the default network.
+    pub(crate) fn of_cluster(options: &Options) -> Self {
+        Self::of(&Network::default_network(), options)
+    }
+
+    /// True if this is one of them.
+    pub(crate) fn has(self, v6: bool) -> bool {
+        if v6 { self.v6 } else { self.v4 }
+    }
+
+    /// The term of each family, joined.
+    pub(crate) fn join(self, v4: &str, v6: &str) -> String {
+        match (self.v4, self.v6) {
+            (true, true) => format!("({v4} || {v6})"),
+            (false, true) => v6.to_owned(),
+            _ => v4.to_owned(),
+        }
     }
 }
 
 /// All pods of a namespace.
 pub(crate) fn all_of(namespace: &Arc<str>) -> Selection {
     let namespaces = Namespaces::Named(namespace.clone());
-    Selection::new(namespaces, Some(netverdict_manifest::Selector::default()))
-}
-
-impl Context<'_> {
-    /// The terms for the cluster's families, joined.
-    pub(crate) fn by_family(&self, v4: &str, v6: &str) -> String {
-        let families = (
-            has_family(self.options, false),
-            has_family(self.options, true),
-        );
-        match families {
-            (true, true) => format!("({v4} || {v6})"),
-            (false, true) => v6.to_owned(),
-            _ => v4.to_owned(),
-        }
-    }
+    Selection::new(namespaces, Some(Selector::default()))
 }

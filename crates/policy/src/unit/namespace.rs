@@ -8,6 +8,7 @@ use netverdict_ovn::ids::key as id;
 use netverdict_types::Action;
 use uuid::Uuid;
 
+use super::members::Families;
 use super::network::Network;
 use super::{AddressesOf, Context, Unit, addresses, members, network, origin};
 use crate::acl::{Acl, DEFAULT_TIER, Gress, Ids, LOGGING_ANNOTATION, Logging, port_group, word};
@@ -84,8 +85,10 @@ fn multicast(
     cx: &mut Context<'_>,
 ) -> [Uuid; 2] {
     let senders = members::all_of(namespace);
+    let families = Families::of(network, cx.options);
     let of = AddressesOf {
         controller: network.controller.clone(),
+        families,
         selection: senders.key().clone(),
         legacy: true,
     };
@@ -96,9 +99,9 @@ fn multicast(
         let term = match gress {
             Gress::Egress => {
                 let v6 = format!("(mldv1 || mldv2 || {DYNAMIC_GROUPS})");
-                cx.by_family("ip4.mcast", &v6)
+                families.join("ip4.mcast", &v6)
             }
-            Gress::Ingress => cx.by_family(
+            Gress::Ingress => families.join(
                 &format!("(igmp || (ip4.src == ${v4} && ip4.mcast))"),
                 &format!("(mldv1 || mldv2 || (ip6.src == ${v6} && {DYNAMIC_GROUPS}))"),
             ),

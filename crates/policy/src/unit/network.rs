@@ -78,11 +78,11 @@ impl Network {
     }
 
     /// The addresses of all its pods.
-    pub(crate) fn subnets(&self, options: &Options) -> Vec<Cidr> {
+    pub(crate) fn subnets<'a>(&'a self, options: &'a Options) -> &'a [Cidr] {
         if self.is_default() {
-            return options.cluster_subnets.clone();
+            return &options.cluster_subnets;
         }
-        self.subnets.clone()
+        &self.subnets
     }
 
     /// The name of the port of a pod in this network.

@@ -12,6 +12,7 @@ use netverdict_ovn::ids::key as id;
 use netverdict_types::Action;
 use uuid::Uuid;
 
+use super::members::Families;
 use super::network::Network;
 use super::{AddressesOf, Context, Unit, address, addresses, members, namespace, origin};
 use crate::acl::{ALLOW_PRIORITY, Acl, DEFAULT_TIER, Gress, Ids, Logging, port_group, word};
@@ -37,6 +38,7 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     let mut compiler = PolicyCompiler {
         object,
         network: &network,
+        families: Families::of(&network, cx.options),
         subjects: &subjects,
         group: ids.hashed_name(),
         name,
@@ -91,6 +93,7 @@ fn action(object: &Object, cx: &mut Context<'_>) -> Action {
 struct PolicyCompiler<'a> {
     object: &'a Object,
     network: &'a Network,
+    families: Families,
     subjects: &'a [&'a PodView],
     /// The name of the policy's port group.
     group: String,
@@ -135,7 +138,7 @@ impl PolicyCompiler<'_> {
             l3.push(("-1", self.selections_term(gress, &selections, cx)));
         }
         if rule.peers.is_empty() {
-            l3.push(("-1", cx.by_family("ip4", "ip6")));
+            l3.push(("-1", self.families.join("ip4", "ip6")));
         }
         let by_number = self.ports_by_number(&place, rule, cx);
         for (block_index, l3) in l3 {
@@ -203,6 +206,7 @@ impl PolicyCompiler<'_> {
         for peers in selections {
             let of = AddressesOf {
                 controller: self.network.controller.clone(),
+                families: self.families,
                 selection: peers.selection.key().clone(),
                 legacy: peers.legacy,
             };
@@ -216,7 +220,7 @@ impl PolicyCompiler<'_> {
             names.dedup();
             format!("{family}.{field} == {{{}}}", names.join(", "))
         };
-        cx.by_family(&term("ip4", v4), &term("ip6", v6))
+        self.families.join(&term("ip4", v4), &term("ip6", v6))
     }
 
     /// The terms of the ports that are numbers, or none at all.
