@@ -1,0 +1,158 @@
+# lab: --bare
+# Real OVN takes what plain manifests compile to, and packets find their way through it: between pods of one node, of two, and of
+# two zones, to a service, from and to the world outside, in both families. Nothing is allowed or denied here: that is the judge's.
+set -u
+failures=0
+
+check() { # WHAT COMMAND...
+  local what=$1
+  shift
+  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
+  echo "FAIL  $what"
+  sed 's/^/    | /' /tmp/output
+  failures=$((failures + 1))
+}
+
+manifests() { # ZONE OF node-1, ZONE OF node-2: two nodes, and what a cluster would add is left out
+  local node
+  for node in 1 2; do
+    cat <<END
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-$node, annotations: {k8s.ovn.org/zone-name: ${!node}}}
+END
+  done
+  while read -r name node app ip ip6; do
+    cat <<END
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: $name, namespace: blue, labels: {app: $app}}
+spec:
+  nodeName: node-$node
+  containers: [{name: c, ports: [{name: web, containerPort: 8080}]}]
+status: {podIPs: [{ip: $ip}, {ip: "$ip6"}]}
+END
+  done <<END
+a 1 client 10.244.0.11 fd00:10:244::b
+b 1 client 10.244.0.12 fd00:10:244::c
+c 2 server 10.244.1.13 fd00:10:244:1::d
+END
+  cat <<END
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: blue}
+spec:
+  type: NodePort
+  clusterIPs: [10.96.0.10, "fd00:10:96::10"]
+  selector: {app: server}
+  ports: [{port: 80, targetPort: web, nodePort: 30080}]
+END
+}
+
+zone_up() { # NAME MANIFESTS: a NB, SB and northd of its own, with the rows of that zone
+  local name=$1 dir=/tmp/$1 daemon="--no-chdir --detach -vconsole:off"
+  mkdir -p "$dir"
+  ovsdb-tool create "$dir/nb.db" /usr/share/ovn/ovn-nb.ovsschema
+  ovsdb-tool create "$dir/sb.db" /usr/share/ovn/ovn-sb.ovsschema
+  local db
+  for db in nb sb; do
+    ovsdb-server $daemon --log-file="$dir/$db.log" --pidfile="$dir/$db.pid" --unixctl="$dir/$db.ctl" --remote=punix:"$dir/$db.sock" "$dir/$db.db"
+  done
+  ovn-northd $daemon --log-file="$dir/northd.log" --pidfile="$dir/northd.pid" --unixctl="$dir/northd.ctl" --ovnnb-db="unix:$dir/nb.sock" --ovnsb-db="unix:$dir/sb.sock"
+  netverdict compile "$2" -o nbctl --zone "$name" >"$dir/rows.sh" 2>"$dir/notes" || { cat "$dir/notes"; return 1; }
+  OVN_NB_DB=unix:$dir/nb.sock bash "$dir/rows.sh" || return
+  ovn-nbctl --db="unix:$dir/nb.sock" --wait=sb --timeout=60 sync
+}
+
+quiet() { # ZONE: northd complains about nothing, but for chassis that are not there
+  grep -E '\|(WARN|ERR)\|' "/tmp/$1/northd.log" | grep -v 'Unknown chassis'
+  [ "${PIPESTATUS[1]}" != 0 ]
+}
+
+port_mac() { # ZONE TABLE NAME: the MAC address of a switch port or router port
+  local column=addresses
+  [ "$2" = Logical_Router_Port ] && column=mac
+  ovn-nbctl --db="unix:/tmp/$1/nb.sock" --bare --columns=$column find "$2" name="$3" | cut -d' ' -f1
+}
+
+trace() { # ZONE DATAPATH FLOW
+  ovn-trace --db="unix:/tmp/$1/sb.sock" --ct=new --ct=new --ct=new --ct=new --minimal "$2" "$3 && ip.ttl == 64"
+}
+
+reaches() { # PORT ZONE DATAPATH FLOW: the packet leaves by that port, and by no other
+  local wanted=$1 output
+  shift
+  output=$(trace "$@") || return
+  echo "$output"
+  # What the routers ask of their neighbours is indented.
+  [ "$(sed -n 's/^output("\(.*\)").*/\1/p' <<<"$output")" = "$wanted" ]
+}
+
+reaches_nothing() { # ZONE DATAPATH FLOW
+  local output
+  output=$(trace "$@") || return
+  echo "$output"
+  ! grep -q '^output(' <<<"$output"
+}
+
+from_pod() { # ZONE POD EXPRESSION: as it leaves the pod, towards the router
+  local zone=$1 node=node-1
+  [ "$2" = c ] && node=node-2
+  echo "inport == \"blue_$2\" && eth.src == $(port_mac "$zone" Logical_Switch_Port "blue_$2") && eth.dst == $(port_mac "$zone" Logical_Router_Port rtos-$node) && $3"
+}
+
+from_outside() { # ZONE NODE EXPRESSION
+  echo "inport == \"breth0_$2\" && eth.src == 02:00:00:00:00:01 && eth.dst == $(port_mac "$1" Logical_Router_Port "rtoe-GR_$2") && $3"
+}
+
+# --- one zone, two nodes
+
+manifests global global >/tmp/one.yaml
+check 'one zone: real OVN takes the rows' zone_up global /tmp/one.yaml
+check 'one zone: northd complains about nothing' quiet global
+a4='ip4.src == 10.244.0.11' a6='ip6.src == fd00:10:244::b'
+web='tcp.src == 40000 && tcp.dst == 8080'
+to_b="inport == \"blue_a\" && eth.src == $(port_mac global Logical_Switch_Port blue_a) && eth.dst == $(port_mac global Logical_Switch_Port blue_b)"
+check 'v4: pod to pod, same node' reaches blue_b global node-1 "$to_b && $a4 && ip4.dst == 10.244.0.12 && $web"
+check 'v6: pod to pod, same node' reaches blue_b global node-1 "$to_b && $a6 && ip6.dst == fd00:10:244::c && $web"
+check 'v4: a pod with the address of another reaches nobody' reaches_nothing global node-1 "$to_b && ip4.src == 10.244.0.99 && ip4.dst == 10.244.0.12 && $web"
+check 'v6: a pod with the address of another reaches nobody' reaches_nothing global node-1 "$to_b && ip6.src == fd00:10:244::99 && ip6.dst == fd00:10:244::c && $web"
+check 'v4: pod to pod, other node' reaches blue_c global node-1 "$(from_pod global a "$a4 && ip4.dst == 10.244.1.13 && $web")"
+check 'v6: pod to pod, other node' reaches blue_c global node-1 "$(from_pod global a "$a6 && ip6.dst == fd00:10:244:1::d && $web")"
+check 'v4: pod to its node' reaches k8s-node-1 global node-1 "$(from_pod global a "$a4 && ip4.dst == 10.244.0.2 && $web" | sed "s/eth.dst == [^ ]*/eth.dst == $(port_mac global Logical_Switch_Port k8s-node-1)/")"
+service='tcp.src == 40000 && tcp.dst == 80'
+check 'v4: pod to service to its backend' reaches blue_c global node-1 "$(from_pod global a "$a4 && ip4.dst == 10.96.0.10 && $service")"
+check 'v6: pod to service to its backend' reaches blue_c global node-1 "$(from_pod global a "$a6 && ip6.dst == fd00:10:96::10 && $service")"
+check 'v4: a port that the service does not have leads out' reaches breth0_node-1 global node-1 "$(from_pod global a "$a4 && ip4.dst == 10.96.0.10 && tcp.dst == 81")"
+check 'v4: pod to the world' reaches breth0_node-1 global node-1 "$(from_pod global a "$a4 && ip4.dst == 203.0.113.9 && $web")"
+check 'v6: pod to the world' reaches breth0_node-1 global node-1 "$(from_pod global a "$a6 && ip6.dst == 2001:db8::9 && $web")"
+check 'v4: pod of the other node to the world' reaches breth0_node-2 global node-2 "$(from_pod global c "ip4.src == 10.244.1.13 && ip4.dst == 203.0.113.9 && $web")"
+check 'v6: pod of the other node to the world' reaches breth0_node-2 global node-2 "$(from_pod global c "ip6.src == fd00:10:244:1::d && ip6.dst == 2001:db8::9 && $web")"
+for pod in a:10.244.0.11:fd00:10:244::b c:10.244.1.13:fd00:10:244:1::d; do
+  IFS=: read -r name v4 v6 <<<"$pod"
+  check "v4: the world to pod $name" reaches "blue_$name" global ext_node-1 "$(from_outside global node-1 "ip4.src == 203.0.113.9 && ip4.dst == $v4 && $web")"
+  check "v6: the world to pod $name" reaches "blue_$name" global ext_node-1 "$(from_outside global node-1 "ip6.src == 2001:db8::9 && ip6.dst == $v6 && $web")"
+done
+check 'v4: the world to a node port' reaches blue_c global ext_node-1 "$(from_outside global node-1 'ip4.src == 203.0.113.9 && ip4.dst == 172.18.0.2 && tcp.dst == 30080')"
+check 'v6: the world to a node port' reaches blue_c global ext_node-2 "$(from_outside global node-2 'ip6.src == 2001:db8::9 && ip6.dst == fc00:f853:ccd:e793::3 && tcp.dst == 30080')"
+
+# --- two zones, a node each
+
+manifests za zb >/tmp/two.yaml
+for zone in za zb; do
+  check "two zones: real OVN takes the rows of $zone" zone_up $zone /tmp/two.yaml
+  check "two zones: northd of $zone complains about nothing" quiet $zone
+done
+check 'v4: pod to pod, other zone: towards it' reaches tstor-node-2 za node-1 "$(from_pod za a "$a4 && ip4.dst == 10.244.1.13 && $web")"
+check 'v6: pod to pod, other zone: towards it' reaches tstor-node-2 za node-1 "$(from_pod za a "$a6 && ip6.dst == fd00:10:244:1::d && $web")"
+check 'v4: pod to service of another zone: towards it' reaches tstor-node-2 za node-1 "$(from_pod za a "$a4 && ip4.dst == 10.96.0.10 && $service")"
+arriving="inport == \"tstor-node-1\" && eth.src == $(port_mac za Logical_Router_Port rtots-node-1) && eth.dst == $(port_mac zb Logical_Router_Port rtots-node-2)"
+check 'v4: pod to pod, other zone: and in it' reaches blue_c zb transit_switch "$arriving && $a4 && ip4.dst == 10.244.1.13 && $web"
+check 'v6: pod to pod, other zone: and in it' reaches blue_c zb transit_switch "$arriving && $a6 && ip6.dst == fd00:10:244:1::d && $web"
+check 'the transit switch has one key in both zones' test "$(for zone in za zb; do ovn-sbctl --db=unix:/tmp/$zone/sb.sock --bare --columns=tunnel_key find Datapath_Binding external_ids:name=transit_switch; done | sort -u)" = 16711683
+
+[ $failures = 0 ] && echo "all of it" || echo "$failures failed"
+exit $((failures > 0))
