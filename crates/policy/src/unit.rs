@@ -14,6 +14,7 @@ mod network_policy;
 pub(crate) mod node;
 pub(crate) mod pod;
 mod service;
+mod user_switch;
 pub(crate) mod zone;
 
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub(crate) enum Unit {
     Switch(Arc<str>),
     /// What the nodes of a zone share: its router and switches.
     Zone(Arc<str>),
+    /// The switch of a user-defined network: of a node in Layer3, of a zone in Layer2.
+    UserSwitch(Key, Arc<str>),
     /// The groups of load balancers.
     BalancerGroups,
 }
@@ -129,6 +132,9 @@ impl Unit {
                 Kind::Node => node::compile(key, cx),
                 Kind::Pod => pod::compile(key, cx),
                 Kind::Service => service::compile(key, cx),
+                Kind::UserDefinedNetwork | Kind::ClusterUserDefinedNetwork => {
+                    user_switch::compile_network(key, cx);
+                }
                 _ => {}
             },
             Self::Check(key) => check::compile(key, cx),
@@ -142,6 +148,7 @@ impl Unit {
             }
             Self::Switch(node) => node::compile_switch(node, cx),
             Self::Zone(zone) => zone::compile(zone, cx),
+            Self::UserSwitch(network, place) => user_switch::compile(network, place, cx),
             Self::BalancerGroups => service::compile_groups(cx),
         }
     }

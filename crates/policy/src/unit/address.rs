@@ -46,26 +46,9 @@ pub(crate) fn link_local(mac: &str) -> Option<Ipv6Addr> {
     ))
 }
 
-/// The first address of a range, with its prefix length.
-pub(crate) fn network(range: Cidr) -> Cidr {
-    Cidr {
-        address: match range.address {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(range.prefix.min(32)));
-                Ipv4Addr::from(u32::from(address) & mask.unwrap_or(0)).into()
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(range.prefix.min(128)));
-                Ipv6Addr::from(u128::from(address) & mask.unwrap_or(0)).into()
-            }
-        },
-        prefix: range.prefix,
-    }
-}
-
 /// The `n`-th address of a range, 0 the first, with the range's prefix length; `None` beyond it.
 pub(crate) fn nth(range: Cidr, n: u128) -> Option<Cidr> {
-    let first = network(range);
+    let first = range.network();
     let address: IpAddr = match first.address {
         IpAddr::V4(address) => {
             let n = u32::try_from(n).ok()?;
@@ -93,8 +76,7 @@ pub(crate) fn nth_subnet(range: Cidr, prefix: u8, n: u128) -> Option<Cidr> {
 /// True if the address is in the range.
 pub(crate) fn contains(range: Cidr, address: IpAddr) -> bool {
     let prefix = range.prefix;
-    range.is_v6() == address.is_ipv6()
-        && network(range).address == network(Cidr { address, prefix }).address
+    range.is_v6() == address.is_ipv6() && range.network() == Cidr { address, prefix }.network()
 }
 
 /// Reads `address/length`.

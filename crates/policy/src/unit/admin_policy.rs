@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::egress_firewall::dns_names;
 use super::network::Network;
-use super::{Context, address, members, node, origin};
+use super::{Context, members, node, origin};
 use crate::acl::{
     Acl, DEFAULT_CONTROLLER, Gress, IP_FAMILY, Ids, LOGGING_ANNOTATION, Logging, port_group, word,
 };
@@ -389,7 +389,7 @@ impl<'a> Peers<'a> {
                 }
                 AdminPeer::Networks(ranges) => {
                     for range in ranges {
-                        let range = address::network(range.value);
+                        let range = range.value.network();
                         all.addresses.insert((range.to_string(), range.is_v6()));
                     }
                 }

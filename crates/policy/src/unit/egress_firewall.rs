@@ -12,7 +12,7 @@ use netverdict_ovn::ids::key;
 use netverdict_ovsdb::Datum;
 use netverdict_types::{Action, Pipeline};
 
-use super::address::{contains, network};
+use super::address::contains;
 use super::admin_policy::{Family, address_set, families};
 use super::{Context, Unit, namespace, node};
 use crate::acl::{Acl, DEFAULT_CONTROLLER, DEFAULT_TIER, Gress, Ids, word};
@@ -181,9 +181,9 @@ fn outside(range: Cidr, subnets: &[Cidr]) -> String {
     let ip = ip(range.address);
     let own: Vec<String> = subnets
         .iter()
-        .map(|subnet| network(*subnet))
+        .map(|subnet| subnet.network())
         .filter(|subnet| {
-            contains(*subnet, network(range).address) || contains(range, subnet.address)
+            contains(*subnet, range.network().address) || contains(range, subnet.address)
         })
         .map(|subnet| format!("{ip}.dst != {subnet}"))
         .collect();

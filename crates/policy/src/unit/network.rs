@@ -54,7 +54,7 @@ impl Network {
         }
     }
 
-    fn of(object: &Object, spec: &NetworkSpec) -> Self {
+    pub(super) fn of(object: &Object, spec: &NetworkSpec) -> Self {
         let name = match object.key.kind {
             Kind::ClusterUserDefinedNetwork => format!("cluster_udn_{}", object.key.name),
             _ => format!("{}_{}", object.key.namespace, object.key.name),
@@ -112,8 +112,17 @@ impl Network {
         !spec.host_network && !spec.completed && !self.addresses(pod).is_empty()
     }
 
+    /// A name of a switch, a router or a port with the prefix of this network
+    /// (`GetNetworkScopedName`).
+    pub(crate) fn scoped(&self, name: &str) -> String {
+        if self.is_default() {
+            return name.to_owned();
+        }
+        format!("{}_{name}", self.name.replace(['-', '/'], "."))
+    }
+
     /// `namespace/name` of the network attachment in this namespace.
-    fn attachment_in(&self, namespace: &str) -> String {
+    pub(super) fn attachment_in(&self, namespace: &str) -> String {
         format!("{namespace}/{}", self.attachment)
     }
 }

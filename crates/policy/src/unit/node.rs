@@ -3,6 +3,7 @@
 //!
 //! Left out: NAT, Gateway_Chassis, Static_MAC_Binding, Copp, router policies, egress IP.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) zone: Arc<str>,
     /// Its share of the default network; empty if it has none yet.
     pub(crate) subnets: Vec<Cidr>,
+    /// Its share of other networks.
+    pub(crate) other_subnets: BTreeMap<String, Vec<Cidr>>,
     pub(crate) id: Option<u32>,
     pub(crate) chassis: Option<String>,
     pub(crate) transit: Vec<Cidr>,
@@ -75,7 +78,10 @@ impl Facts {
             }
             value
         };
-        let subnets = read(SUBNETS).map(|subnets| cidrs(&subnets["default"]));
+        let mut other_subnets = read(SUBNETS)
+            .map(|value| shares(&value))
+            .unwrap_or_default();
+        let subnets = other_subnets.remove("default");
         let transit = read(TRANSIT).map(|transit| {
             let families = [&transit["ipv4"], &transit["ipv6"]];
             families.into_iter().flat_map(cidrs).collect()
@@ -104,23 +110,25 @@ impl Facts {
                 }
                 read
             });
-        let pod_cidrs = match &node.spec {
-            Spec::Node(spec) => spec.pod_cidrs.clone(),
-            _ => Vec::new(),
-        };
-        let subnets = subnets.unwrap_or(pod_cidrs);
         Self {
             name: node.key.name.clone(),
             zone: zone_of(node),
-            subnets: subnets.into_iter().map(address::network).collect(),
+            subnets: subnets.unwrap_or_else(|| pod_cidrs(node)),
+            other_subnets,
             id: id.flatten(),
-            chassis: text(CHASSIS).map(str::to_owned),
+            chassis: chassis(node).map(str::to_owned),
             transit: transit.unwrap_or_default(),
             gateway,
             host_addresses,
             management_mac,
             broken,
         }
+    }
+
+    /// The same node in another network; `None` if it has no share of that.
+    pub(crate) fn in_network(mut self, network: &str) -> Option<Self> {
+        self.subnets = self.other_subnets.remove(network)?;
+        (!self.subnets.is_empty()).then_some(self)
     }
 
     /// The router's addresses on the node's switch: the first of each subnet.
@@ -194,6 +202,24 @@ pub(crate) fn router_port(node: &str) -> String {
 /// The name of the node's gateway router.
 pub(crate) fn gateway_router(node: &str) -> String {
     format!("GR_{node}")
+}
+
+/// True if the node has a share of a network, and so a switch in it.
+pub(super) fn has_share(node: &Object, network: &str) -> bool {
+    let annotation = node.meta.annotations.get(SUBNETS);
+    let value = annotation.and_then(|text| serde_json::from_str(&text.value).ok());
+    let share = value.and_then(|value| shares(&value).remove(network));
+    let is_default = network == "default";
+    match share {
+        Some(share) => !share.is_empty(),
+        None => is_default && !pod_cidrs(node).is_empty(),
+    }
+}
+
+/// The node's OVS system id.
+pub(super) fn chassis(node: &Object) -> Option<&str> {
+    let chassis = node.meta.annotations.get(CHASSIS)?;
+    Some(chassis.value.trim())
 }
 
 pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
@@ -305,7 +331,7 @@ fn switch_ports(facts: &Facts, options: &Options) -> Vec<Row> {
     let mut arp_proxy = "0a:58:a9:fe:01:01 169.254.1.1 fe80::1".to_owned();
     for subnet in &options.cluster_subnets {
         arp_proxy.push(' ');
-        arp_proxy.push_str(&address::network(*subnet).to_string());
+        arp_proxy.push_str(&subnet.network().to_string());
     }
     let peer = zone::node_port(node);
     let routers = facts.router_addresses();
@@ -338,7 +364,7 @@ fn gateway(facts: &Facts, options: &Options) -> Vec<Row> {
     let mut routes = Vec::new();
     for subnet in &options.cluster_subnets {
         if let Some(hop) = zone::router_join_address(options, subnet.is_v6()) {
-            let subnet = address::network(*subnet).to_string();
+            let subnet = subnet.network().to_string();
             routes.push(Route::new(&router, subnet, hop));
         }
     }
@@ -546,6 +572,24 @@ pub(super) fn lsp(name: &str) -> Uuid {
 
 pub(super) fn lrp(name: &str) -> Uuid {
     Table::LogicalRouterPort.uuid(name)
+}
+
+/// A node's share of each network.
+fn shares(value: &serde_json::Value) -> BTreeMap<String, Vec<Cidr>> {
+    let shares = value.as_object().into_iter().flatten();
+    shares
+        .map(|(network, subnets)| {
+            let subnets = cidrs(subnets).iter().map(Cidr::network).collect();
+            (network.clone(), subnets)
+        })
+        .collect()
+}
+
+fn pod_cidrs(node: &Object) -> Vec<Cidr> {
+    match &node.spec {
+        Spec::Node(spec) => spec.pod_cidrs.iter().map(Cidr::network).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The ranges in a JSON string, or in a list of them.

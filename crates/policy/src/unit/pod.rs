@@ -1,13 +1,14 @@
 //! The switch ports of pods.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use netverdict_manifest::{Key, Kind, Pod, Spec};
+use netverdict_manifest::{Key, Kind, NetworkTopology, Object, Pod, Spec};
 use netverdict_ovsdb::Datum;
 
-use super::Context;
 use super::address::mac;
-use super::node::Facts;
+use super::{Context, node, user_switch};
+use crate::cluster::zone_of;
 use crate::row::{Row, Table};
 
 /// The name of a pod's port in the default network.
@@ -41,49 +42,83 @@ pub(crate) fn addresses(pod: &Pod) -> Vec<IpAddr> {
 pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     let Some(object) = cx.object(key) else { return };
     let Spec::Pod(pod) = &object.spec else { return };
-    let Some(node) = pod.node.as_deref() else {
-        return;
-    };
-    if !has_port(pod) {
+    let Some(node) = &pod.node else { return };
+    if pod.host_network || pod.completed {
         return;
     }
     let Some(node) = cx.object(&Key::new(Kind::Node, "", node)) else {
         return;
     };
-    let facts = Facts::read(node);
-    if facts.subnets.is_empty() {
-        return;
+    if has_port(pod) && node::has_share(node, "default") {
+        let name = port(&key.namespace, &key.name);
+        if let Some(row) = row(
+            &name,
+            "default",
+            addresses(pod),
+            object,
+            pod,
+            node,
+            Vec::new(),
+        ) {
+            cx.put(row);
+        }
     }
-    let addresses = addresses(pod);
-    let noted = pod.attachments.iter().find(|of| of.network == "default");
-    let Some(mac) = noted
-        .and_then(|noted| noted.mac.clone())
-        .or_else(|| addresses.first().copied().map(mac))
-    else {
-        return;
+    let network = cx.network(&key.namespace);
+    let has_switch = match network.topology {
+        Some(NetworkTopology::Layer2) => true,
+        Some(NetworkTopology::Layer3) => node::has_share(node, &network.name),
+        _ => false,
     };
-    let mut line = mac;
+    if has_switch {
+        let attachment = network.attachment_in(&key.namespace);
+        let attached = pod.attachments.iter().find(|of| of.network == attachment);
+        let addresses = attached.iter().flat_map(|of| &of.addresses);
+        let addresses = addresses.map(|cidr| cidr.address).collect();
+        let mut ids = user_switch::ids_of(&network, false);
+        ids.push(("k8s.ovn.org/nad", attachment.as_str().into()));
+        let name = port_in(&attachment, &key.namespace, &key.name);
+        if let Some(row) = row(&name, &attachment, addresses, object, pod, node, ids) {
+            cx.put(row);
+        }
+    }
+}
+
+/// The port of a pod in one network; `None` without addresses.
+fn row(
+    name: &str,
+    attachment: &str,
+    addresses: Vec<IpAddr>,
+    object: &Object,
+    pod: &Pod,
+    node: &Object,
+    ids: Vec<(&'static str, Arc<str>)>,
+) -> Option<Row> {
+    let noted = pod.attachments.iter().find(|of| of.network == attachment);
+    let mut line = match noted.and_then(|noted| noted.mac.clone()) {
+        Some(mac) if !addresses.is_empty() => mac,
+        _ => mac(*addresses.first()?),
+    };
     for address in &addresses {
         line.push(' ');
         line.push_str(&address.to_string());
     }
     let options = [
         ("iface-id-ver", object.meta.uid.as_deref()),
-        ("requested-chassis", facts.chassis.as_deref()),
+        ("requested-chassis", node::chassis(node)),
     ];
-    let row = Row::new(Table::LogicalSwitchPort, port(&key.namespace, &key.name))
-        .with("name", port(&key.namespace, &key.name).as_str())
-        .with("addresses", line.as_str())
-        .with("port_security", line.as_str())
-        .with(
-            "options",
-            Datum::map_of(options.into_iter().filter_map(|(k, v)| Some((k, v?)))),
-        )
-        .with(
-            "external_ids",
-            Datum::map_of([("namespace", &*key.namespace), ("pod", "true")]),
-        )
-        .from(super::origin(object))
-        .in_zone(&facts.zone);
-    cx.put(row);
+    let options = options.into_iter().filter_map(|(k, v)| Some((k, v?)));
+    let of_pod = [
+        ("namespace", object.key.namespace.clone()),
+        ("pod", "true".into()),
+    ];
+    Some(
+        Row::new(Table::LogicalSwitchPort, name)
+            .with("name", name)
+            .with("addresses", line.as_str())
+            .with("port_security", line.as_str())
+            .with("options", Datum::map_of(options))
+            .with("external_ids", Datum::map_of(of_pod.into_iter().chain(ids)))
+            .from(super::origin(object))
+            .in_zone(&zone_of(node)),
+    )
 }

@@ -1,0 +1,196 @@
+//! The switches of primary user-defined networks, so that their policies stand on real ports
+//! (`layer3_user_defined_network_controller.go`, `base_secondary_layer2_network_controller.go`).
+//!
+//! A Layer3 network has a switch for each node and a router; a Layer2 network has one switch in
+//! each zone. Left out: gateways, the way to other zones with the remote ports of their pods,
+//! load balancers, tunnel keys, Localnet and secondary networks.
+
+use std::sync::Arc;
+
+use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object, Spec};
+use netverdict_ovsdb::Datum;
+use uuid::Uuid;
+
+use super::network::Network;
+use super::node::{Facts, lrp, lsp, router_port_row, switch_port};
+use super::{Context, Unit, origin};
+use crate::row::{Row, Table};
+
+/// What there is because the network is: its routers, and the wish for its switches.
+pub(super) fn compile_network(key: &Key, cx: &mut Context<'_>) {
+    let Some((object, spec)) = network_of(key, cx) else {
+        return;
+    };
+    let network = Network::of(object, spec);
+    match spec.topology {
+        NetworkTopology::Layer2 => {
+            for zone in cx.zones() {
+                cx.demand(Unit::UserSwitch(key.clone(), zone));
+            }
+        }
+        NetworkTopology::Layer3 => {
+            let nodes = nodes_of(&network, cx);
+            for facts in &nodes {
+                cx.demand(Unit::UserSwitch(key.clone(), facts.name.clone()));
+            }
+            for zone in cx.zones() {
+                let local = nodes.iter().filter(|facts| facts.zone == zone);
+                let ports =
+                    local.map(|facts| lrp(&format!("rtos-{}", network.scoped(&facts.name))));
+                let name = network.scoped("ovn_cluster_router");
+                let mut ids = vec![("k8s-cluster-router", "yes".into())];
+                ids.extend(ids_of(&network, false));
+                let row = Row::new(Table::LogicalRouter, name.as_str())
+                    .with("name", name.as_str())
+                    .with("ports", ports.collect::<Datum>())
+                    .with("options", router_options(cx))
+                    .with("external_ids", Datum::map_of(ids))
+                    .from(origin(object))
+                    .in_zone(&zone);
+                cx.put(row);
+            }
+        }
+        NetworkTopology::Localnet => {}
+    }
+}
+
+/// A switch of a network: that of a node in Layer3, that of a zone in Layer2.
+pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
+    let Some((object, spec)) = network_of(key, cx) else {
+        return;
+    };
+    let network = Network::of(object, spec);
+    match spec.topology {
+        NetworkTopology::Layer2 => {
+            let nodes: Vec<Facts> = cx.objects(Kind::Node).map(Facts::read).collect();
+            let local = nodes.iter().filter(|facts| facts.zone == *place);
+            let ports = local
+                .flat_map(|facts| pod_ports(&network, &facts.name, cx))
+                .collect();
+            let name = network.scoped("ovn_layer2_switch");
+            let subnets: Vec<Cidr> = spec.subnets.iter().map(|(subnet, _)| **subnet).collect();
+            let row = switch(&network, &name, &subnets, ports).from(origin(object));
+            cx.put(row.in_zone(place));
+        }
+        NetworkTopology::Layer3 => {
+            let node = Key::new(Kind::Node, "", place);
+            let Some(node) = cx.object(&node) else { return };
+            let facts = Facts::read(node);
+            let Some(facts) = facts.in_network(&network.name) else {
+                return;
+            };
+            let name = network.scoped(place);
+            let mut ports = pod_ports(&network, place, cx);
+            let (own, to_router, of_router) = (
+                format!("k8s-{name}"),
+                format!("stor-{name}"),
+                format!("rtos-{name}"),
+            );
+            ports.extend([lsp(&own), lsp(&to_router)]);
+            let mut line = String::new();
+            for address in facts.management_addresses() {
+                if line.is_empty() {
+                    line = super::address::mac(address.address);
+                }
+                line.push(' ');
+                line.push_str(&address.address.to_string());
+            }
+            let rows = [
+                switch(&network, &name, &facts.subnets, ports),
+                switch_port(&own, "", &line, &[]),
+                switch_port(
+                    &to_router,
+                    "router",
+                    "router",
+                    &[("router-port", &of_router)],
+                ),
+                router_port_row(&of_router, &facts.router_addresses()),
+            ];
+            for row in rows {
+                cx.put(row.from(origin(object)).in_zone(&facts.zone));
+            }
+        }
+        NetworkTopology::Localnet => {}
+    }
+}
+
+/// The primary network that this object is.
+fn network_of<'a>(key: &Key, cx: &mut Context<'a>) -> Option<(&'a Object, &'a NetworkSpec)> {
+    let object = cx.object(key)?;
+    match &object.spec {
+        Spec::UserNetwork(network) if network.network.primary => Some((object, &network.network)),
+        _ => None,
+    }
+}
+
+/// The nodes that have a share of a network, with their share.
+fn nodes_of(network: &Network, cx: &mut Context<'_>) -> Vec<Facts> {
+    cx.objects(Kind::Node)
+        .filter_map(|node| Facts::read(node).in_network(&network.name))
+        .collect()
+}
+
+/// The ports of the pods of a node that are in a network.
+fn pod_ports(network: &Network, node: &Arc<str>, cx: &mut Context<'_>) -> Vec<Uuid> {
+    let mut ports = Vec::new();
+    for view in cx.pods_on(node) {
+        if cx.network(view.namespace()) == *network && network.has_port(view) {
+            ports.push(lsp(&network.port(view.namespace(), view.name())));
+        }
+    }
+    ports
+}
+
+fn switch(network: &Network, name: &str, subnets: &[Cidr], ports: Vec<Uuid>) -> Row {
+    let is_layer3 = network.topology == Some(NetworkTopology::Layer3);
+    let mut config: Vec<(&str, String)> = Vec::new();
+    for subnet in subnets {
+        let subnet = subnet.network();
+        if subnet.is_v6() {
+            config.push(("ipv6_prefix", subnet.address.to_string()));
+        } else {
+            config.push(("subnet", subnet.to_string()));
+            if is_layer3 && let Some(own) = super::address::nth(subnet, 2) {
+                config.push(("exclude_ips", own.address.to_string()));
+            }
+        }
+    }
+    if !is_layer3 {
+        config.extend([
+            ("interconn-ts", name.to_owned()),
+            ("mcast_flood_unregistered", "true".to_owned()),
+            ("mcast_querier", "false".to_owned()),
+            ("mcast_snoop", "true".to_owned()),
+        ]);
+    }
+    Row::new(Table::LogicalSwitch, name)
+        .with("name", name)
+        .with("ports", ports.into_iter().collect::<Datum>())
+        .with("other_config", Datum::map_of(config))
+        .with("external_ids", Datum::map_of(ids_of(network, true)))
+}
+
+/// What the rows of a network say about it.
+pub(super) fn ids_of(network: &Network, with_role: bool) -> Vec<(&'static str, Arc<str>)> {
+    let topology = match network.topology {
+        Some(NetworkTopology::Layer2) => "layer2",
+        Some(NetworkTopology::Localnet) => "localnet",
+        _ => "layer3",
+    };
+    let mut ids = vec![
+        ("k8s.ovn.org/network", network.name.clone()),
+        ("k8s.ovn.org/topology", topology.into()),
+    ];
+    if with_role {
+        ids.push(("k8s.ovn.org/role", "primary".into()));
+    }
+    ids
+}
+
+fn router_options(cx: &Context<'_>) -> Datum {
+    let mut options = vec![("always_learn_from_arp_request", "false")];
+    if cx.options.multicast {
+        options.push(("mcast_relay", "true"));
+    }
+    Datum::map_of(options)
+}
