@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use netverdict_manifest::{
-    AdminPeer, At, Cidr, Diagnostic, EgressTo, EndpointSlice, Key, Kind, Meta, Node, Object, Peer,
-    Pod, PortRef, Selector, Service, Severity, SliceEndpoint, SlicePort, Spec,
+    AdminPeer, At, Attachment, Cidr, Diagnostic, EgressTo, EndpointSlice, Key, Kind, Meta,
+    NetworkSpec, NetworkTopology, Node, Object, Peer, Pod, PortRef, Selector, Service, Severity,
+    SliceEndpoint, SlicePort, Spec,
 };
 use netverdict_ovn::ids::fnv64a;
 use uuid::Uuid;
 
+use crate::cluster::Cluster;
 use crate::options::Options;
 use crate::selector::selects;
+use crate::unit::Context;
 use crate::unit::address::{contains, mac, nth, nth_subnet, parse_cidr};
+use crate::unit::network::Network;
 use crate::unit::node::{CHASSIS, Facts, GATEWAY, HOST, ID, SUBNETS, TRANSIT};
 use crate::unit::pod;
 
@@ -53,6 +57,7 @@ pub fn cluster_subnets<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec
 /// - nodes: number, chassis, share of the cluster's subnets in the order of their names, address
 ///   and gateway;
 /// - pods: a node, chosen by the pod's name; addresses of its node's subnets, by the pod's name;
+/// - pods with a primary user-defined network: addresses in it, nodes a share of it;
 /// - services: cluster addresses out of 10.96.0.0/16 and fd00:10:96::/112, by the service's name;
 /// - the EndpointSlices of services that have a selector and no slice.
 pub fn assume(objects: &[Arc<Object>], options: &Options) -> Assumed {
@@ -66,6 +71,7 @@ pub fn assume(objects: &[Arc<Object>], options: &Options) -> Assumed {
     };
     world.nodes();
     world.pods();
+    world.networks();
     world.services();
     world.endpoints();
     world.strangers();
@@ -144,10 +150,8 @@ impl World<'_> {
             })
             .collect();
         let mut ids: HashSet<u32> = nodes.iter().filter_map(|(_, facts)| facts.id).collect();
-        let mut taken: Vec<Cidr> = nodes
-            .iter()
-            .flat_map(|(_, facts)| facts.subnets.iter().copied())
-            .collect();
+        let shares = nodes.iter().flat_map(|(_, facts)| &facts.subnets);
+        let mut taken = Taken::of(shares.copied());
         let mut subnetted = Vec::new();
         for (node, facts) in nodes {
             let id = facts.id.unwrap_or_else(|| {
@@ -158,7 +162,7 @@ impl World<'_> {
             let mut subnets = facts.subnets.clone();
             for v6 in self.families() {
                 if !subnets.iter().any(|subnet| subnet.is_v6() == v6) {
-                    subnets.extend(self.free_subnet(v6, &mut taken));
+                    subnets.extend(self.cluster_share(v6, &mut taken));
                 }
             }
             subnets.sort_by_key(Cidr::is_v6);
@@ -176,23 +180,14 @@ impl World<'_> {
     }
 
     /// The next share of the cluster's subnets that nobody has.
-    fn free_subnet(&mut self, v6: bool, taken: &mut Vec<Cidr>) -> Option<Cidr> {
+    fn cluster_share(&self, v6: bool, taken: &mut Taken) -> Option<Cidr> {
         let ranges = self.options.cluster_subnets.iter();
-        for range in ranges.filter(|range| range.is_v6() == v6) {
-            let prefix = if v6 { 64 } else { 24 }.max(range.prefix);
-            let mut number = 0;
-            while let Some(subnet) = nth_subnet(*range, prefix, number) {
-                let overlaps = |other: &Cidr| {
-                    contains(*other, subnet.address) || contains(subnet, other.address)
-                };
-                if !taken.iter().any(overlaps) {
-                    taken.push(subnet);
-                    return Some(subnet);
-                }
-                number += 1;
-            }
-        }
-        None
+        ranges
+            .filter(|range| range.is_v6() == v6)
+            .find_map(|range| {
+                let prefix = if v6 { 64 } else { 24 }.max(range.prefix);
+                taken.take(*range, prefix)
+            })
     }
 
     /// The node with the annotations that ovn-kubernetes would have written.
@@ -336,6 +331,139 @@ impl World<'_> {
             let warning = Diagnostic::new(Severity::Warning, "no-address", message);
             let help = "give the cluster more addresses (`--cluster-subnet`), or add nodes";
             self.diagnostics.push(warning.help(help));
+        }
+    }
+
+    /// Gives nodes and pods their part of primary user-defined networks.
+    fn networks(&mut self) {
+        let mut cluster = Cluster::default();
+        let kinds = [
+            Kind::Namespace,
+            Kind::UserDefinedNetwork,
+            Kind::ClusterUserDefinedNetwork,
+        ];
+        for object in kinds.into_iter().flat_map(|kind| self.of(kind)) {
+            let key = object.key.clone();
+            cluster.put(&key, Some(object), &mut Vec::new());
+        }
+        let mut shares: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Cidr>>> = BTreeMap::new();
+        let mut taken: HashMap<Arc<str>, HashSet<IpAddr>> = HashMap::new();
+        let mut attached = Vec::new();
+        let pods = self.of(Kind::Pod);
+        let given = pods.iter().filter_map(|pod| pod_of(pod));
+        let given = given.flat_map(|pod| &pod.attachments);
+        let given = given.flat_map(|of| of.addresses.iter().map(|cidr| cidr.address));
+        let given: HashSet<IpAddr> = given.collect();
+        for object in pods {
+            let Some(pod) = pod_of(&object) else { continue };
+            if pod.host_network || pod.completed {
+                continue;
+            }
+            let mut cx = Context::new(self.options, &cluster, None);
+            let Some((network, spec)) = cx.primary(&object.key.namespace) else {
+                continue;
+            };
+            let network = Network::of(network, spec);
+            let attachment = network.attachment_in(&object.key.namespace);
+            if pod.attachments.iter().any(|of| of.network == attachment) {
+                continue;
+            }
+            let subnets = match (spec.topology, &pod.node) {
+                (NetworkTopology::Layer2, _) => spec.subnets.iter().map(|(at, _)| **at).collect(),
+                (NetworkTopology::Layer3, Some(node)) => {
+                    let shares = shares
+                        .entry(network.name.clone())
+                        .or_insert_with(|| self.shares(&network, spec));
+                    shares.get(node.as_str()).cloned().unwrap_or_default()
+                }
+                _ => continue,
+            };
+            let name = format!("{}/{}", object.key.namespace, object.key.name);
+            let taken = taken
+                .entry(network.name.clone())
+                .or_insert_with(|| given.clone());
+            let found = free_addresses(&name, &subnets, taken);
+            let in_subnets = |address: &IpAddr| {
+                let mut subnets = subnets.iter();
+                let subnet = subnets.find(|subnet| contains(**subnet, *address));
+                Cidr {
+                    address: *address,
+                    prefix: subnet.map_or(if address.is_ipv6() { 128 } else { 32 }, |of| of.prefix),
+                }
+            };
+            let mut pod = pod.clone();
+            if !pod.attachments.iter().any(|of| of.network == "default") {
+                let alone = |address: &IpAddr| Cidr {
+                    address: *address,
+                    prefix: if address.is_ipv6() { 128 } else { 32 },
+                };
+                pod.attachments.push(Attachment {
+                    network: "default".to_owned(),
+                    addresses: pod.addresses.iter().map(alone).collect(),
+                    mac: None,
+                    role: Some("infrastructure-locked".to_owned()),
+                });
+            }
+            pod.attachments.push(Attachment {
+                network: attachment,
+                addresses: found.iter().map(in_subnets).collect(),
+                mac: None,
+                role: Some("primary".to_owned()),
+            });
+            let mut object = Object::clone(&object);
+            object.spec = Spec::Pod(pod);
+            self.put(object);
+            attached.push(name);
+        }
+        for (network, shares) in shares {
+            for (node, subnets) in shares {
+                self.share(&node, &network, &subnets);
+            }
+        }
+        self.note(
+            attached,
+            |pods| format!("addresses in user-defined networks are assumed for pods: {pods}"),
+            "the annotation k8s.ovn.org/pod-networks tells them",
+        );
+    }
+
+    /// The share of each node of a Layer3 network.
+    fn shares(&self, network: &Network, spec: &NetworkSpec) -> BTreeMap<Arc<str>, Vec<Cidr>> {
+        let nodes = self.of(Kind::Node);
+        let given = |node: &Object| {
+            let facts = Facts::read(node).in_network(&network.name);
+            facts.map(|facts| facts.subnets).unwrap_or_default()
+        };
+        let mut taken = Taken::of(nodes.iter().flat_map(|node| given(node)));
+        let mut shares = BTreeMap::new();
+        for node in &nodes {
+            let mut subnets = given(node);
+            if subnets.is_empty() {
+                for (range, prefix) in &spec.subnets {
+                    let default = if range.is_v6() { 64 } else { 24 };
+                    let prefix = prefix.unwrap_or(default).max(range.prefix);
+                    subnets.extend(taken.take(**range, prefix));
+                }
+            }
+            shares.insert(node.key.name.clone(), subnets);
+        }
+        shares
+    }
+
+    /// Notes a node's share of a network on the node.
+    fn share(&mut self, node: &str, network: &str, subnets: &[Cidr]) {
+        let Some(node) = self.objects.get(&Key::new(Kind::Node, "", node)) else {
+            return;
+        };
+        let mut node = Object::clone(node);
+        let Some(annotation) = node.meta.annotations.get_mut(SUBNETS) else {
+            return;
+        };
+        if let Ok(serde_json::Value::Object(mut shares)) = serde_json::from_str(&annotation.value) {
+            let texts: Vec<String> = subnets.iter().map(Cidr::to_string).collect();
+            shares.entry(network).or_insert_with(|| texts.into());
+            annotation.value = serde_json::Value::from(shares).to_string();
+            self.put(node);
         }
     }
 
@@ -543,6 +671,37 @@ fn slices(object: &Object, service: &Service, pods: &[&Arc<Object>], v6: bool) -
 /// hashing).
 fn chosen<'a>(pod: &str, nodes: impl Iterator<Item = &'a Arc<str>>) -> Option<&'a Arc<str>> {
     nodes.max_by_key(|node| fnv64a([pod, " ", &***node]).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Ranges that somebody has.
+#[derive(Default)]
+struct Taken {
+    ranges: Vec<Cidr>,
+    /// From which part of a range on there may be a free one.
+    next: HashMap<Cidr, u128>,
+}
+
+impl Taken {
+    fn of(ranges: impl Iterator<Item = Cidr>) -> Self {
+        Self {
+            ranges: ranges.collect(),
+            next: HashMap::new(),
+        }
+    }
+
+    /// The next part of a range that nobody has.
+    fn take(&mut self, range: Cidr, prefix: u8) -> Option<Cidr> {
+        let next = self.next.entry(range).or_default();
+        while let Some(subnet) = nth_subnet(range, prefix, *next) {
+            *next += 1;
+            let mut ranges = self.ranges.iter();
+            if !ranges.any(|other| other.contains(&subnet) || subnet.contains(other)) {
+                self.ranges.push(subnet);
+                return Some(subnet);
+            }
+        }
+        None
+    }
 }
 
 /// One free address of each range, the same number in each where that is free.

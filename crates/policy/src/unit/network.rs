@@ -54,7 +54,7 @@ impl Network {
         }
     }
 
-    pub(super) fn of(object: &Object, spec: &NetworkSpec) -> Self {
+    pub(crate) fn of(object: &Object, spec: &NetworkSpec) -> Self {
         let name = match object.key.kind {
             Kind::ClusterUserDefinedNetwork => format!("cluster_udn_{}", object.key.name),
             _ => format!("{}_{}", object.key.namespace, object.key.name),
@@ -122,7 +122,7 @@ impl Network {
     }
 
     /// `namespace/name` of the network attachment in this namespace.
-    pub(super) fn attachment_in(&self, namespace: &str) -> String {
+    pub(crate) fn attachment_in(&self, namespace: &str) -> String {
         format!("{namespace}/{}", self.attachment)
     }
 }
@@ -287,7 +287,11 @@ impl Context<'_> {
 }
 
 impl<'a> Context<'a> {
-    fn primary(&mut self, namespace: &Arc<str>) -> Option<(&'a Object, &'a NetworkSpec)> {
+    /// The object and what it says of the primary user-defined network of a namespace.
+    pub(crate) fn primary(
+        &mut self,
+        namespace: &Arc<str>,
+    ) -> Option<(&'a Object, &'a NetworkSpec)> {
         let space = self.object(&Key::new(Kind::Namespace, "", namespace))?;
         if !space.meta.labels.contains_key(LABEL) {
             return None;
