@@ -16,8 +16,13 @@ use crate::{
     At, Diagnostic, FileId, Key, Kind, Label, Meta, Namespace, Object, Severity, Span, Spec,
 };
 
-use names::{is_dns_label, is_dns_subdomain, is_service_name};
+use names::{is_dns_label, is_dns_subdomain};
 use scope::Scope;
+
+/// Places that are no UTF-8.
+const MAX_REPLACED: usize = 10_000;
+/// Diagnostics of one text that are told.
+const MAX_TOLD: usize = 1000;
 
 /// What a text holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -46,46 +51,42 @@ pub struct Reading {
 /// assert!(reading.diagnostics.is_empty());
 /// ```
 pub fn read(file: FileId, text: &str) -> Reading {
-    let mut reader = Reader {
-        reading: Reading::default(),
-        file,
-    };
+    let mut reader = Reader::new(file);
     if reader.fits(text.len()) {
         reader.text(text, &[]);
     }
-    reader.reading
+    reader.finish()
 }
 
 /// Reads bytes that are meant to be a text, as [`read`] does. What is no UTF-8 is replaced in the
 /// text that comes back, and is an error of its document alone.
 pub fn read_bytes(file: FileId, bytes: &[u8]) -> (String, Reading) {
-    let mut reader = Reader {
-        reading: Reading::default(),
-        file,
-    };
+    let mut reader = Reader::new(file);
     if !reader.fits(bytes.len()) {
-        return (String::new(), reader.reading);
+        return (String::new(), reader.finish());
     }
-    let (text, replaced) = decode(file, bytes);
+    let Some((text, replaced)) = decode(file, bytes) else {
+        let message = format!("more than {MAX_REPLACED} places are no UTF-8: that is no text");
+        let error = Diagnostic::new(Severity::Error, "utf-8", message);
+        reader.tell(vec![error.at(start_of(file), "no text")]);
+        return (String::new(), reader.finish());
+    };
     reader.text(&text, &replaced);
-    (text, reader.reading)
+    (text, reader.finish())
 }
 
 /// Reads one object as the API server gives it: in a list it does not say its kind.
 pub fn read_value(file: FileId, text: &str, kind: Kind) -> Reading {
-    let mut reader = Reader {
-        reading: Reading::default(),
-        file,
-    };
+    let mut reader = Reader::new(file);
     if reader.fits(text.len()) {
         for document in Documents::new(file, text, &[]) {
             match document {
-                Ok(document) => reader.known(kind, document.root()),
-                Err(diagnostics) => reader.reading.diagnostics.extend(diagnostics),
+                Ok(document) => reader.known(kind, document.root(), kind.as_str().to_owned()),
+                Err(diagnostics) => reader.tell(diagnostics),
             }
         }
     }
-    reader.reading
+    reader.finish()
 }
 
 impl Kind {
@@ -110,28 +111,32 @@ impl Kind {
 struct Reader {
     reading: Reading,
     file: FileId,
+    /// Diagnostics that are too many.
+    untold: usize,
 }
 
 impl Reader {
+    fn new(file: FileId) -> Self {
+        Self {
+            reading: Reading::default(),
+            file,
+            untold: 0,
+        }
+    }
+
     fn fits(&mut self, length: usize) -> bool {
         if length <= MAX_BYTES {
             return true;
         }
-        let span = Span {
-            file: self.file,
-            line: 1,
-            column: 1,
-            ..Span::default()
-        };
         let message = format!(
             "the text has {} MiB; more than {} MiB are not read",
             length >> 20,
             MAX_BYTES >> 20
         );
         let error = Diagnostic::new(Severity::Error, "budget", message)
-            .at(span, "too long")
+            .at(start_of(self.file), "too long")
             .help("give it in several files, or fetch only the kinds that matter");
-        self.reading.diagnostics.push(error);
+        self.tell(vec![error]);
         false
     }
 
@@ -141,7 +146,7 @@ impl Reader {
         while let Some(document) = documents.next() {
             match document {
                 Ok(document) => self.value(documents.number(), document.root()),
-                Err(diagnostics) => self.reading.diagnostics.extend(diagnostics),
+                Err(diagnostics) => self.tell(diagnostics),
             }
         }
     }
@@ -195,7 +200,7 @@ impl Reader {
             return;
         }
         let Some(known) = Kind::parse(kind) else {
-            return self.pass_over(kind.to_owned());
+            return self.pass_over(shorten(kind).into_owned());
         };
         let version = given.map(|(_, version)| version);
         let Some(version) = self.type_field(about, mapping, value, "apiVersion", version) else {
@@ -203,7 +208,7 @@ impl Reader {
         };
         let wanted = known.api_version();
         if version == wanted {
-            return self.known(known, value);
+            return self.known(known, value, format!("{kind} in {about}"));
         }
         let group = |version: &str| match version.split_once('/') {
             Some((group, _)) => group.to_owned(),
@@ -219,8 +224,8 @@ impl Reader {
             _ => None,
         };
         let name = match name {
-            Some(View::Scalar { text, .. }) => shorten(text),
-            _ => about.into(),
+            Some(View::Scalar { text, .. }) => shorten(text).into_owned(),
+            _ => format!("in {about}"),
         };
         let message = format!("{kind} {name}: apiVersion {} is not read", shorten(version));
         self.error("api-version", span, message, format!("only {wanted} is"));
@@ -252,11 +257,12 @@ impl Reader {
         None
     }
 
-    fn known(&mut self, kind: Kind, value: Value<'_>) {
-        let mut scope = Scope::new(kind.as_str().to_owned());
+    /// Reads an object; `about` is what it is called until its name is known.
+    fn known(&mut self, kind: Kind, value: Value<'_>, about: String) {
+        let mut scope = Scope::new(about);
         let object = object(&mut scope, kind, value);
         let (diagnostics, is_right) = scope.finish();
-        self.reading.diagnostics.extend(diagnostics);
+        self.tell(diagnostics);
         self.reading.objects.extend(object.filter(|_| is_right));
     }
 
@@ -270,19 +276,56 @@ impl Reader {
             span,
             text: label.into(),
         });
-        self.reading.diagnostics.push(error);
+        self.tell(vec![error]);
+    }
+
+    /// Of a text that is wrong all over it is not told all.
+    fn tell(&mut self, diagnostics: Vec<Diagnostic>) {
+        for diagnostic in diagnostics {
+            if self.reading.diagnostics.len() < MAX_TOLD {
+                self.reading.diagnostics.push(diagnostic);
+            } else {
+                self.untold += 1;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Reading {
+        if self.untold > 0 {
+            let message = format!("{} more errors and warnings are not told", self.untold);
+            let more = Diagnostic::new(Severity::Error, "more-errors", message);
+            self.reading.diagnostics.push(more);
+        }
+        self.reading
     }
 }
 
-/// The text of bytes, and where something was replaced that is no UTF-8.
-fn decode(file: FileId, bytes: &[u8]) -> (String, Vec<Span>) {
+fn start_of(file: FileId) -> Span {
+    Span {
+        file,
+        start: 0,
+        end: 0,
+        line: 1,
+        column: 1,
+    }
+}
+
+/// The text of bytes, and where something was replaced that is no UTF-8, those side by side as
+/// one; nothing if that is most of it.
+fn decode(file: FileId, bytes: &[u8]) -> Option<(String, Vec<Span>)> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Some((text.to_owned(), Vec::new()));
+    }
     let mut text = String::with_capacity(bytes.len());
-    let mut replaced = Vec::new();
-    let (mut line, mut line_start) = (1, 0);
+    let mut replaced: Vec<Span> = Vec::new();
+    let (mut line, mut column) = (1, 1);
     for chunk in bytes.utf8_chunks() {
-        for (at, _) in chunk.valid().match_indices('\n') {
-            line += 1;
-            line_start = text.len() + at + 1;
+        for character in chunk.valid().chars() {
+            column += 1;
+            if character == '\n' {
+                line += 1;
+                column = 1;
+            }
         }
         text.push_str(chunk.valid());
         if chunk.invalid().is_empty() {
@@ -290,20 +333,25 @@ fn decode(file: FileId, bytes: &[u8]) -> (String, Vec<Span>) {
         }
         let start = text.len();
         text.push(char::REPLACEMENT_CHARACTER);
-        let before = text.get(line_start..start).unwrap_or_default();
-        replaced.push(Span {
-            file,
-            start: start as u32,
-            end: text.len() as u32,
-            line,
-            column: before.chars().count() as u32 + 1,
-        });
+        if replaced.last().is_none_or(|last| last.end != start as u32) {
+            replaced.push(Span {
+                file,
+                start: start as u32,
+                end: text.len() as u32,
+                line,
+                column,
+            });
+        }
+        if replaced.len() > MAX_REPLACED {
+            return None;
+        }
+        column += 1;
     }
-    (text, replaced)
+    Some((text, replaced))
 }
 
 fn object(scope: &mut Scope, kind: Kind, value: Value<'_>) -> Option<Object> {
-    let mut fields = scope.fields(value, "object")?;
+    let mut fields = scope.fields(value, "")?;
     let metadata = fields.require(scope, "metadata")?;
     let spec = fields.take("spec");
     let status = fields.take("status");
@@ -404,14 +452,10 @@ fn metadata_of(scope: &mut Scope, kind: Kind, value: Value<'_>) -> Option<(Key, 
 
 fn check_name(scope: &mut Scope, kind: Kind, name: &At<String>) {
     let (is_right, help) = match kind {
-        Kind::Namespace => (
+        // Up to Kubernetes 1.33 a Service's name begins with a letter.
+        Kind::Namespace | Kind::Service => (
             is_dns_label(name),
             "lower case letters, digits and `-`, a letter or digit first and last, 63 at most",
-        ),
-        Kind::Service => (
-            is_service_name(name),
-            "lower case letters, digits and `-`, a letter first, a letter or digit last, 63 at \
-             most",
         ),
         _ => (
             is_dns_subdomain(name),

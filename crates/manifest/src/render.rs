@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use crate::tree::line_around;
 use crate::{Diagnostic, FileId, Reading, Severity, Span, read_bytes};
 
 /// Bytes of a part of a text that is shown as it is.
@@ -161,24 +162,6 @@ impl Sources {
 /// A name out of a manifest may hold anything; a message is one line.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
-}
-
-/// The line around a byte, without its end.
-fn line_around(text: &str, at: usize) -> Range<usize> {
-    let bytes = text.as_bytes();
-    let before = bytes.get(..at).unwrap_or(bytes);
-    let start = before.iter().rposition(|byte| *byte == b'\n');
-    let start = start.map_or(0, |end| end + 1);
-    let behind = bytes.get(start..).unwrap_or_default();
-    let length = behind.iter().position(|byte| *byte == b'\n');
-    let mut end = start + length.unwrap_or(behind.len());
-    if bytes
-        .get(start..end)
-        .is_some_and(|line| line.ends_with(b"\r"))
-    {
-        end -= 1;
-    }
-    start..end
 }
 
 /// A part of a text that is shown.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, StrInput};
 
@@ -211,7 +212,7 @@ impl<'d> Mapping<'d> {
 pub(crate) struct Documents<'t> {
     file: FileId,
     text: &'t str,
-    pieces: std::vec::IntoIter<Piece>,
+    pieces: Pieces<'t>,
     parser: Option<(Parser<'t, StrInput<'t>>, Piece)>,
     /// How many documents have come.
     number: usize,
@@ -229,7 +230,7 @@ impl<'t> Documents<'t> {
             replaced,
             file,
             text,
-            pieces: pieces(text).into_iter(),
+            pieces: Pieces::new(text),
             parser: None,
             number: 0,
             repeatable: MAX_REPEATED,
@@ -270,6 +271,7 @@ impl<'t> Iterator for Documents<'t> {
             };
             let ended = builder.run(parser);
             builder.refuse_replaced(self.replaced);
+            builder.suspect_template(self.text);
             self.repeatable = builder.repeatable;
             match ended {
                 Ended::Text => self.parser = None,
@@ -310,55 +312,77 @@ struct Piece {
 
 /// Cuts a text that is a stream of JSON values into these, for YAML would want separators. YAML
 /// is one piece, wherever its documents end.
-fn pieces(text: &str) -> Vec<Piece> {
-    let bytes = text.as_bytes();
-    let mut cutter = Cutter::new(bytes);
-    let mut pieces = Vec::new();
-    cutter.blanks();
-    if cutter.byte() != Some(b'{') {
-        return vec![Piece {
+struct Pieces<'t> {
+    cutter: Cutter<'t>,
+    /// The rest, as one piece.
+    rest: Option<Piece>,
+    /// True behind a value that never ends: from there on a brace at the start of a line starts a
+    /// value.
+    is_broken: bool,
+}
+
+impl<'t> Pieces<'t> {
+    fn new(text: &'t str) -> Self {
+        let bytes = text.as_bytes();
+        let start = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+        let mut cutter = Cutter {
+            bytes,
+            at: start,
+            line: 0,
+            line_start: start,
+            counted: (start, 0),
+        };
+        cutter.blanks();
+        let rest = (cutter.byte() != Some(b'{')).then_some(Piece {
             start: 0,
             end: bytes.len(),
             line: 0,
             column: 0,
-        }];
+        });
+        Self {
+            cutter,
+            rest,
+            is_broken: false,
+        }
     }
-    let mut is_broken = false;
-    while cutter.byte().is_some() {
-        let start = cutter.piece();
-        if !is_broken {
-            let before = cutter.clone();
-            if !cutter.value(false) {
-                // It never ends. From here on a brace at the start of a line starts a value.
-                is_broken = true;
-                cutter = before;
-            }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        if let Some(rest) = self.rest.take() {
+            self.cutter.at = rest.end;
+            return Some(rest);
         }
-        if is_broken {
-            cutter.value(true);
+        self.cutter.byte()?;
+        let start = self.cutter.piece();
+        let before = self.cutter.clone();
+        if !self.is_broken && !self.cutter.value(false) {
+            self.is_broken = true;
+            self.cutter = before;
         }
-        let mut end = cutter.at;
-        let is_separated = cutter.blanks();
-        match cutter.byte() {
+        if self.is_broken {
+            self.cutter.value(true);
+        }
+        let mut end = self.cutter.at;
+        let separator = self.cutter.blanks();
+        match self.cutter.byte() {
             None | Some(b'{') => {}
-            Some(_) if is_separated => {
-                let rest = cutter.separator.unwrap_or_else(|| cutter.piece());
-                pieces.push(Piece { end, ..start });
-                pieces.push(Piece {
-                    end: bytes.len(),
-                    ..rest
-                });
-                return pieces;
-            }
-            // It is no JSON that ends there.
-            Some(_) => {
-                cutter.line_with_brace();
-                end = cutter.at;
-            }
+            Some(_) => match separator {
+                Some(rest) => {
+                    let end = self.cutter.bytes.len();
+                    self.rest = Some(Piece { end, ..rest });
+                }
+                // It is no JSON that ends there.
+                None => {
+                    self.cutter.line_with_brace();
+                    end = self.cutter.at;
+                }
+            },
         }
-        pieces.push(Piece { end, ..start });
+        Some(Piece { end, ..start })
     }
-    pieces
 }
 
 /// Runs over a stream of JSON values.
@@ -369,22 +393,11 @@ struct Cutter<'t> {
     line: u32,
     /// Where the line begins.
     line_start: usize,
-    /// Where the last `---` stood.
-    separator: Option<Piece>,
+    /// A byte of the line, and how many characters are before it there.
+    counted: (usize, u32),
 }
 
-impl<'t> Cutter<'t> {
-    fn new(bytes: &'t [u8]) -> Self {
-        let start = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
-        Self {
-            bytes,
-            at: start,
-            line: 0,
-            line_start: start,
-            separator: None,
-        }
-    }
-
+impl Cutter<'_> {
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -393,25 +406,29 @@ impl<'t> Cutter<'t> {
         if self.byte() == Some(b'\n') {
             self.line += 1;
             self.line_start = self.at + 1;
+            self.counted = (self.line_start, 0);
         }
         self.at += 1;
     }
 
     /// What starts here.
-    fn piece(&self) -> Piece {
-        let before = self.bytes.get(self.line_start..self.at).unwrap_or_default();
+    fn piece(&mut self) -> Piece {
+        let (from, before) = self.counted;
+        let more = self.bytes.get(from..self.at).unwrap_or_default();
+        // Bytes that continue a character do not count.
+        let more = more.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        self.counted = (self.at, before + more as u32);
         Piece {
             start: self.at,
             end: self.at,
             line: self.line,
-            // Bytes that continue a character do not count.
-            column: before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u32,
+            column: self.counted.1,
         }
     }
 
-    /// Passes over blanks and `---`; true if there was such a separator.
-    fn blanks(&mut self) -> bool {
-        self.separator = None;
+    /// Passes over blanks and `---`; gives where the last of these stands.
+    fn blanks(&mut self) -> Option<Piece> {
+        let mut separator = None;
         loop {
             match self.byte() {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.step(),
@@ -419,10 +436,10 @@ impl<'t> Cutter<'t> {
                     if self.at == self.line_start
                         && self.bytes.get(self.at..self.at + 3) == Some(b"---") =>
                 {
-                    self.separator = Some(self.piece());
+                    separator = Some(self.piece());
                     self.at += 3;
                 }
-                _ => return self.separator.is_some(),
+                _ => return separator,
             }
         }
     }
@@ -608,6 +625,22 @@ impl<'t> Builder<'t> {
         }
     }
 
+    /// What is no YAML because it is a template that has yet to be rendered.
+    fn suspect_template(&mut self, text: &str) {
+        let Some(error) = self
+            .diagnostics
+            .last_mut()
+            .filter(|error| error.code.0 == "yaml")
+        else {
+            return;
+        };
+        let at = error.labels.first().map_or(0, |label| label.span.start);
+        let line = text.get(line_around(text, at as usize)).unwrap_or_default();
+        if line.contains("{{") {
+            error.help = Some("a template must be rendered first".to_owned());
+        }
+    }
+
     fn open(&mut self, is_mapping: bool, span: Span, anchor: usize) {
         self.frames.push(Frame {
             is_mapping,
@@ -716,7 +749,7 @@ impl<'t> Builder<'t> {
                 }
             }
         }
-        for (first, key) in found {
+        for (first, key) in found.into_iter().take(MAX_TOLD) {
             let name = shorten(self.document.text(key).unwrap_or_default()).into_owned();
             let (span, first) = (self.document.span(key), self.document.span(first));
             self.error(
@@ -812,6 +845,22 @@ fn is_null(text: &str) -> bool {
 
 fn range<T>(all: &[T], start: u32, end: u32) -> &[T] {
     all.get(start as usize..end as usize).unwrap_or_default()
+}
+
+/// The line around a byte, without its end.
+pub(crate) fn line_around(text: &str, at: usize) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let before = bytes.get(..at).unwrap_or(bytes);
+    let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+    let behind = bytes.get(start..).unwrap_or_default();
+    let mut end = start + memchr::memchr(b'\n', behind).unwrap_or(behind.len());
+    if bytes
+        .get(start..end)
+        .is_some_and(|line| line.ends_with(b"\r"))
+    {
+        end -= 1;
+    }
+    start..end
 }
 
 /// A text as part of a message.

@@ -2,8 +2,8 @@
 //! ClusterNetworkPolicies of v1alpha2.
 
 use super::names::{is_domain_name, is_port_name};
-use super::network_policy::{each, refuse_other_way};
-use super::scope::{Fields, Scope};
+use super::network_policy::refuse_other_way;
+use super::scope::{Fields, Scope, each};
 use crate::tree::{Value, shorten};
 use crate::{
     AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminSubject, AdminTier, At, Kind, Protocol,
@@ -129,7 +129,9 @@ fn subject_of(scope: &mut Scope, value: Value<'_>, dialect: Dialect) -> Option<A
     let namespaces = fields.take("namespaces");
     let pods = fields.take("pods");
     let span = fields.span;
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     match (namespaces, pods) {
         (Some(value), None) => {
             let selector = scope.selector(value, "namespaces")?;
@@ -318,7 +320,9 @@ fn peer(scope: &mut Scope, value: Value<'_>, way: Way, dialect: Dialect) -> Opti
     if fields.is_empty() {
         return scope.error("peer", span, "a peer must say who it is", "nobody");
     }
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     let &[(name, value)] = found.as_slice() else {
         return match found.as_slice() {
             [] => scope.error("peer", span, "a peer must say who it is", "nobody"),
@@ -352,7 +356,24 @@ fn networks(scope: &mut Scope, value: Value<'_>) -> Option<AdminPeer> {
     let networks = each(scope, Some(value), "networks", |scope, value| {
         scope.cidr(value, "networks")
     });
-    Some(AdminPeer::Networks(networks?))
+    let networks = networks?;
+    for (index, network) in networks.iter().enumerate() {
+        if let Some(first) = networks
+            .iter()
+            .take(index)
+            .find(|other| other.value == network.value)
+        {
+            scope.error::<()>(
+                "twice",
+                network.span,
+                "`networks` has the same twice",
+                "again",
+            );
+            scope.point(first.span, "first here");
+            return None;
+        }
+    }
+    Some(AdminPeer::Networks(networks))
 }
 
 fn domain_names(scope: &mut Scope, value: Value<'_>) -> Option<AdminPeer> {
@@ -379,7 +400,9 @@ fn admin_port(scope: &mut Scope, value: Value<'_>) -> Option<AdminPort> {
     let number = fields.take("portNumber");
     let range = fields.take("portRange");
     let named = fields.take("namedPort");
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     match (number, range, named) {
         (Some(value), None, None) => {
             let mut fields = scope.fields(value, "portNumber")?;
@@ -466,7 +489,9 @@ fn protocol_port(scope: &mut Scope, value: Value<'_>) -> Option<AdminPort> {
     ];
     let taken = protocols.map(|(name, protocol)| (name, protocol, fields.take(name)));
     let named = fields.take("destinationNamedPort");
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     let found = taken
         .into_iter()
         .filter_map(|(name, protocol, value)| Some((name, protocol, value?)));
@@ -480,7 +505,9 @@ fn protocol_port(scope: &mut Scope, value: Value<'_>) -> Option<AdminPort> {
                 let what = format_args!("`{name}` must have `destinationPort`");
                 return scope.error("missing-field", inner, what, "no `destinationPort`");
             }
-            fields.refuse_others(scope);
+            if fields.refuse_others(scope) {
+                return None;
+            }
             let Some(port) = port else {
                 return Some(AdminPort::Protocol { protocol, span });
             };
@@ -510,7 +537,9 @@ fn destination_port(scope: &mut Scope, value: Value<'_>) -> Option<(u16, u16)> {
     let number = fields.take("number");
     let range = fields.take("range");
     let span = fields.span;
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     match (number, range) {
         (Some(value), None) => scope.port(value, "number").map(|port| (port, port)),
         (None, Some(value)) => {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::network_policy::{each, port_ref, transpose};
-use super::scope::{Fields, Scope, parse_cidr};
+use super::network_policy::port_ref;
+use super::scope::{Fields, Scope, each, parse_cidr, transpose};
 use crate::tree::{Documents, Value, View};
 use crate::{
     At, Attachment, ContainerPort, EndpointSlice, Meta, Node, OpenPort, Pod, PortRef, Protocol,

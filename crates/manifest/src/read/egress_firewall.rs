@@ -1,8 +1,7 @@
 //! EgressFirewalls of k8s.ovn.org/v1.
 
 use super::names::is_domain_name;
-use super::network_policy::{each, transpose};
-use super::scope::Scope;
+use super::scope::{Scope, each, transpose};
 use crate::tree::{Value, shorten};
 use crate::{At, EgressFirewall, EgressPort, EgressRule, EgressTo, FirewallAction};
 
@@ -57,7 +56,9 @@ fn destination(scope: &mut Scope, value: Value<'_>) -> Option<EgressTo> {
     let cidr = fields.take("cidrSelector");
     let name = fields.take("dnsName");
     let nodes = fields.take("nodeSelector");
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     match (cidr, name, nodes) {
         (Some(value), None, None) => scope.cidr(value, "cidrSelector").map(EgressTo::Cidr),
         (None, Some(value), None) => {

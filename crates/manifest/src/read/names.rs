@@ -8,11 +8,6 @@ pub(super) fn is_dns_label(text: &str) -> bool {
         })
 }
 
-/// RFC 1035, as Services have it: a label that begins with a letter.
-pub(super) fn is_service_name(text: &str) -> bool {
-    is_dns_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase())
-}
-
 /// RFC 1123: labels joined by dots.
 pub(super) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253

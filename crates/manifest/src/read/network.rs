@@ -3,8 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::network_policy::each;
-use super::scope::{Fields, Scope};
+use super::scope::{Fields, Scope, each};
 use crate::tree::Value;
 use crate::{
     At, Cidr, NetworkAttachment, NetworkSpec, NetworkTopology, Selector, Span, UserNetwork,

@@ -1,7 +1,7 @@
 //! NetworkPolicies of networking.k8s.io/v1.
 
 use super::names::is_port_name;
-use super::scope::{Scope, is_text};
+use super::scope::{Scope, each, is_text, transpose};
 use crate::tree::{Value, View};
 use crate::{
     At, Block, Cidr, NetworkPolicy, NetworkRule, Peer, PolicyPort, PortRef, Selector, Span,
@@ -40,7 +40,7 @@ pub(super) fn network_policy(
 
     let pods = match pods {
         Some(pods) => scope.selector(pods, "podSelector"),
-        None => {
+        None if scope.is_right() => {
             scope.warn(
                 "no-pod-selector",
                 spec.span(),
@@ -53,40 +53,27 @@ pub(super) fn network_policy(
                 ..Selector::default()
             })
         }
+        None => None,
     };
     let isolates = types.map(|types| policy_types(scope, types));
-    let ingress = ingress.map(|value| (value, rules(scope, value, Way::Ingress)));
-    let egress = egress.map(|value| (value, rules(scope, value, Way::Egress)));
-
-    let has_egress = matches!(&egress, Some((_, Some(rules))) if !rules.is_empty());
+    let ingress = each(scope, ingress, "ingress", |scope, value| {
+        rule(scope, value, Way::Ingress)
+    });
+    let egress = each(scope, egress, "egress", |scope, value| {
+        rule(scope, value, Way::Egress)
+    });
+    let has_egress = egress.as_ref().is_some_and(|rules| !rules.is_empty());
     let (isolates_ingress, isolates_egress) = match isolates {
         Some(isolates) => isolates?.unwrap_or((true, has_egress)),
         None => (true, has_egress),
     };
-    for (rules, isolates, word, field) in [
-        (&ingress, isolates_ingress, "Ingress", "ingress"),
-        (&egress, isolates_egress, "Egress", "egress"),
-    ] {
-        if let Some((value, Some(rules))) = rules
-            && !rules.is_empty()
-            && !isolates
-        {
-            scope.warn(
-                "rules-without-effect",
-                value.span(),
-                format_args!("its `{field}` rules have no effect: `policyTypes` has no `{word}`"),
-                "no effect",
-                format!("add `{word}` to `policyTypes`, or drop the rules"),
-            );
-        }
-    }
     Some(NetworkPolicy {
         pods: pods?,
         types: types.map(Value::span),
         isolates_ingress,
         isolates_egress,
-        ingress: ingress.map_or_else(|| Some(Vec::new()), |(_, rules)| rules)?,
-        egress: egress.map_or_else(|| Some(Vec::new()), |(_, rules)| rules)?,
+        ingress: ingress?,
+        egress: egress?,
     })
 }
 
@@ -103,21 +90,10 @@ fn policy_types(scope: &mut Scope, value: Value<'_>) -> Option<Option<(bool, boo
     Some((!ways.is_empty()).then_some(isolates))
 }
 
-fn rules(scope: &mut Scope, value: Value<'_>, way: Way) -> Option<Vec<NetworkRule>> {
-    let name = match way {
-        Way::Ingress => "ingress",
-        Way::Egress => "egress",
-    };
-    let sequence = scope.sequence(value, name)?;
-    let rules = sequence.iter().map(|value| rule(scope, value, way, name));
-    // All rules are read before one is missed, so that all faults are told.
-    rules.collect::<Vec<_>>().into_iter().collect()
-}
-
-fn rule(scope: &mut Scope, value: Value<'_>, way: Way, name: &'static str) -> Option<NetworkRule> {
-    let (own, other) = match way {
-        Way::Ingress => ("from", "to"),
-        Way::Egress => ("to", "from"),
+fn rule(scope: &mut Scope, value: Value<'_>, way: Way) -> Option<NetworkRule> {
+    let (name, own, other) = match way {
+        Way::Ingress => ("ingress", "from", "to"),
+        Way::Egress => ("egress", "to", "from"),
     };
     let mut fields = scope.fields(value, name)?;
     let span = fields.span;
@@ -151,27 +127,6 @@ pub(super) fn refuse_other_way(scope: &mut Scope, value: Value<'_>, own: &str, o
     }
 }
 
-/// All elements of a list that may be missing.
-pub(super) fn each<T>(
-    scope: &mut Scope,
-    value: Option<Value<'_>>,
-    name: &str,
-    mut read: impl FnMut(&mut Scope, Value<'_>) -> Option<T>,
-) -> Option<Vec<T>> {
-    let Some(value) = value else {
-        return Some(Vec::new());
-    };
-    let sequence = scope.sequence(value, name)?;
-    let mut all = Some(Vec::with_capacity(sequence.len()));
-    for value in sequence.iter() {
-        match (read(scope, value), &mut all) {
-            (Some(one), Some(all)) => all.push(one),
-            _ => all = None,
-        }
-    }
-    all
-}
-
 fn peer(scope: &mut Scope, value: Value<'_>) -> Option<Peer> {
     let mut fields = scope.fields(value, "peer")?;
     let span = fields.span;
@@ -187,7 +142,9 @@ fn peer(scope: &mut Scope, value: Value<'_>) -> Option<Peer> {
             "`podSelector: {}` is all pods; no `from` or `to` at all is everybody",
         );
     }
-    fields.refuse_others(scope);
+    if fields.refuse_others(scope) {
+        return None;
+    }
     if let Some(block) = block {
         if pods.is_some() || namespaces.is_some() {
             return scope.error_help(
@@ -210,14 +167,6 @@ fn peer(scope: &mut Scope, value: Value<'_>) -> Option<Peer> {
         pods: transpose(pods)?,
         span,
     })
-}
-
-/// What is there must have been read.
-pub(super) fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        Some(read) => read.map(Some),
-        None => Some(None),
-    }
 }
 
 fn ip_block(scope: &mut Scope, value: Value<'_>) -> Option<Block> {

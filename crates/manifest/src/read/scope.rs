@@ -38,6 +38,11 @@ impl Scope {
         (self.diagnostics, self.errors == 0)
     }
 
+    /// True as long as there is no error.
+    pub(super) fn is_right(&self) -> bool {
+        self.errors == 0
+    }
+
     /// Tells an error, and gives `None` for the value.
     pub(super) fn error<T>(
         &mut self,
@@ -80,7 +85,9 @@ impl Scope {
 
     /// Adds a place to what was told last.
     pub(super) fn point(&mut self, span: Span, label: &str) {
-        if let Some(last) = self.diagnostics.last_mut() {
+        if self.errors <= MAX_TOLD
+            && let Some(last) = self.diagnostics.last_mut()
+        {
             let text = label.to_owned();
             last.labels.push(Label { span, text });
         }
@@ -144,7 +151,7 @@ impl Scope {
     ) -> Option<Fields<'d>> {
         let mapping = match value.view() {
             View::Null => None,
-            _ => Some(self.mapping(value, name)?),
+            _ => Some(self.mapping(value, if name.is_empty() { "object" } else { name })?),
         };
         Some(Fields {
             mapping,
@@ -316,8 +323,12 @@ impl<'d> Fields<'d> {
     pub(super) fn require(&mut self, scope: &mut Scope, name: &'static str) -> Option<Value<'d>> {
         let value = self.take(name);
         if value.is_none() {
-            let what = format_args!("`{}` must have `{name}`", self.name);
-            return scope.error("missing-field", self.span, what, format!("no `{name}`"));
+            let label = format!("no `{name}`");
+            let what = match self.name {
+                "" => format!("must have `{name}`"),
+                whole => format!("`{whole}` must have `{name}`"),
+            };
+            return scope.error("missing-field", self.span, what, label);
         }
         value
     }
@@ -333,13 +344,18 @@ impl<'d> Fields<'d> {
             .is_none_or(|mapping| mapping.iter().next().is_none())
     }
 
-    /// Refuses all fields that nobody has asked for.
-    pub(super) fn refuse_others(self, scope: &mut Scope) {
+    /// Refuses all fields that nobody has asked for; true if there are some.
+    pub(super) fn refuse_others(self, scope: &mut Scope) -> bool {
         let Some(mapping) = self.mapping else {
-            return;
+            return false;
         };
+        let before = scope.errors;
         for (key, span, _) in mapping.iter() {
             if self.known.contains(&key) {
+                continue;
+            }
+            if scope.errors > MAX_TOLD {
+                scope.errors += 1;
                 continue;
             }
             let label = match similar(key, self.known.iter().copied()) {
@@ -349,6 +365,36 @@ impl<'d> Fields<'d> {
             let what = format_args!("`{}` has no field `{}`", self.name, shorten(key));
             scope.error::<()>("unknown-field", span, what, label);
         }
+        scope.errors > before
+    }
+}
+
+/// All elements of a list that may be missing.
+pub(super) fn each<T>(
+    scope: &mut Scope,
+    value: Option<Value<'_>>,
+    name: &str,
+    mut read: impl FnMut(&mut Scope, Value<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let Some(value) = value else {
+        return Some(Vec::new());
+    };
+    let sequence = scope.sequence(value, name)?;
+    let mut all = Some(Vec::with_capacity(sequence.len()));
+    for value in sequence.iter() {
+        match (read(scope, value), &mut all) {
+            (Some(one), Some(all)) => all.push(one),
+            _ => all = None,
+        }
+    }
+    all
+}
+
+/// What is there must have been read.
+pub(super) fn transpose<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(read) => read.map(Some),
+        None => Some(None),
     }
 }
 

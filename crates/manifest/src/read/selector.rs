@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::names::{is_label_key, is_label_value};
-use super::scope::Scope;
-use crate::tree::{Value, shorten};
+use super::scope::{Scope, each};
+use crate::tree::{Value, View, shorten};
 use crate::{Expression, Operator, Selector, Span};
 
 const OPERATORS: [(&str, Operator); 4] = [
@@ -21,10 +21,10 @@ impl Scope {
         let expressions = fields.take("matchExpressions");
         fields.refuse_others(self);
         let labels = labels.map(|labels| self.labels(labels, "matchLabels"));
-        let expressions = expressions.map(|value| self.expressions(value));
+        let expressions = each(self, expressions, "matchExpressions", Self::expression);
         Some(Selector {
             labels: labels.unwrap_or_else(|| Some(BTreeMap::new()))?,
-            expressions: expressions.unwrap_or_else(|| Some(Vec::new()))?,
+            expressions: expressions?,
             span: value.span(),
         })
     }
@@ -40,7 +40,7 @@ impl Scope {
             self.label_key(key, span);
             // Null is the empty text here, as in Kubernetes.
             let text = match value.view() {
-                crate::tree::View::Null => Some(""),
+                View::Null => Some(""),
                 _ => self.string(value, key),
             };
             if let Some(text) = text {
@@ -49,14 +49,6 @@ impl Scope {
             }
         }
         Some(labels)
-    }
-
-    fn expressions(&mut self, value: Value<'_>) -> Option<Vec<Expression>> {
-        let sequence = self.sequence(value, "matchExpressions")?;
-        sequence
-            .iter()
-            .map(|value| self.expression(value))
-            .collect()
     }
 
     fn expression(&mut self, value: Value<'_>) -> Option<Expression> {
