@@ -218,7 +218,7 @@ fn bad_documents_are_named_and_cost_no_good_one() {
         "all.yaml:25: document 4 is no object",
         "all.yaml:31: Pod default/x: ",
         "all.yaml:33: document 6 has no `kind`",
-        "all.yaml:35: Pod: ",
+        "all.yaml:35: Pod in document 7: ",
         "all.yaml:39: document 8 has an alias within what it stands for",
     ];
     assert_eq!(problems.len(), starts.len(), "{problems:#?}");
