@@ -1,5 +1,7 @@
 //! `netverdict apply`: policies into NBs.
 
+mod watch;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -8,7 +10,7 @@ use netverdict_control::{Terms, applied, apply};
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Columns, Endpoints, Replica};
 
-use crate::compile::{Inputs, World, tell_news};
+use crate::compile::{Inputs, News, World, tell_news};
 use crate::databases::{Databases, Remote, Tls};
 use crate::exit::{Done, tell};
 use crate::write::{WriteArguments, Writer};
@@ -36,6 +38,11 @@ pub(crate) struct Apply {
     #[arg(long)]
     i_own_this_nb: bool,
 
+    /// Go on: follow the manifests or the cluster, and put back what somebody changes in rows of
+    /// ours, until a signal comes. A manifest that becomes broken counts as it was before
+    #[arg(long, conflicts_with_all = ["dry_run", "inverse"])]
+    watch: bool,
+
     #[command(flatten)]
     write: WriteArguments,
 
@@ -60,7 +67,12 @@ impl Apply {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(self.once(&databases))
+        runtime.block_on(async {
+            match self.watch {
+                true => watch::watch(self, &databases).await,
+                false => self.once(&databases).await,
+            }
+        })
     }
 
     async fn once(&self, databases: &Databases) -> Result<Done> {
@@ -68,10 +80,7 @@ impl Apply {
         let news = world.take(self.inputs.read()?);
         tell_news(&world, &news);
         if news.errors > 0 {
-            tell(format_args!(
-                "{}: nothing is applied while a document is broken",
-                world.summary(&news)
-            ));
+            tell(refusal(&world, &news));
             return Ok(Done::Failed);
         }
         tell(world.summary(&news));
@@ -114,6 +123,11 @@ impl Apply {
             _ => error,
         }
     }
+}
+
+fn refusal(world: &World, news: &News) -> String {
+    let summary = world.summary(news);
+    format!("{summary}: nothing is applied while a document is broken")
 }
 
 /// The zone that a NB is for.

@@ -13,7 +13,7 @@ use netverdict_policy::Row;
 
 use crate::exit::{Done, tell};
 
-pub(crate) use world::{Inputs, World};
+pub(crate) use world::{Inputs, News, World};
 
 /// See what policies become in OVN: the northbound rows that ovn-kubernetes makes of them
 ///
@@ -95,7 +95,7 @@ impl Compile {
 }
 
 /// Shows what there is to tell on standard error.
-pub(crate) fn tell_news(world: &World, news: &world::News) {
+pub(crate) fn tell_news(world: &World, news: &News) {
     let told = world.render(&news.diagnostics, colours(&std::io::stderr()));
     // Where nobody reads it, nothing is lost by it.
     let _ = std::io::stderr().lock().write_all(told.as_bytes());

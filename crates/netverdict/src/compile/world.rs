@@ -8,8 +8,9 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources};
 use netverdict_policy::{Assumed, Compat, Compiler, Names, Options, Row, assume, cluster_subnets};
+use netverdict_source::Stop;
 use netverdict_source::manifests::Files;
-use netverdict_source::objects::Change;
+use netverdict_source::objects::{Change, Objects};
 
 /// What is compiled, and how.
 #[derive(Args, Clone, Debug)]
@@ -83,6 +84,14 @@ impl Inputs {
     /// If a path that was given cannot be read.
     pub(crate) fn read(&self) -> Result<Change> {
         Ok(Files::new(&self.paths).read()?)
+    }
+
+    /// What there is and what changes, until `stop`.
+    ///
+    /// # Errors
+    /// None yet.
+    pub(crate) fn source(&self, stop: &Stop) -> Result<Box<dyn Objects>> {
+        Ok(Box::new(Files::new(&self.paths).watch(stop.clone())))
     }
 
     /// True if the rows say what is sampled.
