@@ -481,8 +481,13 @@ impl<'a> Planner<'a> {
         for table in ORDER.into_iter().rev() {
             for wanted in by_table.remove(&table).unwrap_or_default() {
                 let row = wanted.row;
+                let is_held = match wanted.there {
+                    Found::Nothing => false,
+                    Found::Ours(number) => self.is_held(number),
+                    Found::Foreign(_) => true,
+                };
                 let uuid = match wanted.there {
-                    Found::Nothing if is_collected(table) && !referred.contains(&row.uuid) => {
+                    _ if is_collected(table) && !is_held && !referred.contains(&row.uuid) => {
                         // That it is not needed is said with the ACL.
                         if table != Table::Sample {
                             left.entry(table).or_default().push(row.key.to_string());
@@ -532,6 +537,18 @@ impl<'a> Planner<'a> {
             ));
         }
         kept
+    }
+
+    /// True if a row refers strongly to this one of ours that stays as it is.
+    fn is_held(&self, number: usize) -> bool {
+        let present = self.present.get(number);
+        let referrers = present.and_then(|present| self.referrers.get(&present.row.uuid()));
+        referrers.into_iter().flatten().any(|referrer| {
+            let referrer = self.by_uuid.get(referrer);
+            referrer.is_none_or(|number| {
+                !self.is_ours(*number) || self.sampled_elsewhere.contains(number)
+            })
+        })
     }
 
     /// True if the columns that say what is sampled are not ours to set.
@@ -730,7 +747,10 @@ impl<'a> Planner<'a> {
         loop {
             for number in stay.drain(..) {
                 self.deletes.remove(&number);
-                if let Some(present) = self.present.get(number) {
+                // Of Samples that is said with their ACLs.
+                if let Some(present) = self.present.get(number)
+                    && present.table != Table::Sample
+                {
                     kept.entry(present.table)
                         .or_default()
                         .push(name_of(present.row));
