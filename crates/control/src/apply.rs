@@ -477,13 +477,15 @@ impl<'a> Planner<'a> {
         let mut kept = Vec::new();
         let mut left: BTreeMap<Table, Vec<String>> = BTreeMap::new();
         let mut foreign: BTreeMap<Table, Vec<String>> = BTreeMap::new();
+        // ACLs of ours that keep their samples.
+        let mut as_they_are: HashSet<usize> = HashSet::new();
         let mut elsewhere = 0;
         for table in ORDER.into_iter().rev() {
             for wanted in by_table.remove(&table).unwrap_or_default() {
                 let row = wanted.row;
                 let is_held = match wanted.there {
                     Found::Nothing => false,
-                    Found::Ours(number) => self.is_held(number),
+                    Found::Ours(number) => self.is_held(number, &as_they_are),
                     Found::Foreign(_) => true,
                 };
                 let uuid = match wanted.there {
@@ -506,6 +508,11 @@ impl<'a> Planner<'a> {
                 } else {
                     let skips = self.skips_samples(&wanted);
                     elsewhere += usize::from(skips && self.terms.sampling);
+                    if let Found::Ours(number) = wanted.there
+                        && skips
+                    {
+                        as_they_are.insert(number);
+                    }
                     for reference in references(table.as_str()).filter(|column| column.strong) {
                         if !(skips && is_sample_column(reference.column)) {
                             referred.extend(uuids(value(&row.columns, reference.column)));
@@ -540,14 +547,12 @@ impl<'a> Planner<'a> {
     }
 
     /// True if a row refers strongly to this one of ours that stays as it is.
-    fn is_held(&self, number: usize) -> bool {
+    fn is_held(&self, number: usize, as_they_are: &HashSet<usize>) -> bool {
         let present = self.present.get(number);
         let referrers = present.and_then(|present| self.referrers.get(&present.row.uuid()));
         referrers.into_iter().flatten().any(|referrer| {
             let referrer = self.by_uuid.get(referrer);
-            referrer.is_none_or(|number| {
-                !self.is_ours(*number) || self.sampled_elsewhere.contains(number)
-            })
+            referrer.is_none_or(|number| !self.is_ours(*number) || as_they_are.contains(number))
         })
     }
 
