@@ -73,7 +73,7 @@ class Judge:
         tracer.close()
         if wrong:
             self.failed_sets += 1
-            print(f'set {number}: {len(wrong)} of {len(asked)} questions answered otherwise', *wrong, sep='\n  ', flush=True)
+            print(f'set {number}: {len(wrong)} of {len(asked)} questions answered otherwise', *wrong[:8], sep='\n  ', flush=True)
             self.report(number, the_set, wrong[0], None)
 
     def agrees(self, the_cluster, tracer, question):
