@@ -341,11 +341,21 @@ impl<'a> Planner<'a> {
                 by_key.entry((present.table, key)).or_default().push(number);
             }
         }
+        let mut holders: HashMap<Uuid, Vec<Atom>> = HashMap::new();
+        for row in &rows {
+            let name = value(&row.columns, "name").and_then(Datum::scalar);
+            for reference in references(row.table.as_str()).filter(|column| column.strong) {
+                for held in uuids(value(&row.columns, reference.column)) {
+                    let names = holders.entry(held).or_default();
+                    names.extend(name.cloned());
+                }
+            }
+        }
         let mut taken: HashSet<usize> = HashSet::new();
         let mut wanted = Vec::with_capacity(rows.len());
         let mut conflicts = Vec::new();
         for row in rows {
-            let candidates = match self.wanted_key(row) {
+            let candidates = match self.wanted_key(row, holders.remove(&row.uuid)) {
                 Some(key) => by_key.get(&(row.table, key)),
                 None => None,
             };
@@ -392,7 +402,8 @@ impl<'a> Planner<'a> {
             .is_some_and(|present| present.is_ours)
     }
 
-    /// What names a row in its table: what is unique, the primary id of an ACL, else all it says.
+    /// What names a row in its table: what is unique, the primary id of an ACL, else all it says
+    /// and who refers to it.
     fn key_of(&self, present: &Present<'_>) -> Option<Key> {
         let Present { table, row, .. } = present;
         match key_column(*table) {
@@ -410,12 +421,17 @@ impl<'a> Planner<'a> {
                     Some(value) if !value.is_empty() => value.clone(),
                     _ => EMPTY,
                 });
-                Some(Key::Contents(values.collect()))
+                let referrers = self.referrers.get(&row.uuid()).into_iter().flatten();
+                let names = referrers
+                    .filter_map(|referrer| self.present.get(*self.by_uuid.get(referrer)?))
+                    .filter_map(|holder| holder.row.column("name")?.scalar().cloned());
+                let holders = std::iter::once(Datum::set(names.collect()));
+                Some(Key::Contents(values.chain(holders).collect()))
             }
         }
     }
 
-    fn wanted_key(&self, row: &Row) -> Option<Key> {
+    fn wanted_key(&self, row: &Row, holders: Option<Vec<Atom>>) -> Option<Key> {
         match key_column(row.table) {
             Some("external_ids") => {
                 let ids = value(&row.columns, "external_ids")?;
@@ -435,7 +451,8 @@ impl<'a> Planner<'a> {
                     Some(value) => value.clone(),
                     None => default_of(table, column),
                 });
-                Some(Key::Contents(values.collect()))
+                let holders = std::iter::once(Datum::set(holders.unwrap_or_default()));
+                Some(Key::Contents(values.chain(holders).collect()))
             }
         }
     }
