@@ -1,4 +1,5 @@
 //! What is assumed where manifests leave it out.
+#![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

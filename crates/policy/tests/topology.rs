@@ -1,5 +1,6 @@
 //! Switches, ports and routers, against facts of ovn-kubernetes' own unit tests
 //! (`master_test.go`, `gateway_test.go`, `pods_test.go`, `zone_ic_handler_test.go`).
+#![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use netverdict_manifest::{
     ServicePort, SliceEndpoint, SlicePort, Span, Spec, TrafficPolicy,
 };
 use netverdict_ovsdb::{Atom, Datum};
-use netverdict_policy::{Compiler, Options, Row, assume, cluster_subnets};
+use netverdict_policy::{Compiler, Options, Row};
 use uuid::Uuid;
 
 fn object(kind: Kind, namespace: &str, name: &str, spec: Spec) -> Object {
@@ -119,17 +120,93 @@ fn a_node_as_ovn_kubernetes_tests_it() {
     let mut options = options(&["10.1.0.0/16"]);
     options.multicast = false;
     let compiler = compiled(options, [pod, node]);
-    insta::assert_snapshot!(text(
-        &compiler,
-        "global",
-        &[
-            "Logical_Switch",
-            "Logical_Switch_Port",
-            "Logical_Router",
-            "Logical_Router_Port",
-            "Logical_Router_Static_Route",
-        ]
-    ));
+    insta::assert_snapshot!(text(&compiler, "global", &TOPOLOGY));
+}
+
+const TOPOLOGY: [&str; 5] = [
+    "Logical_Switch",
+    "Logical_Switch_Port",
+    "Logical_Router",
+    "Logical_Router_Port",
+    "Logical_Router_Static_Route",
+];
+
+fn from_text(text: &str) -> Vec<Object> {
+    let reading = netverdict_manifest::read(netverdict_manifest::FileId(0), text);
+    assert!(reading.diagnostics.is_empty(), "{:?}", reading.diagnostics);
+    reading
+        .objects
+        .into_iter()
+        .map(|object| Object::clone(&object))
+        .collect()
+}
+
+/// The rows of the transit switch are those of `zone_ic_handler_test.go`.
+#[test]
+fn another_zone_is_behind_a_remote_port() {
+    let node = |name, zone, id: u8| {
+        let subnets = format!(r#"{{"default":["10.244.{id}.0/24","fd00:10:244:{id}::/64"]}}"#);
+        let transit = format!(r#"{{"ipv4":"100.88.0.{id}/16","ipv6":"fd97::{id}/64"}}"#);
+        node(
+            name,
+            &[
+                ("node-subnets", &subnets),
+                ("node-id", &id.to_string()),
+                ("zone-name", zone),
+                (
+                    "node-chassis-id",
+                    &format!("cb9ec8fa-b409-4ef3-9f42-d9283c47aac{id}"),
+                ),
+                ("node-transit-switch-port-ifaddr", &transit),
+                ("l3-gateway-config", GATEWAY),
+            ],
+        )
+    };
+    let mut options = options(&["10.244.0.0/16", "fd00:10:244::/48"]);
+    options.multicast = false;
+    let compiler = compiled(options, [node("node1", "za", 2), node("node2", "zb", 3)]);
+    let zone = text(&compiler, "za", &TOPOLOGY);
+    // The node's own part is pinned above.
+    let between: Vec<&str> = zone
+        .split("\nLogical_")
+        .filter(|row| {
+            let row = row.lines().next().unwrap_or_default();
+            row.contains("ts-")
+                || row.contains("tstor")
+                || row.contains("cluster_router")
+                || row.contains("transit")
+        })
+        .collect();
+    insta::assert_snapshot!(between.join("\n"));
+    assert!(!zone.contains("GR_node2") && !zone.contains("rtos-node2"));
+}
+
+#[test]
+fn user_defined_networks_have_switches_of_their_own() {
+    let network = |namespace: &str, spec: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{k8s.ovn.org/primary-user-defined-network: ''}}}}\n---\napiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata: {{name: my-net, namespace: {namespace}}}\nspec: {spec}\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  namespace: {namespace}\n  annotations:\n    k8s.ovn.org/pod-networks: '{{\"{namespace}/my-net\": {{\"ip_addresses\": [\"10.100.3.5/24\"], \"mac_address\": \"0a:58:0a:64:03:05\", \"role\": \"primary\"}}}}'\nspec: {{nodeName: node1}}\nstatus: {{podIPs: [{{ip: 10.244.3.5}}]}}\n"
+        )
+    };
+    let manifests = network(
+        "flat",
+        "{topology: Layer2, layer2: {role: Primary, subnets: [10.100.0.0/16]}}",
+    ) + &network(
+        "routed",
+        "{topology: Layer3, layer3: {role: Primary, subnets: [{cidr: 10.100.0.0/16}]}}",
+    );
+    let shares = r#"{"default":["10.244.3.0/24"],"routed_my-net":["10.100.3.0/24"]}"#;
+    let node = node("node1", &[("node-subnets", shares)]);
+    let mut options = options(&["10.244.0.0/16"]);
+    options.multicast = false;
+    let objects = from_text(&manifests).into_iter().chain([node]);
+    let compiler = compiled(options, objects);
+    let rows = text(&compiler, "global", &TOPOLOGY);
+    let own: Vec<&str> = rows
+        .split("\nLogical_")
+        .filter(|row| row.lines().next().unwrap_or_default().contains("my"))
+        .collect();
+    insta::assert_snapshot!(own.join("\n"));
 }
 
 fn service(name: &str, spec: Service) -> Object {
@@ -349,85 +426,4 @@ fn host_endpoints_and_local_traffic_are_written_for_each_node() {
         slice("s", "foo", 8080, vec![endpoint("10.128.0.2", "nodeA")]),
     ];
     insta::assert_snapshot!("local_traffic", balancers(local));
-}
-
-/// A row as words for `ovn-nbctl`, which creates all rows of a script in one transaction.
-fn command(row: &Row, zone: &str) -> String {
-    let atom = |atom: &Atom| match atom {
-        Atom::Uuid(uuid) => format!("@u{}", uuid.simple()),
-        Atom::String(text) => format!("\"{text}\""),
-        other => other.to_string(),
-    };
-    let mut words = format!("--id=@u{} create {}", row.uuid.simple(), row.table.as_str());
-    for (column, value) in row.columns_in(zone) {
-        let value = match &value {
-            Datum::Set(atoms) if atoms.len() == 1 => atoms.iter().map(atom).collect(),
-            Datum::Set(atoms) => {
-                format!("[{}]", atoms.iter().map(atom).collect::<Vec<_>>().join(","))
-            }
-            Datum::Map(pairs) => {
-                let pairs = pairs.iter();
-                let pairs = pairs.map(|(key, value)| format!("{}={}", atom(key), atom(value)));
-                pairs.collect::<Vec<_>>().join(",")
-            }
-            other => panic!("{other:?}"),
-        };
-        let _ = write!(words, " '{column}={value}'");
-    }
-    words
-}
-
-#[test]
-#[ignore = "writes scripts for lab/tests/native-policy-topology.sh into $TOPOLOGY_OUT"]
-fn scripts() {
-    let out = std::path::PathBuf::from(std::env::var("TOPOLOGY_OUT").unwrap());
-    for (name, zones) in [("one", [None, None]), ("two", [Some("za"), Some("zb")])] {
-        let nodes = ["node-1", "node-2"]
-            .into_iter()
-            .zip(zones)
-            .map(|(name, zone)| {
-                node(
-                    name,
-                    &zone
-                        .map(|zone| ("zone-name", zone))
-                        .into_iter()
-                        .collect::<Vec<_>>(),
-                )
-            });
-        let pods = [
-            pod(
-                "blue",
-                "a",
-                Some("node-1"),
-                &["10.244.0.11", "fd00:10:244::b"],
-            ),
-            pod(
-                "blue",
-                "b",
-                Some("node-1"),
-                &["10.244.0.12", "fd00:10:244::c"],
-            ),
-            pod(
-                "blue",
-                "c",
-                Some("node-2"),
-                &["10.244.1.13", "fd00:10:244:1::d"],
-            ),
-        ];
-        let objects: Vec<Arc<Object>> = nodes.chain(pods).map(Arc::new).collect();
-        let mut options = options(&[]);
-        options.cluster_subnets = cluster_subnets(objects.iter().map(|object| &**object));
-        let assumed = assume(&objects, &options);
-        let compiler = compiled(
-            options,
-            assumed.objects.iter().map(|object| Object::clone(object)),
-        );
-        for zone in compiler.zones() {
-            let mut script = "ovn-nbctl --db=\"$NB\" --no-leader-only".to_owned();
-            for row in compiler.rows().filter(|row| row.is_in(&zone)) {
-                let _ = write!(script, " \\\n -- {}", command(row, &zone));
-            }
-            std::fs::write(out.join(format!("{name}-{zone}.sh")), script + "\n").unwrap();
-        }
-    }
 }

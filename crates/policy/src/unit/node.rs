@@ -282,7 +282,8 @@ pub(super) fn compile_switch(name: &Arc<str>, cx: &mut Context<'_>) {
     cx.put(row);
 }
 
-fn switch_config(facts: &Facts, options: &Options) -> Datum {
+/// What a node's switch says of its addresses, and whether it listens for multicast groups.
+pub(super) fn switch_config(facts: &Facts, options: &Options) -> Datum {
     let mut config: Vec<(&str, String)> = Vec::new();
     for subnet in &facts.subnets {
         if subnet.is_v6() {

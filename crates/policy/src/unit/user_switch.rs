@@ -11,8 +11,9 @@ use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object,
 use netverdict_ovsdb::Datum;
 use uuid::Uuid;
 
+use super::address::mac;
 use super::network::Network;
-use super::node::{Facts, lrp, lsp, router_port_row, switch_port};
+use super::node::{Facts, lrp, lsp, router_port_row, switch_config, switch_port};
 use super::{Context, Unit, origin};
 use crate::row::{Row, Table};
 
@@ -69,7 +70,8 @@ pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
                 .collect();
             let name = network.scoped("ovn_layer2_switch");
             let subnets: Vec<Cidr> = spec.subnets.iter().map(|(subnet, _)| **subnet).collect();
-            let row = switch(&network, &name, &subnets, ports).from(origin(object));
+            let config = layer2_config(&name, &subnets);
+            let row = switch(&network, &name, config, ports).from(origin(object));
             cx.put(row.in_zone(place));
         }
         NetworkTopology::Layer3 => {
@@ -90,13 +92,13 @@ pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
             let mut line = String::new();
             for address in facts.management_addresses() {
                 if line.is_empty() {
-                    line = super::address::mac(address.address);
+                    line = mac(address.address);
                 }
                 line.push(' ');
                 line.push_str(&address.address.to_string());
             }
             let rows = [
-                switch(&network, &name, &facts.subnets, ports),
+                switch(&network, &name, switch_config(&facts, cx.options), ports),
                 switch_port(&own, "", &line, &[]),
                 switch_port(
                     &to_router,
@@ -141,32 +143,28 @@ fn pod_ports(network: &Network, node: &Arc<str>, cx: &mut Context<'_>) -> Vec<Uu
     ports
 }
 
-fn switch(network: &Network, name: &str, subnets: &[Cidr], ports: Vec<Uuid>) -> Row {
-    let is_layer3 = network.topology == Some(NetworkTopology::Layer3);
-    let mut config: Vec<(&str, String)> = Vec::new();
-    for subnet in subnets {
+fn layer2_config(switch: &str, subnets: &[Cidr]) -> Datum {
+    let subnets = subnets.iter().map(|subnet| {
         let subnet = subnet.network();
-        if subnet.is_v6() {
-            config.push(("ipv6_prefix", subnet.address.to_string()));
-        } else {
-            config.push(("subnet", subnet.to_string()));
-            if is_layer3 && let Some(own) = super::address::nth(subnet, 2) {
-                config.push(("exclude_ips", own.address.to_string()));
-            }
+        match subnet.is_v6() {
+            true => ("ipv6_prefix", subnet.address.to_string()),
+            false => ("subnet", subnet.to_string()),
         }
-    }
-    if !is_layer3 {
-        config.extend([
-            ("interconn-ts", name.to_owned()),
-            ("mcast_flood_unregistered", "true".to_owned()),
-            ("mcast_querier", "false".to_owned()),
-            ("mcast_snoop", "true".to_owned()),
-        ]);
-    }
+    });
+    let between_zones = [
+        ("interconn-ts", switch.to_owned()),
+        ("mcast_flood_unregistered", "true".to_owned()),
+        ("mcast_querier", "false".to_owned()),
+        ("mcast_snoop", "true".to_owned()),
+    ];
+    Datum::map_of(subnets.chain(between_zones))
+}
+
+fn switch(network: &Network, name: &str, config: Datum, ports: Vec<Uuid>) -> Row {
     Row::new(Table::LogicalSwitch, name)
         .with("name", name)
         .with("ports", ports.into_iter().collect::<Datum>())
-        .with("other_config", Datum::map_of(config))
+        .with("other_config", config)
         .with("external_ids", Datum::map_of(ids_of(network, true)))
 }
 
