@@ -66,6 +66,7 @@ fn network_policy(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>)
         }
     }
     surprise(object, policy, cx);
+    without_effect(object, policy, cx);
     let covers = |a: &NetworkRule, b: &NetworkRule| {
         cover::peers(&a.peers, &b.peers) && cover::ports(&a.ports, &b.ports)
     };
@@ -101,6 +102,27 @@ fn surprise(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>) {
                      say `policyTypes: [Egress]` if that is not meant",
                 ),
         );
+    }
+}
+
+fn without_effect(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>) {
+    for (isolates, rules, word) in [
+        (policy.isolates_ingress, &policy.ingress, "Ingress"),
+        (policy.isolates_egress, &policy.egress, "Egress"),
+    ] {
+        if !isolates
+            && let Some(rule) = rules.first()
+            && let Some(types) = policy.types
+        {
+            let message = format!("rules of {} have no effect", object.key);
+            let place = format!("policyTypes does not name {word}");
+            cx.tell(
+                Diagnostic::new(Severity::Warning, "rules-without-effect", message)
+                    .at(rule.span, place)
+                    .at(types, "here")
+                    .help(format!("add {word} to policyTypes, or drop the rules")),
+            );
+        }
     }
 }
 
