@@ -50,6 +50,31 @@ spec:
   selector: {app: server}
   ports: [{port: 80, targetPort: web, nodePort: 30080}]
 END
+  local topology namespace
+  for topology in 'routed {topology: Layer3, layer3: {role: Primary, subnets: [{cidr: 10.100.0.0/16}, {cidr: "fd00:100::/48"}]}}' \
+    'flat {topology: Layer2, layer2: {role: Primary, subnets: [10.100.0.0/16, "fd00:100::/64"]}}'; do
+    namespace=${topology%% *}
+    cat <<END
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: $namespace, labels: {k8s.ovn.org/primary-user-defined-network: ""}}
+---
+apiVersion: k8s.ovn.org/v1
+kind: UserDefinedNetwork
+metadata: {name: net, namespace: $namespace}
+spec: ${topology#* }
+END
+    for node in 1 2; do
+      cat <<END
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: on-$node, namespace: $namespace}
+spec: {nodeName: node-$node, containers: [{name: c}]}
+END
+    done
+  done
 }
 
 zone_up() { # NAME MANIFESTS: a NB, SB and northd of its own, with the rows of that zone
@@ -76,6 +101,10 @@ port_mac() { # ZONE TABLE NAME: the MAC address of a switch port or router port
   local column=addresses
   [ "$2" = Logical_Router_Port ] && column=mac
   ovn-nbctl --db="unix:/tmp/$1/nb.sock" --bare --columns=$column find "$2" name="$3" | cut -d' ' -f1
+}
+
+port_ip() { # ZONE SWITCH_PORT 4|6: its address
+  ovn-nbctl --db="unix:/tmp/$1/nb.sock" --bare --columns=addresses find Logical_Switch_Port name="$2" | cut -d' ' -f$(($3 / 2))
 }
 
 trace() { # ZONE DATAPATH FLOW
@@ -140,6 +169,17 @@ done
 check 'v4: pod to a node port' reaches blue_c global node-1 "$(from_pod global a "$a4 && ip4.dst == 172.18.0.2 && tcp.dst == 30080")"
 check 'v6: pod to a node port' reaches blue_c global node-1 "$(from_pod global a "$a6 && ip6.dst == fc00:f853:ccd:e793::2 && tcp.dst == 30080")"
 check 'the gateway router has the node port' test "$(ovn-nbctl --db=unix:/tmp/global/nb.sock lr-lb-list GR_node-2 | grep -c -F -e '172.18.0.3:30080 ' -e '[fc00:f853:ccd:e793::3]:30080 ')" = 2
+
+# --- networks of users, with the same addresses
+
+routed_1=routed.net_routed_on-1 routed_2=routed.net_routed_on-2 flat_1=flat.net_flat_on-1 flat_2=flat.net_flat_on-2
+for family in 4 6; do
+  flow="inport == \"$routed_1\" && eth.src == $(port_mac global Logical_Switch_Port $routed_1) && eth.dst == $(port_mac global Logical_Router_Port rtos-routed_net_node-1) && ip$family.src == $(port_ip global $routed_1 $family)"
+  check "v$family: pod to pod in a Layer3 network" reaches $routed_2 global routed_net_node-1 "$flow && ip$family.dst == $(port_ip global $routed_2 $family) && $web"
+  check "v$family: pod of a Layer3 network to a pod of the default network: no way" reaches '' global routed_net_node-1 "$flow && ip$family.dst == $(port_ip global blue_a $family) && $web"
+  flow="inport == \"$flat_1\" && eth.src == $(port_mac global Logical_Switch_Port $flat_1) && eth.dst == $(port_mac global Logical_Switch_Port $flat_2) && ip$family.src == $(port_ip global $flat_1 $family)"
+  check "v$family: pod to pod in a Layer2 network" reaches $flat_2 global flat_net_ovn_layer2_switch "$flow && ip$family.dst == $(port_ip global $flat_2 $family) && $web"
+done
 
 # --- two zones, a node each
 
