@@ -48,8 +48,8 @@ pub(crate) struct PodView {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Place {
     zone: ZoneName,
-    /// True if the node is there and has a share of the default network.
-    has_switch: bool,
+    /// The networks that the node has a share of; `None` if it is not there.
+    networks: Option<Arc<BTreeSet<String>>>,
 }
 
 #[derive(Debug)]
@@ -95,9 +95,15 @@ impl PodView {
         &self.place.zone
     }
 
-    /// True if its node has a switch for it.
-    pub(crate) fn has_switch(&self) -> bool {
-        self.place.has_switch
+    /// True if its node is there.
+    pub(crate) fn has_node(&self) -> bool {
+        self.place.networks.is_some()
+    }
+
+    /// True if its node has a share of a network, and so a switch for it.
+    pub(crate) fn has_share(&self, network: &str) -> bool {
+        let networks = self.place.networks.as_ref();
+        networks.is_some_and(|networks| networks.contains(network))
     }
 }
 
@@ -482,14 +488,14 @@ impl Place {
     fn of(node: &Object) -> Self {
         Self {
             zone: zone_of(node),
-            has_switch: !Facts::read(node).subnets.is_empty(),
+            networks: Some(Arc::new(Facts::read(node).networks())),
         }
     }
 
     fn none() -> Self {
         Self {
             zone: DEFAULT_ZONE.into(),
-            has_switch: false,
+            networks: None,
         }
     }
 }

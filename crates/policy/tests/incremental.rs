@@ -1,15 +1,18 @@
 //! The law of the compiler: whatever was edited in whatever order, the rows and what there is to
 //! tell are those of a fresh compile of what is there now.
+#![allow(clippy::unwrap_used)] // Of helpers; tests may anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netverdict_manifest::*;
+use netverdict_ovsdb::Atom;
 use netverdict_policy::{Compat, Compiler, Options, Row};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use uuid::Uuid;
 
 #[derive(Clone, Debug)]
 enum Edit {
@@ -62,7 +65,27 @@ proptest! {
             prop_assert_eq!(row, &wanted[id]);
         }
         prop_assert_eq!(told(&compiler), told(&fresh));
+        for zone in compiler.zones() {
+            prop_assert_eq!(dangling(&compiler, &zone), Vec::<String>::new());
+        }
     }
+}
+
+/// The references of a zone's rows that lead to no row of that zone.
+fn dangling(compiler: &Compiler, zone: &str) -> Vec<String> {
+    let rows: Vec<&Row> = compiler.rows().filter(|row| row.is_in(zone)).collect();
+    let there: BTreeSet<Uuid> = rows.iter().map(|row| row.uuid).collect();
+    let mut dangling = Vec::new();
+    for row in rows {
+        for (column, value) in row.columns_in(zone) {
+            for uuid in value.atoms().iter().filter_map(Atom::as_uuid) {
+                if !there.contains(&uuid) {
+                    dangling.push(format!("{} {}: {column}", row.table.as_str(), row.key));
+                }
+            }
+        }
+    }
+    dangling
 }
 
 /// Every row by what names it: no two rows have one name.
@@ -153,8 +176,14 @@ fn namespaces() -> BoxedStrategy<Object> {
 }
 
 fn nodes() -> BoxedStrategy<Object> {
-    (0_u8..3, labels(), any::<bool>())
-        .prop_map(|(number, labels, has_zone)| {
+    (
+        0_u8..3,
+        labels(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(number, labels, has_zone, has_gateway, has_shares)| {
             let spec = Spec::Node(Node {
                 addresses: vec![IpAddr::from([172, 18, 0, number + 2])],
                 pod_cidrs: vec![
@@ -163,14 +192,41 @@ fn nodes() -> BoxedStrategy<Object> {
                 ],
             });
             let name = format!("n{number}");
-            let it = object(Kind::Node, "", &name, labels, spec);
+            let mut it = object(Kind::Node, "", &name, labels, spec);
             if has_zone {
-                annotated(it, &[("k8s.ovn.org/zone-name", name)])
-            } else {
-                it
+                it = annotated(it, &[("k8s.ovn.org/zone-name", name)]);
             }
+            if has_shares {
+                it = annotated(it, &[("k8s.ovn.org/node-subnets", shares(number))]);
+            }
+            if has_gateway {
+                it = annotated(it, &gateway(number + 2));
+            }
+            it
         })
         .boxed()
+}
+
+/// A node's part of the default network and of networks of users.
+fn shares(node: u8) -> String {
+    format!(
+        r#"{{"default": ["10.244.{node}.0/24", "fd00:10:244:{node}::/64"], "blue_net": ["10.20.{node}.0/24"], "cluster_udn_net": ["10.20.{node}.0/24"]}}"#
+    )
+}
+
+/// What a node needs for a gateway and for the way to other zones.
+fn gateway(id: u8) -> [(&'static str, String); 5] {
+    let gateway = format!(
+        r#"{{"default": {{"mode": "shared", "interface-id": "breth0_{id}", "mac-address": "02:00:00:00:00:{id:02x}", "ip-addresses": ["172.18.0.{id}/24"], "next-hops": ["172.18.0.1"], "node-port-enable": "true"}}}}"#
+    );
+    let transit = format!(r#"{{"ipv4": "100.88.0.{id}/16", "ipv6": "fd97::{id}/64"}}"#);
+    [
+        ("k8s.ovn.org/node-id", id.to_string()),
+        ("k8s.ovn.org/node-chassis-id", format!("chassis-{id}")),
+        ("k8s.ovn.org/host-cidrs", format!(r#"["172.18.0.{id}/24"]"#)),
+        ("k8s.ovn.org/l3-gateway-config", gateway),
+        ("k8s.ovn.org/node-transit-switch-port-ifaddr", transit),
+    ]
 }
 
 fn pods() -> BoxedStrategy<Object> {
@@ -178,6 +234,7 @@ fn pods() -> BoxedStrategy<Object> {
         option::weighted(0.8, 0_u8..3),
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.1),
+        any::<bool>(),
         any::<bool>(),
     );
     (
@@ -188,11 +245,20 @@ fn pods() -> BoxedStrategy<Object> {
         vec(container_ports(), 0..3),
     )
         .prop_map(
-            |(space, number, labels, (node, host, completed, has_v6), ports)| {
+            |(space, number, labels, (node, host, completed, has_v6, is_attached), ports)| {
                 let place = node.unwrap_or(0);
                 let mut addresses = vec![IpAddr::from([10, 244, place, number + 10])];
                 if has_v6 {
                     addresses.push(format!("fd00:10:244:{place}::{number}a").parse().unwrap());
+                }
+                let mut attachments = Vec::new();
+                if is_attached {
+                    attachments.push(Attachment {
+                        network: format!("{space}/net"),
+                        addresses: vec![cidr(&format!("10.20.{place}.{}", number + 10), 24)],
+                        mac: None,
+                        role: Some("primary".to_owned()),
+                    });
                 }
                 let spec = Spec::Pod(Pod {
                     node: node.map(|number| format!("n{number}")),
@@ -204,7 +270,7 @@ fn pods() -> BoxedStrategy<Object> {
                         Vec::new()
                     },
                     ports,
-                    attachments: vec![],
+                    attachments,
                     open_ports: vec![],
                 });
                 object(Kind::Pod, space, &format!("p{number}"), labels, spec)
@@ -268,18 +334,27 @@ fn service_ports() -> impl Strategy<Value = ServicePort> {
 }
 
 fn slices() -> BoxedStrategy<Object> {
-    let endpoint = (0_u8..3, 0_u8..5, option::of(any::<bool>()));
+    let endpoint = (
+        0_u8..3,
+        0_u8..5,
+        option::of(any::<bool>()),
+        prop::bool::weighted(0.1),
+    );
     (spaces(), 0_u8..2, 0_u8..2, vec(endpoint, 0..4))
         .prop_map(|(space, service, number, endpoints)| {
-            let endpoints = endpoints
-                .into_iter()
-                .map(|(node, pod, ready)| SliceEndpoint {
-                    addresses: vec![IpAddr::from([10, 244, node, pod + 10])],
-                    ready,
-                    node: Some(format!("n{node}")),
-                    pod: Some(format!("{space}/p{pod}")),
-                    ..SliceEndpoint::default()
-                });
+            let endpoints =
+                endpoints
+                    .into_iter()
+                    .map(|(node, pod, ready, is_host)| SliceEndpoint {
+                        addresses: vec![match is_host {
+                            true => IpAddr::from([172, 18, 0, node + 2]),
+                            false => IpAddr::from([10, 244, node, pod + 10]),
+                        }],
+                        ready,
+                        node: Some(format!("n{node}")),
+                        pod: Some(format!("{space}/p{pod}")),
+                        ..SliceEndpoint::default()
+                    });
             let spec = Spec::EndpointSlice(EndpointSlice {
                 service: format!("s{service}"),
                 endpoints: endpoints.collect(),

@@ -15,7 +15,7 @@ use crate::selector::{Namespaces, Selection};
 /// The ports of pods by zone, in the order of the pods.
 pub(crate) fn ports(network: &Network, pods: &[&PodView]) -> Vec<(Arc<str>, Uuid)> {
     pods.iter()
-        .filter(|pod| pod.has_switch() && network.has_port(pod))
+        .filter(|pod| network.has_port(pod))
         .map(|pod| {
             let port = network.port(pod.namespace(), pod.name());
             (pod.zone().clone(), Table::LogicalSwitchPort.uuid(&port))

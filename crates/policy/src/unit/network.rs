@@ -109,7 +109,12 @@ impl Network {
     /// True if the pod has a port in this network.
     pub(crate) fn has_port(&self, pod: &PodView) -> bool {
         let spec = pod.spec();
-        !spec.host_network && !spec.completed && !self.addresses(pod).is_empty()
+        let has_switch = match self.topology {
+            Some(NetworkTopology::Layer2) => pod.has_node(),
+            Some(NetworkTopology::Localnet) => false,
+            Some(NetworkTopology::Layer3) | None => pod.has_share(&self.name),
+        };
+        has_switch && !spec.host_network && !spec.completed && !self.addresses(pod).is_empty()
     }
 
     /// A name of a switch, a router or a port with the prefix of this network

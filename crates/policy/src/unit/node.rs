@@ -3,7 +3,7 @@
 //!
 //! Left out: NAT, Gateway_Chassis, Static_MAC_Binding, Copp, router policies, egress IP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use crate::cluster::zone_of;
 use crate::options::Options;
 use crate::row::{Row, Table};
 
+/// The network that all pods are in.
+pub(super) const DEFAULT: &str = "default";
 /// The annotation with the node's share of each network.
 pub(crate) const SUBNETS: &str = "k8s.ovn.org/node-subnets";
 /// The annotation with the node's number, 2 for the first.
@@ -81,7 +83,7 @@ impl Facts {
         let mut other_subnets = read(SUBNETS)
             .map(|value| shares(&value))
             .unwrap_or_default();
-        let subnets = other_subnets.remove("default");
+        let subnets = other_subnets.remove(DEFAULT);
         let transit = read(TRANSIT).map(|transit| {
             let families = [&transit["ipv4"], &transit["ipv6"]];
             families.into_iter().flat_map(cidrs).collect()
@@ -123,6 +125,17 @@ impl Facts {
             management_mac,
             broken,
         }
+    }
+
+    /// The networks that it has a share of.
+    pub(crate) fn networks(self) -> BTreeSet<String> {
+        let default = (!self.subnets.is_empty()).then(|| DEFAULT.to_owned());
+        let others = self.other_subnets.into_iter();
+        let others = others.filter(|(_, subnets)| !subnets.is_empty());
+        default
+            .into_iter()
+            .chain(others.map(|(network, _)| network))
+            .collect()
     }
 
     /// The same node in another network; `None` if it has no share of that.
@@ -209,7 +222,7 @@ pub(super) fn has_share(node: &Object, network: &str) -> bool {
     let annotation = node.meta.annotations.get(SUBNETS);
     let value = annotation.and_then(|text| serde_json::from_str(&text.value).ok());
     let share = value.and_then(|value| shares(&value).remove(network));
-    let is_default = network == "default";
+    let is_default = network == DEFAULT;
     match share {
         Some(share) => !share.is_empty(),
         None => is_default && !pod_cidrs(node).is_empty(),
@@ -262,7 +275,7 @@ pub(super) fn compile_switch(name: &Arc<str>, cx: &mut Context<'_>) {
     let mut ports: Vec<Uuid> = cx
         .pods_on(name)
         .into_iter()
-        .filter(|view| pod::has_port(view.spec()))
+        .filter(|view| pod::has_port(view.spec()) && view.has_share(DEFAULT))
         .map(|view| lsp(&pod::port(view.namespace(), view.name())))
         .collect();
     ports.extend([lsp(&management_port(name)), lsp(&router_port(name))]);

@@ -49,7 +49,7 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     let Some(node) = cx.object(&Key::new(Kind::Node, "", node)) else {
         return;
     };
-    if has_port(pod) && node::has_share(node, "default") {
+    if has_port(pod) && node::has_share(node, node::DEFAULT) {
         let name = port(&key.namespace, &key.name);
         if let Some(row) = row(
             &name,
