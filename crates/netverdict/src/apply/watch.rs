@@ -34,7 +34,7 @@ pub(super) async fn watch(arguments: &Apply, databases: &Databases) -> Result<Do
     })
     .context("cannot wait for signals")?;
     let stop = Stop::new()?;
-    let source = arguments.inputs.source(&stop)?;
+    let source = arguments.inputs.source(&stop);
     let (mut changes, source) = start(source)?;
     let done = tokio::select! {
         done = follow(arguments, databases, &mut changes) => done,

@@ -1,14 +1,16 @@
 //! The objects that are compiled, and what they become.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::{Args, ValueEnum};
 use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources};
 use netverdict_policy::{Assumed, Compat, Compiler, Names, Options, Row, assume, cluster_subnets};
 use netverdict_source::Stop;
+use netverdict_source::kubernetes::{Cluster, KubeWatch};
 use netverdict_source::manifests::Files;
 use netverdict_source::objects::{Change, Objects};
 
@@ -17,8 +19,13 @@ use netverdict_source::objects::{Change, Objects};
 pub(crate) struct Inputs {
     /// Manifests in YAML or JSON: files, directories with all that is in them, or - for standard
     /// input
-    #[arg(value_name = "PATH", required = true)]
-    pub(crate) paths: Vec<PathBuf>,
+    #[arg(value_name = "PATH", required_unless_present = "kubeconfig")]
+    paths: Vec<PathBuf>,
+
+    /// Instead of manifests, the objects of the Kubernetes API server of this kubeconfig, or
+    /// `in-cluster`
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    kubeconfig: Option<Cluster>,
 
     /// Whom to follow where ovn-kubernetes departs from the Kubernetes API
     #[arg(long, value_enum, default_value_t)]
@@ -81,17 +88,29 @@ impl Inputs {
     /// All there is now.
     ///
     /// # Errors
-    /// If a path that was given cannot be read.
+    /// If a path that was given cannot be read, or the cluster not be asked.
     pub(crate) fn read(&self) -> Result<Change> {
-        Ok(Files::new(&self.paths).read()?)
+        let Some(cluster) = &self.kubeconfig else {
+            return Ok(Files::new(&self.paths).read()?);
+        };
+        let mut all = None;
+        let watch = KubeWatch::new(cluster.clone(), Stop::new()?).once();
+        let source: Box<dyn Objects> = Box::new(watch);
+        source
+            .run(&mut |change| {
+                all = Some(change);
+                ControlFlow::Break(())
+            })
+            .map_err(Error::from_boxed)?;
+        all.context("the cluster told no objects")
     }
 
     /// What there is and what changes, until `stop`.
-    ///
-    /// # Errors
-    /// None yet.
-    pub(crate) fn source(&self, stop: &Stop) -> Result<Box<dyn Objects>> {
-        Ok(Box::new(Files::new(&self.paths).watch(stop.clone())))
+    pub(crate) fn source(&self, stop: &Stop) -> Box<dyn Objects> {
+        match &self.kubeconfig {
+            Some(cluster) => Box::new(KubeWatch::new(cluster.clone(), stop.clone())),
+            None => Box::new(Files::new(&self.paths).watch(stop.clone())),
+        }
     }
 
     /// True if the rows say what is sampled.
@@ -178,7 +197,13 @@ impl World {
         let Assumed {
             objects,
             diagnostics,
-        } = assume(&given, &self.options);
+        } = match self.inputs.kubeconfig {
+            Some(_) => Assumed {
+                objects: given,
+                diagnostics: self.assumed_subnets(),
+            },
+            None => assume(&given, &self.options),
+        };
         let objects: BTreeMap<Key, Arc<Object>> = objects
             .into_iter()
             .map(|object| (object.key.clone(), object))
@@ -195,6 +220,25 @@ impl World {
         }
         self.compiled = objects;
         diagnostics
+    }
+
+    /// A cluster's objects do not tell its subnets.
+    fn assumed_subnets(&self) -> Vec<Diagnostic> {
+        if !self.inputs.cluster_subnets.is_empty() {
+            return Vec::new();
+        }
+        let subnets: Vec<String> = self
+            .options
+            .cluster_subnets
+            .iter()
+            .map(Cidr::to_string)
+            .collect();
+        let message = format!(
+            "the cluster's subnets are assumed: {}",
+            subnets.join(" and ")
+        );
+        let note = Diagnostic::new(Severity::Note, "assumed", message);
+        vec![note.help("--cluster-subnet tells them; egress firewalls leave them out")]
     }
 
     /// The zones, or the one with this name.
