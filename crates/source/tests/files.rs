@@ -1,84 +1,21 @@
 //! Objects from files, read once or watched.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod taker;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use netverdict_manifest::{FileId, Key, Kind, Object, Severity, Span};
+use netverdict_manifest::{Key, Kind, Severity};
 use netverdict_source::Stop;
 use netverdict_source::manifests::Files;
-use netverdict_source::objects::{Change, Objects};
+use netverdict_source::objects::Objects;
 use proptest::prelude::*;
 
-/// What a taker knows after some changes.
-#[derive(Debug, Default)]
-struct State {
-    objects: BTreeMap<Key, Arc<Object>>,
-    texts: BTreeMap<FileId, (String, Arc<str>)>,
-    /// `severity code: message`.
-    said: Vec<String>,
-    changes: usize,
-}
-
-impl State {
-    /// Takes a change, and checks what a taker may rely on.
-    fn take(&mut self, change: Change) {
-        let mut gone = Vec::new();
-        for (file, text) in change.texts {
-            match text {
-                Some(text) => drop(self.texts.insert(file, (text.name, text.text))),
-                None => gone.push(file),
-            }
-        }
-        for diagnostic in change.diagnostics {
-            for label in &diagnostic.labels {
-                self.slice(label.span);
-            }
-            let (severity, code) = (diagnostic.severity, diagnostic.code.0);
-            self.said
-                .push(format!("{severity} {code}: {}", diagnostic.message));
-        }
-        for (key, object) in change.objects {
-            match object {
-                Some(object) => {
-                    assert_eq!(object.key, key);
-                    let before = self.objects.insert(key.clone(), Arc::clone(&object));
-                    assert_ne!(before, Some(object), "{key} did not change");
-                }
-                None => drop(self.objects.remove(&key)),
-            }
-        }
-        for file in gone {
-            assert!(self.texts.remove(&file).is_some());
-        }
-        for object in self.objects.values() {
-            assert_eq!(self.slice(object.meta.span), &*object.key.name);
-        }
-        self.changes += 1;
-    }
-
-    fn slice(&self, span: Span) -> &str {
-        let (_, text) = &self.texts[&span.file];
-        &text[span.start as usize..span.end as usize]
-    }
-
-    /// `name: file:line`.
-    fn objects(&self) -> Vec<String> {
-        let tell = |object: &Arc<Object>| {
-            let span = object.meta.span;
-            let file = PathBuf::from(&self.texts[&span.file].0);
-            let file = file.file_name().unwrap().to_string_lossy().into_owned();
-            format!("{}: {file}:{}", object.key.name, span.line)
-        };
-        self.objects.values().map(tell).collect()
-    }
-}
+use crate::taker::{Running, State};
 
 fn read(files: Files) -> State {
     let mut state = State::default();
@@ -86,69 +23,15 @@ fn read(files: Files) -> State {
     state
 }
 
-/// A watch, and what it has told.
-struct Running {
-    state: Arc<(Mutex<State>, Condvar)>,
-    stop: Stop,
-    thread: Option<JoinHandle<()>>,
+fn follow(files: Files) -> Running {
+    let stop = Stop::new().unwrap();
+    let running = Running::start(stop.clone(), files.watch(stop));
+    running.until("the first state", |state| state.changes > 0);
+    running
 }
 
-impl Running {
-    fn start(files: Files) -> Self {
-        let stop = Stop::new().unwrap();
-        let state = Arc::<(Mutex<State>, Condvar)>::default();
-        let thread = std::thread::spawn({
-            let (state, files) = (Arc::clone(&state), files.watch(stop.clone()));
-            move || {
-                let outcome = Box::new(files).run(&mut |change| {
-                    assert!(!change.is_empty() || state.0.lock().unwrap().changes == 0);
-                    state.0.lock().unwrap().take(change);
-                    state.1.notify_all();
-                    ControlFlow::Continue(())
-                });
-                outcome.unwrap();
-            }
-        });
-        let running = Self {
-            state,
-            stop,
-            thread: Some(thread),
-        };
-        running.until("the first state", |state| state.changes > 0);
-        running
-    }
-
-    fn until(&self, what: &str, is: impl Fn(&State) -> bool) {
-        let (state, changed) = &*self.state;
-        let (state, late) = changed
-            .wait_timeout_while(state.lock().unwrap(), Duration::from_secs(60), |now| {
-                !is(now)
-            })
-            .unwrap();
-        assert!(!late.timed_out(), "never: {what}: {state:#?}");
-    }
-
-    fn holds(&self, objects: &[&str]) {
-        self.until(&format!("{objects:?}"), |state| state.objects() == objects);
-    }
-
-    fn said(&self, words: &str) {
-        self.until(words, |state| {
-            state.said.iter().any(|line| line.contains(words))
-        });
-    }
-
-    fn end(mut self) -> State {
-        self.stop.stop();
-        self.thread.take().unwrap().join().unwrap();
-        std::mem::take(&mut self.state.0.lock().unwrap())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.stop();
-    }
+fn holds(watch: &Running, objects: &[&str]) {
+    watch.until(&format!("{objects:?}"), |state| state.objects() == objects);
 }
 
 fn namespaces(names: &[&str]) -> String {
@@ -269,10 +152,10 @@ fn what_makes_no_sense_is_told_and_costs_nothing_else() {
 #[test]
 fn a_first_state_comes_even_where_there_is_nothing() {
     let at = Directory::new();
-    let watch = Running::start(at.files());
+    let watch = follow(at.files());
     watch.said("holds no manifest");
     at.write("a.yaml", &namespaces(&["one"]));
-    watch.holds(&["one: a.yaml:5"]);
+    holds(&watch, &["one: a.yaml:5"]);
     watch.end();
 }
 
@@ -280,29 +163,41 @@ fn a_first_state_comes_even_where_there_is_nothing() {
 fn what_happens_in_a_directory_is_followed() {
     let at = Directory::new();
     at.write("a.yaml", &namespaces(&["one", "two"]));
-    let watch = Running::start(at.files());
-    watch.holds(&["one: a.yaml:5", "two: a.yaml:10"]);
+    let watch = follow(at.files());
+    holds(&watch, &["one: a.yaml:5", "two: a.yaml:10"]);
 
     at.write("a.yaml", &namespaces(&["one", "three"]));
-    watch.holds(&["one: a.yaml:5", "three: a.yaml:10"]);
+    holds(&watch, &["one: a.yaml:5", "three: a.yaml:10"]);
     at.replace("a.yaml", &namespaces(&["three"]));
-    watch.holds(&["three: a.yaml:5"]);
+    holds(&watch, &["three: a.yaml:5"]);
     // A new directory with one more within.
     at.write("b/c/d.yml", &namespaces(&["four"]));
-    watch.holds(&["four: d.yml:5", "three: a.yaml:5"]);
+    holds(&watch, &["four: d.yml:5", "three: a.yaml:5"]);
     at.write("b/c/e.yml", &namespaces(&["five"]));
-    watch.holds(&["five: e.yml:5", "four: d.yml:5", "three: a.yaml:5"]);
+    holds(
+        &watch,
+        &["five: e.yml:5", "four: d.yml:5", "three: a.yaml:5"],
+    );
     // What was hidden comes forth.
     at.write("b/f.yaml", &namespaces(&["four"]));
-    watch.holds(&["five: e.yml:5", "four: f.yaml:5", "three: a.yaml:5"]);
+    holds(
+        &watch,
+        &["five: e.yml:5", "four: f.yaml:5", "three: a.yaml:5"],
+    );
     watch.said("Namespace four is there twice");
     fs::remove_file(at.path("b/f.yaml")).unwrap();
-    watch.holds(&["five: e.yml:5", "four: d.yml:5", "three: a.yaml:5"]);
+    holds(
+        &watch,
+        &["five: e.yml:5", "four: d.yml:5", "three: a.yaml:5"],
+    );
     fs::rename(at.path("b"), at.path("z")).unwrap();
     at.write("z/c/e.yml", &namespaces(&["six"]));
-    watch.holds(&["four: d.yml:5", "six: e.yml:5", "three: a.yaml:5"]);
+    holds(
+        &watch,
+        &["four: d.yml:5", "six: e.yml:5", "three: a.yaml:5"],
+    );
     fs::remove_dir_all(at.path("z")).unwrap();
-    watch.holds(&["three: a.yaml:5"]);
+    holds(&watch, &["three: a.yaml:5"]);
     let state = watch.end();
     assert_eq!(state.texts.len(), 1);
 }
@@ -313,25 +208,25 @@ fn a_file_given_by_name_is_followed_through_what_editors_do() {
     at.write("there/a.yaml", &namespaces(&["one"]));
     symlink("there", at.path("way")).unwrap();
     symlink("way/a.yaml", at.path("link")).unwrap();
-    let watch = Running::start(Files::new([at.path("link")]));
-    watch.holds(&["one: link:5"]);
+    let watch = follow(Files::new([at.path("link")]));
+    holds(&watch, &["one: link:5"]);
     at.write("there/a.yaml", &namespaces(&["two"]));
-    watch.holds(&["two: link:5"]);
+    holds(&watch, &["two: link:5"]);
     at.replace("there/a.yaml", &namespaces(&["three"]));
-    watch.holds(&["three: link:5"]);
+    holds(&watch, &["three: link:5"]);
     // A volume of Kubernetes turns a link to another directory.
     at.write("then/a.yaml", &namespaces(&["four"]));
     symlink("then", at.path("way.new")).unwrap();
     fs::rename(at.path("way.new"), at.path("way")).unwrap();
-    watch.holds(&["four: link:5"]);
+    holds(&watch, &["four: link:5"]);
     at.write("then/a.yaml", &namespaces(&["five"]));
-    watch.holds(&["five: link:5"]);
+    holds(&watch, &["five: link:5"]);
     // Gone for a while.
     fs::remove_dir_all(at.path("then")).unwrap();
-    watch.holds(&[]);
+    holds(&watch, &[]);
     watch.said("link cannot be read");
     at.write("then/a.yaml", &namespaces(&["six"]));
-    watch.holds(&["six: link:5"]);
+    holds(&watch, &["six: link:5"]);
     watch.end();
 }
 
@@ -340,25 +235,31 @@ fn a_file_that_becomes_broken_stays_as_it_was() {
     let at = Directory::new();
     at.write("a.yaml", &namespaces(&["one", "two"]));
     at.write("b.yaml", &[BROKEN, &namespaces(&["three"])].concat());
-    let watch = Running::start(at.files());
+    let watch = follow(at.files());
     let before = ["one: a.yaml:5", "three: b.yaml:8", "two: a.yaml:10"];
-    watch.holds(&before);
+    holds(&watch, &before);
     at.replace("a.yaml", &[&namespaces(&["four"]), BROKEN].concat());
     watch.said("a.yaml has become broken; its objects stay as they were");
-    watch.holds(&before);
+    holds(&watch, &before);
     // It was broken from the start: what is right in it is taken.
     at.replace(
         "b.yaml",
         &[BROKEN, &namespaces(&["three", "five"])].concat(),
     );
-    watch.holds(&[
-        "five: b.yaml:13",
-        "one: a.yaml:5",
-        "three: b.yaml:8",
-        "two: a.yaml:10",
-    ]);
+    holds(
+        &watch,
+        &[
+            "five: b.yaml:13",
+            "one: a.yaml:5",
+            "three: b.yaml:8",
+            "two: a.yaml:10",
+        ],
+    );
     at.replace("a.yaml", &namespaces(&["four"]));
-    watch.holds(&["five: b.yaml:13", "four: a.yaml:5", "three: b.yaml:8"]);
+    holds(
+        &watch,
+        &["five: b.yaml:13", "four: a.yaml:5", "three: b.yaml:8"],
+    );
     let state = watch.end();
     assert_eq!(state.texts.len(), 2);
     let stays = state
@@ -371,7 +272,7 @@ fn a_file_that_becomes_broken_stays_as_it_was() {
 #[test]
 fn changes_that_come_together_are_told_together() {
     let at = Directory::new();
-    let watch = Running::start(at.files());
+    let watch = follow(at.files());
     let names: Vec<String> = (0..200).map(|number| format!("n{number:03}")).collect();
     for name in &names {
         at.replace(&format!("{name}.yaml"), &namespaces(&[name]));
@@ -475,7 +376,7 @@ proptest! {
     ) {
         let at = Directory::new();
         before.iter().for_each(|step| play(&at, step));
-        let watch = Running::start(at.files());
+        let watch = follow(at.files());
         for (number, (step, is_apart)) in after.iter().enumerate() {
             play(&at, step);
             // Else it is told together with the next ones.

@@ -2,7 +2,10 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used)]
 
+mod objects;
 mod server;
+#[path = "../taker/mod.rs"]
+mod taker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

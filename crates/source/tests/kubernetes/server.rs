@@ -10,11 +10,57 @@ use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Resource {
+    Namespaces,
     Nodes,
     Pods,
     Services,
+    Slices,
+    Policies,
+    AdminPolicies,
+    BaselinePolicies,
+    ClusterPolicies,
+    Firewalls,
+    Networks,
+    ClusterNetworks,
     Attachments,
 }
+
+const PATHS: [(Resource, &str); 13] = [
+    (Resource::Namespaces, "/api/v1/namespaces"),
+    (Resource::Nodes, "/api/v1/nodes"),
+    (Resource::Pods, "/api/v1/pods"),
+    (Resource::Services, "/api/v1/services"),
+    (Resource::Slices, "/apis/discovery.k8s.io/v1/endpointslices"),
+    (
+        Resource::Policies,
+        "/apis/networking.k8s.io/v1/networkpolicies",
+    ),
+    (
+        Resource::AdminPolicies,
+        "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies",
+    ),
+    (
+        Resource::BaselinePolicies,
+        "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies",
+    ),
+    (
+        Resource::ClusterPolicies,
+        "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+    ),
+    (Resource::Firewalls, "/apis/k8s.ovn.org/v1/egressfirewalls"),
+    (
+        Resource::Networks,
+        "/apis/k8s.ovn.org/v1/userdefinednetworks",
+    ),
+    (
+        Resource::ClusterNetworks,
+        "/apis/k8s.ovn.org/v1/clusteruserdefinednetworks",
+    ),
+    (
+        Resource::Attachments,
+        "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions",
+    ),
+];
 
 pub struct Server {
     shared: Arc<Shared>,
@@ -34,6 +80,10 @@ struct State {
     /// Raised to break all connections.
     cuts: u64,
     cut_in_next_line: bool,
+    /// The connection breaks in the next page that is not the first.
+    cut_in_next_page: bool,
+    /// Objects in a page, where fewer than asked for.
+    page: Option<usize>,
     paused: bool,
     closed: bool,
     gone_by_status: bool,
@@ -167,6 +217,21 @@ impl Server {
         self.change(|state| state.cut_in_next_line = true);
     }
 
+    /// Breaks the next list that has more than one page, in the middle of a later one.
+    pub fn cut_in_next_page(&self) {
+        self.change(|state| state.cut_in_next_page = true);
+    }
+
+    /// True if [`Self::cut_in_next_page`] still waits for such a list.
+    pub fn is_to_cut_a_page(&self) -> bool {
+        self.shared.state.lock().unwrap().cut_in_next_page
+    }
+
+    /// Gives so many objects in a page at most.
+    pub fn page(&self, objects: usize) {
+        self.change(|state| state.page = Some(objects));
+    }
+
     /// Answers nothing while `during` runs.
     pub fn paused(&self, during: impl FnOnce(&Self)) {
         self.change(|state| state.paused = true);
@@ -178,6 +243,10 @@ impl Server {
         self.change(|state| state.resources.entry(resource).or_default().refused = Some(code));
     }
 
+    pub fn allow(&self, resource: Resource) {
+        self.change(|state| state.resources.entry(resource).or_default().refused = None);
+    }
+
     /// Fails the next requests.
     pub fn fail(&self, resource: Resource, times: u32) {
         self.change(|state| state.resources.entry(resource).or_default().failures += times);
@@ -186,6 +255,7 @@ impl Server {
     pub fn heal(&self) {
         self.change(|state| {
             state.cut_in_next_line = false;
+            state.cut_in_next_page = false;
             for kept in state.resources.values_mut() {
                 kept.failures = 0;
             }
@@ -225,13 +295,8 @@ impl Drop for Server {
 impl Resource {
     fn of(target: &str) -> Option<Self> {
         let path = target.split('?').next()?;
-        Some(match path {
-            "/api/v1/nodes" => Self::Nodes,
-            "/api/v1/pods" => Self::Pods,
-            "/api/v1/services" => Self::Services,
-            "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions" => Self::Attachments,
-            _ => return None,
-        })
+        let (resource, _) = PATHS.into_iter().find(|(_, of)| *of == path)?;
+        Some(resource)
     }
 }
 
@@ -306,6 +371,18 @@ impl Shared {
                 continue;
             }
             let list = list(&state, resource, &target);
+            let is_later = parameter(&target, "continue").is_some();
+            if is_later && std::mem::take(&mut state.cut_in_next_page) {
+                drop(state);
+                let body = list.to_string();
+                write!(
+                    writer,
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                )?;
+                write!(writer, "Content-Length: {}\r\n\r\n", body.len())?;
+                writer.write_all(&body.as_bytes()[..body.len() / 2])?;
+                return writer.shutdown(Shutdown::Both);
+            }
             drop(state);
             answer(&mut writer, 200, &list)?;
         }
@@ -376,6 +453,7 @@ impl Shared {
 
 fn list(state: &State, resource: Resource, target: &str) -> Value {
     let limit: usize = parameter(target, "limit").unwrap().parse().unwrap();
+    let limit = state.page.map_or(limit, |page| page.min(limit));
     let skip: usize = parameter(target, "continue").map_or(0, |rest| rest.parse().unwrap());
     let objects = &state.resources[&resource].objects;
     let items: Vec<&Value> = objects.values().skip(skip).take(limit).collect();
