@@ -18,7 +18,7 @@ pub use object::{
     FirewallAction, Key, Kind, Meta, Namespace, NetworkAttachment, NetworkPolicy, NetworkRule,
     NetworkSpec, NetworkTopology, NoCidr, Node, Object, OpenPort, Operator, Peer, Pod, PolicyPort,
     PortRef, Protocol, RuleAction, Selector, Service, ServicePort, SliceEndpoint, SlicePort, Spec,
-    TrafficPolicy, UserNetwork,
+    TrafficPolicy, UserNetwork, WrittenCidr,
 };
 pub use read::{Reading, read, read_bytes, read_value};
 pub use render::Sources;

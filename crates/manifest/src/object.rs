@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -303,6 +304,16 @@ pub struct Cidr {
     pub prefix: u8,
 }
 
+/// A range of addresses and its text: ovn-kubernetes puts that of ipBlock and cidrSelector into
+/// matches letter by letter, and hashes them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WrittenCidr {
+    /// The range.
+    pub cidr: Cidr,
+    /// As it was written.
+    pub text: Box<str>,
+}
+
 /// A label selector (`LabelSelector` of meta/v1). Without terms it selects everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Selector {
@@ -386,9 +397,9 @@ pub enum Peer {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Block {
     /// The addresses.
-    pub cidr: At<Cidr>,
+    pub cidr: At<WrittenCidr>,
     /// Parts of it that do not count.
-    pub except: Vec<At<Cidr>>,
+    pub except: Vec<At<WrittenCidr>>,
     /// Its place.
     pub span: Span,
 }
@@ -555,7 +566,7 @@ pub enum FirewallAction {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EgressTo {
     /// `cidrSelector`.
-    Cidr(At<Cidr>),
+    Cidr(At<WrittenCidr>),
     /// `dnsName`.
     Dns(At<String>),
     /// `nodeSelector`.
@@ -747,6 +758,27 @@ impl Cidr {
         other.prefix >= self.prefix
             && self.is_v6() == other.is_v6()
             && self.network() == cut.network()
+    }
+}
+
+impl From<Cidr> for WrittenCidr {
+    fn from(cidr: Cidr) -> Self {
+        let text = cidr.to_string().into();
+        Self { cidr, text }
+    }
+}
+
+impl Deref for WrittenCidr {
+    type Target = Cidr;
+
+    fn deref(&self) -> &Cidr {
+        &self.cidr
+    }
+}
+
+impl fmt::Display for WrittenCidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -285,10 +285,10 @@ mod tests {
 
     fn blocks() -> impl Strategy<Value = Block> {
         (cidrs(), prop::collection::vec(cidrs(), 0..3)).prop_map(|(cidr, except)| Block {
-            cidr: At::new(cidr, Span::default()),
+            cidr: At::new(cidr.into(), Span::default()),
             except: except
                 .into_iter()
-                .map(|cidr| At::new(cidr, Span::default()))
+                .map(|cidr| At::new(cidr.into(), Span::default()))
                 .collect(),
             span: Span::default(),
         })

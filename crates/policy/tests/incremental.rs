@@ -406,7 +406,7 @@ fn network_policies() -> BoxedStrategy<Object> {
 
 fn peers() -> impl Strategy<Value = Peer> {
     let block = (0_u8..3, any::<bool>()).prop_map(|(number, has_hole)| {
-        let at = |cidr| At::new(cidr, Span::default());
+        let at = |cidr: Cidr| At::new(cidr.into(), Span::default());
         let hole = at(cidr(&format!("10.244.{number}.10"), 32));
         Peer::Block(Block {
             cidr: at(cidr(&format!("10.244.{number}.0"), 24)),
@@ -518,8 +518,8 @@ fn admin_rules(is_egress: bool) -> impl Strategy<Value = AdminRule> {
 fn firewalls() -> BoxedStrategy<Object> {
     let at = |cidr| At::new(cidr, Span::default());
     let to = prop_oneof![
-        Just(EgressTo::Cidr(at(cidr("0.0.0.0", 0)))),
-        Just(EgressTo::Cidr(at(cidr("203.0.113.0", 24)))),
+        Just(EgressTo::Cidr(at(cidr("0.0.0.0", 0).into()))),
+        Just(EgressTo::Cidr(at(cidr("203.0.113.0", 24).into()))),
         Just(EgressTo::Dns(At::new(
             "example.org".to_owned(),
             Span::default()

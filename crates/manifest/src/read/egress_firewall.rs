@@ -60,7 +60,9 @@ fn destination(scope: &mut Scope, value: Value<'_>) -> Option<EgressTo> {
         return None;
     }
     match (cidr, name, nodes) {
-        (Some(value), None, None) => scope.cidr(value, "cidrSelector").map(EgressTo::Cidr),
+        (Some(value), None, None) => scope
+            .written_cidr(value, "cidrSelector")
+            .map(EgressTo::Cidr),
         (None, Some(value), None) => {
             let name = scope.located(value, "dnsName")?;
             if !is_domain_name(&name, false) {

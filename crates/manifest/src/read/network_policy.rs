@@ -4,7 +4,7 @@ use super::names::is_port_name;
 use super::scope::{Scope, each, is_text, transpose};
 use crate::tree::{Value, View};
 use crate::{
-    At, Block, Cidr, NetworkPolicy, NetworkRule, Peer, PolicyPort, PortRef, Selector, Span,
+    At, Block, NetworkPolicy, NetworkRule, Peer, PolicyPort, PortRef, Selector, Span, WrittenCidr,
 };
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -174,9 +174,9 @@ fn ip_block(scope: &mut Scope, value: Value<'_>) -> Option<Block> {
     let cidr = fields.require(scope, "cidr");
     let except = fields.take("except");
     fields.refuse_others(scope);
-    let cidr = cidr.and_then(|value| scope.cidr(value, "cidr"));
+    let cidr = cidr.and_then(|value| scope.written_cidr(value, "cidr"));
     let except = each(scope, except, "except", |scope, value| {
-        scope.cidr(value, "except")
+        scope.written_cidr(value, "except")
     });
     let (cidr, except) = (cidr?, except?);
     let mut is_right = true;
@@ -193,7 +193,7 @@ fn ip_block(scope: &mut Scope, value: Value<'_>) -> Option<Block> {
     })
 }
 
-fn outside(scope: &mut Scope, part: &At<Cidr>, block: &At<Cidr>) {
+fn outside(scope: &mut Scope, part: &At<WrittenCidr>, block: &At<WrittenCidr>) {
     let (label, what) = if part.network() == block.network() {
         (
             "is the whole block",

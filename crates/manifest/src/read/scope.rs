@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::tree::{Mapping, Sequence, Value, View, shorten};
-use crate::{At, Cidr, Diagnostic, Label, Protocol, Severity, Span};
+use crate::{At, Cidr, Diagnostic, Label, Protocol, Severity, Span, WrittenCidr};
 
 /// Faults of one object that are told.
 const MAX_TOLD: usize = 20;
@@ -300,6 +300,14 @@ impl Scope {
             );
         }
         Some(At::new(cidr, value.span()))
+    }
+
+    /// As [`Scope::cidr`], with the text.
+    pub(super) fn written_cidr(&mut self, value: Value<'_>, name: &str) -> Option<At<WrittenCidr>> {
+        let cidr = self.cidr(value, name)?;
+        let text = self.string(value, name)?.into();
+        let cidr = cidr.value;
+        Some(At::new(WrittenCidr { cidr, text }, value.span()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use netverdict_manifest::{
     Cidr, Diagnostic, EgressFirewall, EgressPort, EgressRule, EgressTo, FirewallAction, Key,
-    Object, Protocol, Severity, Span, Spec,
+    Object, Protocol, Severity, Span, Spec, WrittenCidr,
 };
 use netverdict_ovn::ids::key;
 use netverdict_ovsdb::Datum;
@@ -156,7 +156,7 @@ fn destinations(
     cx: &mut Context<'_>,
 ) -> Vec<String> {
     match &rule.to {
-        EgressTo::Cidr(range) => vec![outside(range.value, subnets)],
+        EgressTo::Cidr(range) => vec![outside(range, subnets)],
         EgressTo::Dns(name) => {
             let names = [(name.value.clone(), name.span)];
             let sets = dns_names(object, &names, origin, cx).into_iter();
@@ -177,13 +177,13 @@ fn destinations(
 }
 
 /// The part of a range that is not the network's own.
-fn outside(range: Cidr, subnets: &[Cidr]) -> String {
+fn outside(range: &WrittenCidr, subnets: &[Cidr]) -> String {
     let ip = ip(range.address);
     let own: Vec<String> = subnets
         .iter()
         .map(|subnet| subnet.network())
         .filter(|subnet| {
-            contains(*subnet, range.network().address) || contains(range, subnet.address)
+            contains(*subnet, range.network().address) || contains(range.cidr, subnet.address)
         })
         .map(|subnet| format!("{ip}.dst != {subnet}"))
         .collect();

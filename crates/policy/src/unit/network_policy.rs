@@ -375,15 +375,15 @@ fn named_key(protocol: Protocol) -> &'static str {
 
 fn holds(block: &Block, address: IpAddr) -> bool {
     let mut except = block.except.iter();
-    address::contains(block.cidr.value, address)
-        && !except.any(|part| address::contains(part.value, address))
+    address::contains(block.cidr.value.cidr, address)
+        && !except.any(|part| address::contains(part.value.cidr, address))
 }
 
 fn blocks_term(gress: Gress, blocks: &[&Block]) -> String {
     let field = gress.peer_field();
     let mut terms = blocks.iter().map(|block| {
         let family = if block.cidr.is_v6() { "ip6" } else { "ip4" };
-        let cidr = block.cidr.value;
+        let cidr = &block.cidr.value;
         // A part of the other family would make a match that OVN refuses.
         let except: Vec<String> = block
             .except

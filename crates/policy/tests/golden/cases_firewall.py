@@ -129,3 +129,13 @@ case("ef-logging", "The namespace's levels hold for its firewall: allow for Allo
      ns_group("ns1", [], [ef_acl("ns1", 0, on("ns1", "ip4.dst == 1.2.3.4/23"), "allow", log="warning"),
                           ef_acl("ns1", 1, on("ns1", "ip4.dst == 0.0.0.0/0 && ip4.dst != 10.244.0.0/16"), "drop", log="alert")]),
      owners=("EgressFirewall", "Namespace"))
+
+case("ef-as-written", "The text of a block goes into the match as it is.",
+     "ovn-kubernetes, egressfirewall.go addEgressFirewallRules prints CIDRSelector",
+     [node("node1", families="dual"), namespace("ns1"), firewall("ns1", """
+    - {type: Allow, to: {cidrSelector: "2001:DB8:0:0::/64"}}
+    - {type: Deny, to: {cidrSelector: "FD00:10:244:0::/60"}}
+    """)],
+     ns_group("ns1", [], [ef_acl("ns1", 0, on("ns1", "ip6.dst == 2001:DB8:0:0::/64"), "allow"),
+                          ef_acl("ns1", 1, on("ns1", "ip6.dst == FD00:10:244:0::/60 && ip6.dst != fd00:10:244::/48"), "drop")]),
+     families="dual", owners=("EgressFirewall", "Namespace"))
