@@ -29,7 +29,7 @@ pub(crate) struct Cluster {
     pods: HashMap<PodName, PodEntry>,
     by_namespace: HashMap<Arc<str>, InNamespace>,
     by_node: HashMap<Arc<str>, BTreeSet<PodName>>,
-    places: HashMap<Arc<str>, Place>,
+    nodes: BTreeMap<Arc<str>, NodeEntry>,
     selections: HashMap<Arc<str>, Selected>,
     /// Selections over namespaces by label.
     wide: HashSet<Arc<str>>,
@@ -50,6 +50,12 @@ struct Place {
     zone: ZoneName,
     /// The networks that the node has a share of; `None` if it is not there.
     networks: Option<Arc<BTreeSet<String>>>,
+}
+
+#[derive(Debug)]
+struct NodeEntry {
+    place: Place,
+    facts: Facts,
 }
 
 #[derive(Debug)]
@@ -161,13 +167,16 @@ impl Cluster {
             .collect()
     }
 
+    pub(crate) fn facts(&self) -> impl Iterator<Item = &Facts> {
+        self.nodes.values().map(|entry| &entry.facts)
+    }
+
+    pub(crate) fn facts_of(&self, node: &str) -> Option<&Facts> {
+        Some(&self.nodes.get(node)?.facts)
+    }
+
     pub(crate) fn zones(&self) -> Vec<ZoneName> {
-        let zones: BTreeSet<ZoneName> = self
-            .objects
-            .range(Key::new(Kind::Node, "", "")..)
-            .take_while(|(key, _)| key.kind == Kind::Node)
-            .map(|(_, node)| zone_of(node))
-            .collect();
+        let zones: BTreeSet<ZoneName> = self.facts().map(|facts| facts.zone.clone()).collect();
         if zones.is_empty() {
             return vec![DEFAULT_ZONE.into()];
         }
@@ -264,12 +273,14 @@ impl Cluster {
         match key.kind {
             Kind::Pod => self.put_pod(key, object, changed),
             Kind::Node => {
+                let name = &key.name;
                 let old = match &object {
-                    Some(node) => self.places.insert(key.name.clone(), Place::of(node)),
-                    None => self.places.remove(&key.name),
+                    Some(node) => self.nodes.insert(name.clone(), NodeEntry::of(node)),
+                    None => self.nodes.remove(name),
                 };
-                if old.as_ref() != self.places.get(&key.name) {
-                    self.move_pods(&key.name, changed);
+                let new = self.nodes.get(name);
+                if old.map(|old| old.place).as_ref() != new.map(|new| &new.place) {
+                    self.move_pods(name, changed);
                 }
             }
             Kind::Namespace => self.relabel(&key.name, changed),
@@ -479,19 +490,25 @@ impl Cluster {
     }
 
     fn place_of_node(&self, node: &str) -> Place {
-        let place = self.places.get(node);
-        place.cloned().unwrap_or_else(Place::none)
+        match self.nodes.get(node) {
+            Some(entry) => entry.place.clone(),
+            None => Place::none(),
+        }
+    }
+}
+
+impl NodeEntry {
+    fn of(node: &Object) -> Self {
+        let facts = Facts::read(node);
+        let place = Place {
+            zone: facts.zone.clone(),
+            networks: Some(Arc::new(facts.networks())),
+        };
+        Self { place, facts }
     }
 }
 
 impl Place {
-    fn of(node: &Object) -> Self {
-        Self {
-            zone: zone_of(node),
-            networks: Some(Arc::new(Facts::read(node).networks())),
-        }
-    }
-
     fn none() -> Self {
         Self {
             zone: DEFAULT_ZONE.into(),

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use netverdict_manifest::{Diagnostic, Key, Kind, Object, Selector};
 
 use self::members::Families;
+use self::node::Facts;
 use crate::cluster::{Cluster, Members, PodView, ZoneName};
 use crate::options::Options;
 use crate::row::{Origin, Row};
@@ -207,6 +208,19 @@ impl<'a> Context<'a> {
     ) -> impl Iterator<Item = &'a Object> + use<'a, 's> {
         self.objects(Kind::Node)
             .filter(move |node| selects(selector, &node.meta.labels))
+    }
+
+    /// What all nodes tell of themselves, in the order of their names.
+    pub(crate) fn facts(&mut self) -> impl Iterator<Item = &'a Facts> + use<'a> {
+        self.dependencies.push(Dependency::Kind(Kind::Node));
+        self.cluster.facts()
+    }
+
+    /// What a node tells of itself.
+    pub(crate) fn facts_of(&mut self, node: &str) -> Option<&'a Facts> {
+        let key = Key::new(Kind::Node, "", node);
+        self.dependencies.push(Dependency::Object(key));
+        self.cluster.facts_of(node)
     }
 
     /// The pods of a selection in the order of their names, hosts' and completed ones too.

@@ -94,11 +94,10 @@ fn host_network(selection: &Selection, found: &mut BTreeSet<IpAddr>, cx: &mut Co
     if !is_selected {
         return;
     }
-    for node in cx.objects(Kind::Node) {
-        let facts = Facts::read(node);
+    for facts in cx.facts() {
         let own = facts.management_addresses().into_iter();
         found.extend(
-            own.chain(join_addresses(&facts, cx.options))
+            own.chain(join_addresses(facts, cx.options))
                 .map(|own| own.address),
         );
     }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use netverdict_manifest::Kind;
 use netverdict_ovn::ids::key as id;
 use netverdict_ovsdb::Datum;
 use netverdict_types::Action;
@@ -166,13 +165,12 @@ fn groups(cx: &mut Context<'_>) {
         );
         router_acls.push(allow.put(cx));
     }
-    let nodes: Vec<Facts> = cx
-        .objects(Kind::Node)
-        .map(Facts::read)
+    let nodes: Vec<&Facts> = cx
+        .facts()
         .filter(|facts| !facts.subnets.is_empty())
         .collect();
     let ports = |name: fn(&str) -> String| -> Vec<(Arc<str>, Uuid)> {
-        let of_zone = |facts: &Facts| (facts.zone.clone(), lsp(&name(&facts.name)));
+        let of_zone = |facts: &&Facts| (facts.zone.clone(), lsp(&name(&facts.name)));
         nodes.iter().map(of_zone).collect()
     };
     let mut row = port_group(&cluster, cluster_acls);

@@ -11,7 +11,6 @@ use netverdict_ovsdb::Datum;
 use netverdict_types::{Action, Pipeline};
 use uuid::Uuid;
 
-use super::node::Facts;
 use super::{Context, Unit, members, origin, pod};
 use crate::acl::{
     ALLOW_PRIORITY, Acl, DEFAULT_CONTROLLER, DENY_PRIORITY, Gress, Ids, port_group, word,
@@ -140,8 +139,7 @@ const ISOLATION: &str = "UDNIsolation";
 /// ACLs that let only the node's own addresses reach them. In each zone it is about its nodes.
 pub(super) fn compile_isolation(cx: &mut Context<'_>) {
     let mut hosts: BTreeMap<ZoneName, Vec<IpAddr>> = BTreeMap::new();
-    for node in cx.objects(Kind::Node) {
-        let facts = Facts::read(node);
+    for facts in cx.facts() {
         let own = facts.management_addresses().into_iter();
         let of_zone = hosts.entry(facts.zone.clone()).or_default();
         of_zone.extend(own.map(|own| own.address));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{Cidr, Diagnostic, Key, Kind, Object, Severity, Spec};
+use netverdict_manifest::{Cidr, Diagnostic, Key, Object, Severity, Spec};
 use netverdict_ovsdb::Datum;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::address::{self, link_local, mac_of, nth, parse_cidr};
 use super::{Context, Unit, cluster_wide, origin, pod, zone};
 use crate::cluster::zone_of;
 use crate::options::Options;
-use crate::row::{Row, Table};
+use crate::row::{Origin, Row, Table};
 
 /// The network that all pods are in.
 pub(super) const DEFAULT: &str = "default";
@@ -50,6 +50,8 @@ pub(crate) struct Facts {
     /// All addresses of the node itself, in the order of their text.
     pub(crate) host_addresses: Vec<IpAddr>,
     management_mac: Option<String>,
+    /// Where the Node stands.
+    pub(crate) origin: Origin,
     /// Annotations that cannot be read.
     broken: Vec<&'static str>,
 }
@@ -118,30 +120,45 @@ impl Facts {
             subnets: subnets.unwrap_or_else(|| pod_cidrs(node)),
             other_subnets,
             id: id.flatten(),
-            chassis: chassis(node).map(str::to_owned),
+            chassis: text(CHASSIS).map(str::to_owned),
             transit: transit.unwrap_or_default(),
             gateway,
             host_addresses,
             management_mac,
+            origin: origin(node),
             broken,
         }
     }
 
     /// The networks that it has a share of.
-    pub(crate) fn networks(self) -> BTreeSet<String> {
-        let default = (!self.subnets.is_empty()).then(|| DEFAULT.to_owned());
-        let others = self.other_subnets.into_iter();
-        let others = others.filter(|(_, subnets)| !subnets.is_empty());
-        default
-            .into_iter()
-            .chain(others.map(|(network, _)| network))
+    pub(crate) fn networks(&self) -> BTreeSet<String> {
+        let default = (DEFAULT, &self.subnets);
+        let others = self.other_subnets.iter();
+        let others = others.map(|(network, subnets)| (network.as_str(), subnets));
+        std::iter::once(default)
+            .chain(others)
+            .filter(|(_, subnets)| !subnets.is_empty())
+            .map(|(network, _)| network.to_owned())
             .collect()
     }
 
+    /// True if it has a share of a network, and so a switch in it.
+    pub(crate) fn has_share(&self, network: &str) -> bool {
+        let share = match network {
+            DEFAULT => Some(&self.subnets),
+            _ => self.other_subnets.get(network),
+        };
+        share.is_some_and(|share| !share.is_empty())
+    }
+
     /// The same node in another network; `None` if it has no share of that.
-    pub(crate) fn in_network(mut self, network: &str) -> Option<Self> {
-        self.subnets = self.other_subnets.remove(network)?;
-        (!self.subnets.is_empty()).then_some(self)
+    pub(crate) fn in_network(&self, network: &str) -> Option<Self> {
+        let subnets = self.other_subnets.get(network)?.clone();
+        let it = Self {
+            subnets,
+            ..self.clone()
+        };
+        (!it.subnets.is_empty()).then_some(it)
     }
 
     /// The router's addresses on the node's switch: the first of each subnet.
@@ -217,27 +234,11 @@ pub(crate) fn gateway_router(node: &str) -> String {
     format!("GR_{node}")
 }
 
-/// True if the node has a share of a network, and so a switch in it.
-pub(super) fn has_share(node: &Object, network: &str) -> bool {
-    let annotation = node.meta.annotations.get(SUBNETS);
-    let value = annotation.and_then(|text| serde_json::from_str(&text.value).ok());
-    let share = value.and_then(|value| shares(&value).remove(network));
-    let is_default = network == DEFAULT;
-    match share {
-        Some(share) => !share.is_empty(),
-        None => is_default && !pod_cidrs(node).is_empty(),
-    }
-}
-
-/// The node's OVS system id.
-pub(super) fn chassis(node: &Object) -> Option<&str> {
-    let chassis = node.meta.annotations.get(CHASSIS)?;
-    Some(chassis.value.trim())
-}
-
 pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     let Some(object) = cx.object(key) else { return };
-    let facts = Facts::read(object);
+    let Some(facts) = cx.facts_of(&key.name) else {
+        return;
+    };
     for name in &facts.broken {
         let message = format!("annotation {name} of {key} cannot be read and counts as missing");
         let mut diagnostic = Diagnostic::new(Severity::Warning, "bad-annotation", message);
@@ -258,20 +259,18 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     cx.demand(Unit::Switch(key.name.clone()));
     cx.demand(Unit::Zone(facts.zone.clone()));
     cx.demand(Unit::BalancerGroups);
-    let mut rows = switch_ports(&facts, cx.options);
-    rows.extend(gateway(&facts, cx.options));
+    let mut rows = switch_ports(facts, cx.options);
+    rows.extend(gateway(facts, cx.options));
     for row in rows {
-        cx.put(row.from(origin(object)).in_zone(&facts.zone));
+        cx.put(row.from(facts.origin.clone()).in_zone(&facts.zone));
     }
 }
 
 /// The switch that holds the ports of the node's pods.
 pub(super) fn compile_switch(name: &Arc<str>, cx: &mut Context<'_>) {
-    let key = Key::new(Kind::Node, "", name);
-    let Some(object) = cx.object(&key) else {
+    let Some(facts) = cx.facts_of(name) else {
         return;
     };
-    let facts = Facts::read(object);
     let mut ports: Vec<Uuid> = cx
         .pods_on(name)
         .into_iter()
@@ -280,17 +279,17 @@ pub(super) fn compile_switch(name: &Arc<str>, cx: &mut Context<'_>) {
         .collect();
     ports.extend([lsp(&management_port(name)), lsp(&router_port(name))]);
     let groups = [zone::CLUSTER_GROUP, zone::SWITCH_GROUP];
-    let acls = cluster_wide::node_acls(&facts, &origin(object), cx);
+    let acls = cluster_wide::node_acls(facts, &facts.origin, cx);
     let row = Row::new(Table::LogicalSwitch, name.clone())
         .with("acls", Datum::from_iter(acls))
         .with("name", &**name)
         .with("ports", Datum::from_iter(ports))
-        .with("other_config", switch_config(&facts, cx.options))
+        .with("other_config", switch_config(facts, cx.options))
         .with(
             "load_balancer_group",
             Datum::from_iter(groups.map(|group| Table::LoadBalancerGroup.uuid(group))),
         )
-        .from(origin(object))
+        .from(facts.origin.clone())
         .in_zone(&facts.zone);
     cx.put(row);
 }

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{Key, Kind, NetworkTopology, Object, Pod, Spec};
+use netverdict_manifest::{Key, NetworkTopology, Object, Pod, Spec};
 use netverdict_ovsdb::Datum;
 
 use super::address::mac;
-use super::{Context, node, user_switch};
-use crate::cluster::zone_of;
+use super::node::{DEFAULT, Facts};
+use super::{Context, user_switch};
 use crate::row::{Row, Table};
 
 /// The name of a pod's port in the default network.
@@ -30,7 +30,7 @@ pub(crate) fn has_port(pod: &Pod) -> bool {
 
 /// The pod's addresses in the default network: what ovn-kubernetes notes on it, else its status.
 pub(crate) fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let noted = pod.attachments.iter().find(|of| of.network == "default");
+    let noted = pod.attachments.iter().find(|of| of.network == DEFAULT);
     match noted {
         Some(noted) if !noted.addresses.is_empty() => {
             noted.addresses.iter().map(|cidr| cidr.address).collect()
@@ -46,14 +46,14 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     if pod.host_network || pod.completed {
         return;
     }
-    let Some(node) = cx.object(&Key::new(Kind::Node, "", node)) else {
+    let Some(node) = cx.facts_of(node) else {
         return;
     };
-    if has_port(pod) && node::has_share(node, node::DEFAULT) {
+    if has_port(pod) && node.has_share(DEFAULT) {
         let name = port(&key.namespace, &key.name);
         if let Some(row) = row(
             &name,
-            "default",
+            DEFAULT,
             addresses(pod),
             object,
             pod,
@@ -66,7 +66,7 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     let network = cx.network(&key.namespace);
     let has_switch = match network.topology {
         Some(NetworkTopology::Layer2) => true,
-        Some(NetworkTopology::Layer3) => node::has_share(node, &network.name),
+        Some(NetworkTopology::Layer3) => node.has_share(&network.name),
         _ => false,
     };
     if has_switch {
@@ -90,7 +90,7 @@ fn row(
     addresses: Vec<IpAddr>,
     object: &Object,
     pod: &Pod,
-    node: &Object,
+    node: &Facts,
     ids: Vec<(&'static str, Arc<str>)>,
 ) -> Option<Row> {
     let noted = pod.attachments.iter().find(|of| of.network == attachment);
@@ -104,7 +104,7 @@ fn row(
     }
     let options = [
         ("iface-id-ver", object.meta.uid.as_deref()),
-        ("requested-chassis", node::chassis(node)),
+        ("requested-chassis", node.chassis.as_deref()),
     ];
     let options = options.into_iter().filter_map(|(k, v)| Some((k, v?)));
     let of_pod = [
@@ -119,6 +119,6 @@ fn row(
             .with("options", Datum::map_of(options))
             .with("external_ids", Datum::map_of(of_pod.into_iter().chain(ids)))
             .from(super::origin(object))
-            .in_zone(&zone_of(node)),
+            .in_zone(&node.zone),
     )
 }

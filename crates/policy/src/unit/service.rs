@@ -101,9 +101,8 @@ fn by_node(
     members: &mut Members,
     cx: &mut Context<'_>,
 ) {
-    let nodes: Vec<Facts> = cx
-        .objects(Kind::Node)
-        .map(Facts::read)
+    let nodes: Vec<&Facts> = cx
+        .facts()
         .filter(|facts| !facts.subnets.is_empty())
         .collect();
     for zone in cx.zones() {

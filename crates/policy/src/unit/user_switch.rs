@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object, Spec};
+use netverdict_manifest::{Cidr, Key, NetworkSpec, NetworkTopology, Object, Spec};
 use netverdict_ovsdb::Datum;
 use uuid::Uuid;
 
@@ -63,9 +63,9 @@ pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
     let network = Network::of(object, spec);
     match spec.topology {
         NetworkTopology::Layer2 => {
-            let nodes: Vec<Facts> = cx.objects(Kind::Node).map(Facts::read).collect();
-            let local = nodes.iter().filter(|facts| facts.zone == *place);
+            let local: Vec<&Facts> = cx.facts().filter(|facts| facts.zone == *place).collect();
             let ports = local
+                .into_iter()
                 .flat_map(|facts| pod_ports(&network, &facts.name, cx))
                 .collect();
             let name = network.scoped("ovn_layer2_switch");
@@ -75,10 +75,8 @@ pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
             cx.put(row.in_zone(place));
         }
         NetworkTopology::Layer3 => {
-            let node = Key::new(Kind::Node, "", place);
-            let Some(node) = cx.object(&node) else { return };
-            let facts = Facts::read(node);
-            let Some(facts) = facts.in_network(&network.name) else {
+            let facts = cx.facts_of(place);
+            let Some(facts) = facts.and_then(|facts| facts.in_network(&network.name)) else {
                 return;
             };
             let name = network.scoped(place);
@@ -127,8 +125,8 @@ fn network_of<'a>(key: &Key, cx: &mut Context<'a>) -> Option<(&'a Object, &'a Ne
 
 /// The nodes that have a share of a network, with their share.
 fn nodes_of(network: &Network, cx: &mut Context<'_>) -> Vec<Facts> {
-    cx.objects(Kind::Node)
-        .filter_map(|node| Facts::read(node).in_network(&network.name))
+    cx.facts()
+        .filter_map(|facts| facts.in_network(&network.name))
         .collect()
 }
 

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use netverdict_manifest::{Cidr, Kind, Object};
+use netverdict_manifest::Cidr;
 use netverdict_ovsdb::Datum;
 
+use super::Context;
 use super::address::{mac_of, nth, parse_cidr};
 use super::node::{Facts, Route, gateway_router, lrp, lsp, router_port_row, switch_port};
-use super::{Context, origin};
 use crate::options::Options;
 use crate::row::{Row, Table};
 
@@ -52,14 +52,13 @@ pub(crate) fn router_join_address(options: &Options, v6: bool) -> Option<String>
 }
 
 pub(super) fn compile(zone: &Arc<str>, cx: &mut Context<'_>) {
-    let nodes: Vec<(&Object, Facts)> = cx
-        .objects(Kind::Node)
-        .map(|node| (node, Facts::read(node)))
-        .filter(|(_, facts)| !facts.subnets.is_empty())
+    let nodes: Vec<&Facts> = cx
+        .facts()
+        .filter(|facts| !facts.subnets.is_empty())
         .collect();
-    let is_alone = nodes.iter().all(|(_, facts)| facts.zone == *zone);
+    let is_alone = nodes.iter().all(|facts| facts.zone == *zone);
     let mut made = Made::default();
-    for (node, facts) in &nodes {
+    for facts in nodes {
         let before = made.rows.len();
         if facts.zone == *zone {
             made.router_ports.push(node_port(&facts.name));
@@ -71,7 +70,7 @@ pub(super) fn compile(zone: &Arc<str>, cx: &mut Context<'_>) {
             made.remote_transit(facts, cx.options);
         }
         for row in made.rows.iter_mut().skip(before) {
-            row.origins.push(origin(node));
+            row.origins.push(facts.origin.clone());
         }
     }
     made.router(cx.options);
