@@ -257,6 +257,7 @@ impl<'t> Iterator for Documents<'t> {
             };
             let mut builder = Builder {
                 file: self.file,
+                text: self.text,
                 piece: *piece,
                 number: self.number + 1,
                 repeatable: self.repeatable,
@@ -271,7 +272,7 @@ impl<'t> Iterator for Documents<'t> {
             };
             let ended = builder.run(parser);
             builder.refuse_replaced(self.replaced);
-            builder.suspect_template(self.text);
+            builder.suspect_template();
             self.repeatable = builder.repeatable;
             match ended {
                 Ended::Text => self.parser = None,
@@ -498,6 +499,7 @@ enum Ended {
 /// Builds one document.
 struct Builder<'t> {
     file: FileId,
+    text: &'t str,
     piece: Piece,
     number: usize,
     /// What aliases may still repeat.
@@ -547,6 +549,10 @@ impl<'t> Builder<'t> {
                         Some("str") => false,
                         Some("int" | "float" | "bool" | "null") => true,
                         _ => style == ScalarStyle::Plain && tag.is_none(),
+                    };
+                    let span = match style {
+                        ScalarStyle::Literal | ScalarStyle::Folded => self.trim(span),
+                        _ => span,
                     };
                     let weight = 1 + (text.len() / UNIT) as u32;
                     self.push(
@@ -626,7 +632,7 @@ impl<'t> Builder<'t> {
     }
 
     /// What is no YAML because it is a template that has yet to be rendered.
-    fn suspect_template(&mut self, text: &str) {
+    fn suspect_template(&mut self) {
         let Some(error) = self
             .diagnostics
             .last_mut()
@@ -635,8 +641,8 @@ impl<'t> Builder<'t> {
             return;
         };
         let at = error.labels.first().map_or(0, |label| label.span.start);
-        let line = text.get(line_around(text, at as usize)).unwrap_or_default();
-        if line.contains("{{") {
+        let line = self.text.get(line_around(self.text, at as usize));
+        if line.is_some_and(|line| line.contains("{{")) {
             error.help = Some("a template must be rendered first".to_owned());
         }
     }
@@ -819,6 +825,14 @@ impl<'t> Builder<'t> {
             let error = Diagnostic::new(Severity::Error, code, message);
             self.diagnostics.push(error.at(span, label));
         }
+    }
+
+    /// A block's text without the line end and the indentation behind it.
+    fn trim(&self, mut span: Span) -> Span {
+        let text = self.text.get(span.start as usize..span.end as usize);
+        let text = text.unwrap_or_default().trim_end();
+        span.end = span.start + text.len() as u32;
+        span
     }
 
     /// The place between two marks, in the whole text.

@@ -27,6 +27,10 @@ pub(super) fn network_policy(
             "",
         );
         return Some(NetworkPolicy {
+            pods: Selector {
+                span: name,
+                ..Selector::default()
+            },
             isolates_ingress: true,
             ..NetworkPolicy::default()
         });
