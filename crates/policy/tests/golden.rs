@@ -14,6 +14,7 @@ mod recipes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::process::Command;
 
 use harness::Fixture;
 use netverdict_manifest::Severity;
@@ -67,9 +68,126 @@ fn every_case_is_whole() {
     }
 }
 
+/// The files are what the generator writes, so that nobody mends an expectation by hand alone.
+#[test]
+fn the_generator_writes_the_cases() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/generate.py");
+    let check = Command::new("python3")
+        .args(["-B", script, "--check"])
+        .output();
+    match check {
+        Ok(check) => assert!(
+            check.status.success(),
+            "{}",
+            String::from_utf8_lossy(&check.stderr)
+        ),
+        Err(error) => println!("not checked: no python3: {error}"),
+    }
+}
+
+/// Names and numbers that were published with ovn-kubernetes, or computed from its hash by hand:
+/// each is expected by a case, so that the generator is held to them as well.
+#[test]
+fn the_cases_hold_the_known_vectors() {
+    const VECTORS: [(&str, &str); 19] = [
+        (
+            "AdminNetworkPolicy:cluster-control",
+            "a14645450421485494999",
+        ),
+        (
+            "AdminNetworkPolicy:cluster-control:Ingress:0:v4",
+            "a14545668191619617708",
+        ),
+        (
+            "AdminNetworkPolicy:cluster-control:Ingress:1:v4",
+            "a6786643370959569281",
+        ),
+        ("BaselineAdminNetworkPolicy:default", "a9550609891683691927"),
+        ("NetpolNamespace:ns1:Ingress", "a8603207690598013362"),
+        ("NetpolNamespace:ns1:Egress", "a2984687968609141792"),
+        ("NetworkPolicy:ns1:np1", "a3128740908762970825"),
+        ("Namespace:ns1", "a9633447981174624809"),
+        ("Cluster:clusterPortGroup", "a13298398610555951118"),
+        ("Cluster:clusterRtrPortGroup", "a4743249366342378346"),
+        ("UDNIsolation:SecondaryPods", "a8747502060113802905"),
+        ("PodSelector:ns1_LS{}:v4", "a12730942273510902140"),
+        (
+            "PodSelector:ns1_LS{ML:{app: web,},}:v4",
+            "a6680671121466927706",
+        ),
+        ("PodSelector:LS{}_LS{}_LNM:v4", "a727259303241632365"),
+        ("NetpolNamespace:ns1:Ingress:defaultDeny", "2001666736"),
+        ("NetpolNode:node1:10.244.0.2", "1178310523"),
+        ("EgressFirewall:ns1:0", "1727794866"),
+        (
+            "MulticastCluster:AllowInterNode:Ingress",
+            "a4743249366342378346",
+        ),
+        ("NetpolDefault:allow-hairpinning:Egress", "169.254.169.5"),
+    ];
+    let rows: Vec<Value> = Fixture::all("cases").iter().flat_map(expected).collect();
+    for (id, known) in VECTORS {
+        let id = format!("default-network-controller:{id}");
+        let column = |row: &Value, name: &str| row["columns"][name].as_str().map(str::to_owned);
+        let is_there = rows.iter().any(|row| {
+            row["columns"]["external_ids"]["k8s.ovn.org/id"] == id.as_str()
+                && (column(row, "name").as_deref() == Some(known)
+                    || column(row, "sample_new").as_deref() == Some(known)
+                    || column(row, "match").is_some_and(|text| text.contains(known)))
+        });
+        assert!(is_there, "no case expects {known} of {id}");
+    }
+}
+
+/// An EgressFirewall has at most 8001 rules; with one more there is none at all.
+///
+/// Fact: ovn-kubernetes, `egressfirewall.go` `buildEgressFirewallConstruct`.
+#[test]
+fn an_egress_firewall_ends_at_priority_2000() {
+    for (rules, error) in [(8001, false), (8002, true)] {
+        let mut text = String::from(
+            "# options: cluster-subnet=10.244.0.0/16\n---\n\
+             apiVersion: k8s.ovn.org/v1\nkind: EgressFirewall\n\
+             metadata: {name: default, namespace: ns1}\nspec:\n  egress:\n",
+        );
+        for rule in 0..rules {
+            let (high, low) = (rule / 256, rule % 256);
+            writeln!(
+                text,
+                "    - {{type: Deny, to: {{cidrSelector: 192.0.{high}.{low}/32}}}}"
+            )
+            .expect("memory");
+        }
+        let compiled = Fixture::of("many", text).compile_as_told();
+        let mut priorities: Vec<i64> = compiled
+            .rows
+            .iter()
+            .filter(|row| {
+                row["columns"]["external_ids"]["k8s.ovn.org/owner-type"] == "EgressFirewall"
+            })
+            .filter_map(|row| row["columns"]["priority"].as_i64())
+            .collect();
+        priorities.sort_unstable();
+        let said = compiled
+            .diagnostics
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error);
+        assert_eq!(said, error, "{rules} rules");
+        if error {
+            assert_eq!(priorities, Vec::<i64>::new(), "{rules} rules");
+        } else {
+            assert_eq!(
+                priorities,
+                (2000..=10_000).collect::<Vec<_>>(),
+                "{rules} rules"
+            );
+        }
+    }
+}
+
 /// What is wrong with a case, empty if nothing.
 fn run(fixture: &Fixture) -> String {
-    let compiled = fixture.compile(fixture.options());
+    let compiled = fixture.compile_as_told();
     let mut problems = String::new();
     let mut note = |line: String| writeln!(problems, "{line}").expect("memory");
     let said: BTreeSet<&str> = compiled

@@ -449,3 +449,21 @@ for _tier, _number, _prio, _base in [("Admin", 1, 5, 29500), ("Baseline", 3, 5, 
          + sets(CNP, _n, "Ingress", 1, "dual", ["10.244.0.4"], ["fd00:10:244::4"])
          + sets(CNP, _n, "Egress", 0, "dual", ["10.0.0.0/8"], ["fd00::/8"]),
          families="dual", tables=FULL, owners=(CNP,))
+
+_nodes = [node("node1", 0, role="worker").replace("  addresses:\n", "  addresses:\n    - {type: Hostname, address: node1}\n"),
+          node("node2", 1, role="worker", host=["172.18.0.3", "192.168.5.3"]).replace("    - {type: InternalIP, address: '192.168.5.3'}\n", "")]
+_to_nodes = """
+    subject: {namespaces: {}}
+    egress:
+      - action: Deny
+        to: [{nodes: {matchLabels: {role: worker}}}]
+"""
+for _mode, _more in [("", ["192.168.5.3"]), ("-strict", [])]:
+    case(f"anp-nodes{_mode}",
+         "Nodes as peers are all addresses that ovn-kubernetes notes of a host" + (
+             "." if not _mode else "; the API speaks of the addresses in the node's status."),
+         "ovn-kubernetes, node_annotations.go GetNodeHostAddrs" if not _mode else "The API: nodes are their status.addresses",
+         _nodes + [admin(ANP, "edge", _to_nodes, 0)],
+         admin_rows(ANP, "edge", [], [plain(ANP, "edge", "Egress", 0, 30000, "drop")])
+         + sets(ANP, "edge", "Egress", 0, "v4", ["172.18.0.2", "172.18.0.3"] + _more),
+         options="compat=strict" if _mode else "", tables=FULL, owners=(ANP,))

@@ -176,6 +176,16 @@ case("sampling",
     """),
       firewall("ns1", "- {type: Allow, to: {cidrSelector: 1.2.3.0/24}}")],
      [r for r in _rows if r["table"] == "ACL"] + _samples(_rows)
+     + [r for r in _deny if r["table"] == "Port_Group"]
+     + [group(ANP, [("name", "cluster-control")], [], _cc), group(BANP, [("name", "default")], [], _base),
+        group("NetworkPolicy", [("name", "ns1:np1")], [], _np1), group("Namespace", [("name", "ns1")], [], [_ef]),
+        group("Cluster", [("name", "clusterPortGroup")], ["k8s-node1"], _hair),
+        group("Cluster", [("name", "clusterRtrPortGroup")]),
+        admin_set(ANP, "cluster-control", "Ingress", 0), admin_set(ANP, "cluster-control", "Ingress", 1),
+        admin_set(BANP, "default", "Ingress", 0)]
+     + [selector_set(k) for k in ("ns1_LS{}", "ns1_LS{ML:{app: web,},}", "LS{}_LS{}_LNM")]
      + [row("Sample_Collector", "1", COLLECTOR)]
      + [row("Sampling_App", t, {"type": t, "id": i}) for t, i in [("drop", 1), ("acl-new", 2), ("acl-est", 3)]],
-     options="sampling=on", tables=("ACL", "Sample", "Sample_Collector", "Sampling_App"))
+     options="sampling=on", tables=("ACL", "Port_Group", "Address_Set", "Sample", "Sample_Collector", "Sampling_App"),
+     owners=(ANP, BANP, "NetworkPolicy", "NetpolNamespace", "NetpolNode", "NetpolDefault", "EgressFirewall", "PodSelector", "Namespace",
+             "Cluster"))

@@ -151,3 +151,84 @@ case("meter", "All ACLs name the meter, whether they log or not; it lets 20 line
      [row("Meter", "acl-logging", {"name": "acl-logging", "unit": "pktps", "fair": True, "bands": ["acl-logging"]}),
       row("Meter_Band", "acl-logging", {"action": "drop", "rate": 20})],
      tables=("Meter", "Meter_Band"))
+
+# --- strict mode ------------------------------------------------------------------------------------
+
+case("np-host-namespace-strict", "In strict mode no namespace stands for the hosts, and no selector for pods of the host's network.",
+     "Kubernetes API: a namespaceSelector selects pods of namespaces, nothing else",
+     _two + [NS1, NS2, _hosts, *_pods, _policy],
+     [selector_set("LS{}_LS{}_LNM", ["10.244.0.5"]), selector_set("LS{ML:{role: hosts,},}_LS{}_LNM"),
+      selector_set("LS{ML:{role: none,},}_LS{}_LNM"), selector_set("LS{}_LS{}", ["10.244.0.5"])],
+     options="host-network-namespace=ovn-host-network compat=strict", tables=("Address_Set",), owners=("PodSelector",))
+
+for _fam in ("v4", "dual"):
+    _ips = {"v4": ["10.244.0.2"], "dual": ["10.244.0.2", "fd00:10:244::2"]}[_fam]
+    _rows = []
+    for _ip in _ips:
+        _family = "ip6" if ":" in _ip else "ip4"
+        _rows.append(acl("NetpolNode", [("name", "node1"), ("ip", _ip)], "Ingress", 1001, f"{_family}.src=={_ip}", "allow-related"))
+        _rows.append(acl("NetpolNode", [("name", "node1"), ("ip", _ip), ("direction", "Egress")], "Egress", 1001,
+                         f"{_family}.dst=={_ip}", "allow-related"))
+    case(f"nodes-strict-{_fam}",
+         "Kubernetes never lets a policy come between a pod and its node, in either direction. "
+         "ovn-kubernetes has an ACL for the way from the node only; strict mode adds one for the way to it.",
+         "Kubernetes API: traffic to and from the node that a pod runs on is always allowed",
+         [node("node1", families=_fam)], _rows, families=_fam, options="compat=strict", tables=("ACL",), owners=("NetpolNode",))
+
+# --- zones ------------------------------------------------------------------------------------------------
+
+
+def _from_node(name, ip, zone):
+    return acl("NetpolNode", [("name", name), ("ip", ip)], "Ingress", 1001, f"ip4.src=={ip}", "allow-related", zone=zone)
+
+
+_zoned = []
+for _z, _n, _ip in [("east", "node1", "10.244.0.2"), ("west", "node2", "10.244.1.2")]:
+    _hair = [{**acl("NetpolDefault", [("name", "allow-hairpinning"), ("direction", d)], d, 1001, "ip4.src == 169.254.169.5", "allow-related"), "zone": _z}
+             for d in ("Ingress", "Egress")]
+    _zoned += [_from_node(_n, _ip, _z)] + _hair + [group("Cluster", [("name", "clusterPortGroup")], [f"k8s-{_n}"], _hair, zone=_z)]
+case("nodes-zones", "Each zone has what is the cluster's, and only its own node's ACL and ports.",
+     "ovn-kubernetes, default_network_controller.go: a controller syncs the nodes of its zone",
+     [node("node1", 0, zone="east"), node("node2", 1, zone="west")], _zoned,
+     owners=("NetpolNode", "NetpolDefault", "Cluster"), keys=(C + ":NetpolNode", C + ":NetpolDefault", cluster_pg()))
+
+# --- a network of several namespaces ------------------------------------------------------------------------
+
+CN = "cluster_udn_tenant-network-controller"
+
+
+def _cudn_pod(ns, name, default, primary, **more):
+    networks = {"default": {"ip_addresses": [f"{default}/24"], "mac_address": "0a:58:0a:f4:00:05", "role": "infrastructure-locked"},
+                f"{ns}/tenant": {"ip_addresses": [f"{primary}/16"], "mac_address": "0a:58:0a:64:00:05", "role": "primary"}}
+    return pod(ns, name, default, annotations={"k8s.ovn.org/pod-networks": json.dumps(networks)}, **more)
+
+
+def _space(name):
+    return namespace(name, tenant="t1").replace('"t1"}', '"t1", "k8s.ovn.org/primary-user-defined-network": ""}')
+
+
+_cset = hashed(f"{CN}:PodSelector:LS{{ML:{{tenant: t1,}},}}_LS{{}}_LNM:v4")
+_cpg = hashed(f"{CN}:NetworkPolicy:red:np")
+_cacl = acl("NetworkPolicy", [("name", "red:np"), ("direction", "Egress"), ("gress-index", "0"), ("port-policy-protocol", "None"),
+                              ("ip-block-index", "-1")], "Egress", 1001, f"ip4.dst == {{${_cset}}} && inport == @{_cpg}", "allow-related",
+            name="NP:red:np:Egress:0", controller=CN)
+case("cudn-policies",
+     "A network of a ClusterUserDefinedNetwork is called cluster_udn_NAME; its pods are ports of the "
+     "attachment of their own namespace. A peer that is not in the network adds no address.",
+     "ovn-kubernetes, util/multi_network.go GenerateCUDNNetworkName, GetUserDefinedNetworkPrefix; "
+     "addressset_manager.go getPodIPs",
+     [node("node1"), _space("red"), _space("blue"), namespace("plain", tenant="t1"),
+      "apiVersion: k8s.ovn.org/v1\nkind: ClusterUserDefinedNetwork\nmetadata:\n  name: tenant\nspec:\n"
+      "  namespaceSelector:\n    matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: [red, blue]}]\n"
+      "  network:\n    topology: Layer2\n    layer2:\n      role: Primary\n      subnets: [10.100.0.0/16]\n",
+      _cudn_pod("red", "a", "10.244.0.5", "10.100.0.5"), _cudn_pod("blue", "b", "10.244.0.6", "10.100.0.6"),
+      pod("plain", "c", "10.244.0.7"),
+      netpol("red", "np", """
+    podSelector: {}
+    policyTypes: [Egress]
+    egress:
+      - to: [{namespaceSelector: {matchLabels: {tenant: t1}}}]
+    """)],
+     [_cacl, group("NetworkPolicy", [("name", "red:np")], ["red.tenant_red_a"], [_cacl], controller=CN),
+      address_set("PodSelector", [("name", "LS{ML:{tenant: t1,},}_LS{}_LNM"), ("ip-family", "v4")], ["10.100.0.5", "10.100.0.6"], controller=CN)],
+     tables=("ACL", "Port_Group", "Address_Set"), owners=("NetworkPolicy", "PodSelector"))

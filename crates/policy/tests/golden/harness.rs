@@ -53,6 +53,12 @@ impl Fixture {
 
     fn read(path: PathBuf) -> Self {
         let text = fs::read_to_string(&path).expect("a fixture");
+        Self::of(path, text)
+    }
+
+    /// A fixture of this text.
+    pub fn of(path: impl Into<PathBuf>, text: String) -> Self {
+        let path = path.into();
         let mut head: BTreeMap<String, String> = BTreeMap::new();
         let mut last = String::new();
         for line in text.lines().take_while(|line| line.starts_with('#')) {
@@ -79,7 +85,7 @@ impl Fixture {
         line.unwrap_or_default().split_whitespace().collect()
     }
 
-    pub fn options(&self) -> Options {
+    fn options(&self) -> Options {
         let mut options = Options {
             sampling: false,
             multicast: false,
@@ -100,6 +106,11 @@ impl Fixture {
             }
         }
         options
+    }
+
+    /// Compiles it with the options of its head.
+    pub fn compile_as_told(&self) -> Compiled {
+        self.compile(self.options())
     }
 
     pub fn compile(&self, options: Options) -> Compiled {
