@@ -77,6 +77,11 @@ END
   done
 }
 
+of_family() { # 4|6: the manifests on standard input without the other family's addresses, and without networks of users
+  if [ "$1" = 4 ]; then sed -E 's/, (\{ip: )?"fd00[^]"]*"\}?//'; else sed -E 's/\{ip: 10[^}]*\}, //; s/\[10[^,]*, /[/'; fi |
+    awk '/^kind: Namespace/ { exit } { if (NR > 2) print before_last; before_last = last; last = $0 }'
+}
+
 zone_up() { # NAME MANIFESTS: a NB, SB and northd of its own, with the rows of that zone
   local name=$1 dir=/tmp/$1 daemon="--no-chdir --detach -vconsole:off"
   mkdir -p "$dir"
@@ -87,7 +92,7 @@ zone_up() { # NAME MANIFESTS: a NB, SB and northd of its own, with the rows of t
     ovsdb-server $daemon --log-file="$dir/$db.log" --pidfile="$dir/$db.pid" --unixctl="$dir/$db.ctl" --remote=punix:"$dir/$db.sock" "$dir/$db.db"
   done
   ovn-northd $daemon --log-file="$dir/northd.log" --pidfile="$dir/northd.pid" --unixctl="$dir/northd.ctl" --ovnnb-db="unix:$dir/nb.sock" --ovnsb-db="unix:$dir/sb.sock"
-  netverdict compile "$2" -o nbctl --zone "$name" >"$dir/rows.sh" 2>"$dir/notes" || { cat "$dir/notes"; return 1; }
+  netverdict compile "$2" -o nbctl --zone "${name%-v?}" >"$dir/rows.sh" 2>"$dir/notes" || { cat "$dir/notes"; return 1; }
   OVN_NB_DB=unix:$dir/nb.sock bash "$dir/rows.sh" || return
   ovn-nbctl --db="unix:$dir/nb.sock" --wait=sb --timeout=60 sync
 }
@@ -180,6 +185,24 @@ for family in 4 6; do
   flow="inport == \"$flat_1\" && eth.src == $(port_mac global Logical_Switch_Port $flat_1) && eth.dst == $(port_mac global Logical_Switch_Port $flat_2) && ip$family.src == $(port_ip global $flat_1 $family)"
   check "v$family: pod to pod in a Layer2 network" reaches $flat_2 global flat_net_ovn_layer2_switch "$flow && ip$family.dst == $(port_ip global $flat_2 $family) && $web"
 done
+
+# --- one family
+
+for family in 4 6; do
+  name=global-v$family
+  manifests global global | of_family $family >/tmp/$name.yaml
+  check "v$family only: real OVN takes the rows" zone_up $name /tmp/$name.yaml
+  check "v$family only: northd complains about nothing" quiet $name
+  addresses=$(ovn-nbctl --db=unix:/tmp/$name/nb.sock --bare --columns=addresses list Logical_Switch_Port; ovn-nbctl --db=unix:/tmp/$name/nb.sock --bare --columns=networks list Logical_Router_Port)
+  [ $family = 4 ] && other='[ ,"]fd' || other='[ ,"](10|100|172)\.'
+  check "v$family only: no address of the other family" test -z "$(grep -E "$other" <<<"$addresses")"
+done
+check 'v4 only: pod to pod, other node' reaches blue_c global-v4 node-1 "$(from_pod global-v4 a "$a4 && ip4.dst == 10.244.1.13 && $web")"
+check 'v6 only: pod to pod, other node' reaches blue_c global-v6 node-1 "$(from_pod global-v6 a "$a6 && ip6.dst == fd00:10:244:1::d && $web")"
+check 'v4 only: pod to service to its backend' reaches blue_c global-v4 node-1 "$(from_pod global-v4 a "$a4 && ip4.dst == 10.96.0.10 && $service")"
+check 'v6 only: pod to service to its backend' reaches blue_c global-v6 node-1 "$(from_pod global-v6 a "$a6 && ip6.dst == fd00:10:96::10 && $service")"
+check 'v4 only: pod to the world' reaches breth0_node-1 global-v4 node-1 "$(from_pod global-v4 a "$a4 && ip4.dst == 203.0.113.9 && $web")"
+check 'v6 only: pod to the world' reaches breth0_node-1 global-v6 node-1 "$(from_pod global-v6 a "$a6 && ip6.dst == 2001:db8::9 && $web")"
 
 # --- two zones, a node each
 
