@@ -23,6 +23,10 @@ use crate::unit::network::Network;
 use crate::unit::node::{CHASSIS, Facts, GATEWAY, HOST, ID, SUBNETS, TRANSIT};
 use crate::unit::pod;
 
+/// The addresses of services (`--service-cluster-ip-range`).
+const SERVICES_V4: &str = "10.96.0.0/16";
+const SERVICES_V6: &str = "fd00:10:96::/112";
+
 /// The objects with what was left out, and notes that tell what that is.
 #[derive(Clone, Debug, Default)]
 pub struct Assumed {
@@ -58,7 +62,8 @@ pub fn cluster_subnets<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec
 ///   and gateway;
 /// - pods: a node, chosen by the pod's name; addresses of its node's subnets, by the pod's name;
 /// - pods with a primary user-defined network: addresses in it, nodes a share of it;
-/// - services: cluster addresses out of 10.96.0.0/16 and fd00:10:96::/112, by the service's name;
+/// - services: cluster addresses out of 10.96.0.0/16 and fd00:10:96::/112 and node ports, by the
+///   service's name;
 /// - the EndpointSlices of services that have a selector and no slice.
 pub fn assume(objects: &[Arc<Object>], options: &Options) -> Assumed {
     let mut world = World {
@@ -469,45 +474,57 @@ impl World<'_> {
 
     fn services(&mut self) {
         let services = self.of(Kind::Service);
-        let mut taken: HashSet<IpAddr> = services
-            .iter()
-            .filter_map(|service| service_of(service))
-            .flat_map(|service| service.cluster_ips.iter().copied())
+        let given = || services.iter().filter_map(|service| service_of(service));
+        let addresses = given().flat_map(|service| service.cluster_ips.iter().copied());
+        let mut taken: HashSet<IpAddr> = addresses.collect();
+        let ports = given().flat_map(|service| &service.ports);
+        let mut taken_ports: HashSet<u16> = ports.filter_map(|port| port.node_port).collect();
+        let families = self.families().into_iter();
+        let ranges: Vec<Cidr> = families
+            .filter_map(|v6| parse_cidr(if v6 { SERVICES_V6 } else { SERVICES_V4 }))
             .collect();
-        let mut addressed = Vec::new();
-        for object in services {
-            let Some(service) = service_of(&object) else {
+        let (mut addressed, mut ported) = (Vec::new(), Vec::new());
+        for object in &services {
+            let Some(service) = service_of(object) else {
                 continue;
             };
-            let needs = !service.headless
-                && service.cluster_ips.is_empty()
-                && service.kind != "ExternalName";
-            if !needs {
+            if service.headless || service.kind == "ExternalName" {
                 continue;
             }
             let name = format!("{}/{}", object.key.namespace, object.key.name);
-            let ranges: Vec<Cidr> = self
-                .families()
-                .into_iter()
-                .filter_map(|v6| {
-                    parse_cidr(if v6 {
-                        "fd00:10:96::/112"
-                    } else {
-                        "10.96.0.0/16"
-                    })
-                })
-                .collect();
-            let mut service = service.clone();
-            service.cluster_ips = free_addresses(&name, &ranges, &mut taken);
-            let mut object = Object::clone(&object);
-            object.spec = Spec::Service(service);
-            self.put(object);
-            addressed.push(name);
+            let mut filled = service.clone();
+            if service.cluster_ips.is_empty() {
+                filled.cluster_ips = free_addresses(&name, &ranges, &mut taken);
+                addressed.push(name.clone());
+            }
+            let has_node_ports = service.kind == "NodePort"
+                || (service.kind == "LoadBalancer" && service.allocate_node_ports);
+            if has_node_ports {
+                for port in &mut filled.ports {
+                    if port.node_port.is_none() {
+                        let wanted = format!("{name} {}", port.port);
+                        port.node_port = free_node_port(&wanted, &mut taken_ports);
+                    }
+                }
+                if filled.ports != service.ports {
+                    ported.push(name);
+                }
+            }
+            if filled != *service {
+                let mut object = Object::clone(object);
+                object.spec = Spec::Service(filled);
+                self.put(object);
+            }
         }
         self.note(
             addressed,
             |services| format!("cluster addresses are assumed for services: {services}"),
             "`clusterIPs` tells the addresses",
+        );
+        self.note(
+            ported,
+            |services| format!("node ports are assumed for services: {services}"),
+            "`nodePort` tells a port's",
         );
     }
 
@@ -532,6 +549,9 @@ impl World<'_> {
             let Some(selector) = &service.selector else {
                 continue;
             };
+            if service.headless || service.kind == "ExternalName" {
+                continue;
+            }
             if sliced.contains(&name) || selector.is_empty() {
                 continue;
             }
@@ -721,6 +741,17 @@ fn free_addresses(name: &str, ranges: &[Cidr], taken: &mut HashSet<IpAddr>) -> V
         found.extend(free);
     }
     found
+}
+
+/// A free one of the ports that a cluster gives to services (`--service-node-port-range`).
+fn free_node_port(name: &str, taken: &mut HashSet<u16>) -> Option<u16> {
+    const FIRST: u16 = 30000;
+    const COUNT: u16 = 2768;
+    let hash = u16::try_from(fnv64a([name]) % u64::from(COUNT)).unwrap_or_default();
+    (0..COUNT).find_map(|step| {
+        let port = FIRST + (hash + step) % COUNT;
+        taken.insert(port).then_some(port)
+    })
 }
 
 fn pod_of(object: &Object) -> Option<&Pod> {

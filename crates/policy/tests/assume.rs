@@ -124,11 +124,34 @@ fn endpoints_are_the_pods_that_a_service_selects() {
         panic!();
     };
     assert!(service.cluster_ips[0].to_string().starts_with("10.96."));
+    assert_eq!(service.ports[0].node_port, None);
     // Given slices are all there are.
     let slice = "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: own, namespace: ns1, labels: {kubernetes.io/service-name: s}}\naddressType: IPv4\nendpoints: []\nports: []\n";
     let after = all(assumed(&objects(&(text + slice))));
     let slices = after.keys().filter(|key| key.kind == Kind::EndpointSlice);
     assert_eq!(slices.count(), 1);
+}
+
+#[test]
+fn services_with_node_ports_get_some() {
+    let service = |name: &str, kind: &str, port: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: ns1}}\nspec:\n  type: {kind}\n  ports: [{{port: 80{port}}}]\n"
+        )
+    };
+    let text = service("given", "NodePort", ", nodePort: 30080")
+        + &service("none", "ClusterIP", "")
+        + &service("some", "NodePort", "")
+        + &service("balanced", "LoadBalancer", "");
+    let after = all(assumed(&objects(&text)));
+    let port = |name| match &after[&Key::new(Kind::Service, "ns1", name)].spec {
+        Spec::Service(service) => service.ports[0].node_port,
+        _ => None,
+    };
+    assert_eq!(port("given"), Some(30080));
+    assert_eq!(port("none"), None);
+    assert!(port("some").is_some_and(|port| (30000..32768).contains(&port)));
+    assert!(port("balanced").is_some() && port("balanced") != port("some"));
 }
 
 #[test]

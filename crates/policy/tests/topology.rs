@@ -209,6 +209,44 @@ fn user_defined_networks_have_switches_of_their_own() {
     insta::assert_snapshot!(own.join("\n"));
 }
 
+/// 500 pods on a node: a pod that changes costs its own port and its switch's list of ports.
+#[test]
+fn a_changed_pod_is_cheap() {
+    let nodes = two_nodes();
+    let names: Vec<String> = (0..500).map(|number| format!("p{number}")).collect();
+    let pods = names.iter().enumerate().map(|(number, name)| {
+        let address = format!("10.128.{}.{}", number / 250, number % 250 + 3);
+        pod("testns", name, Some("nodeA"), &[&address])
+    });
+    let service = service(
+        "foo",
+        Service {
+            cluster_ips: ips(&["192.168.1.1"]),
+            ports: http(8080, Some(30080)),
+            ..Service::default()
+        },
+    );
+    let objects = nodes.into_iter().chain(pods).chain([service]);
+    let mut compiler = compiled(options(&["10.128.0.0/16"]), objects);
+
+    let mut labelled = pod("testns", "p7", Some("nodeA"), &["10.128.0.10"]);
+    labelled.meta.labels.insert("a".to_owned(), "b".to_owned());
+    compiler.put(labelled);
+    let delta = compiler.compile();
+    assert_eq!((delta.compiled, delta.changed), (1, 0), "a label");
+
+    compiler.put(pod("testns", "p7", Some("nodeA"), &["10.128.0.254"]));
+    let delta = compiler.compile();
+    assert!(delta.compiled <= 3, "an address: {delta:?}");
+    assert_eq!((delta.added, delta.removed, delta.changed), (0, 0, 1));
+
+    compiler.remove(&Key::new(Kind::Pod, "testns", "p7"));
+    let delta = compiler.compile();
+    assert!(delta.compiled <= 2, "a pod that is gone: {delta:?}");
+    // Its port; the switch's list of ports.
+    assert_eq!((delta.removed, delta.changed), (1, 1), "{delta:?}");
+}
+
 fn service(name: &str, spec: Service) -> Object {
     let spec = Spec::Service(Service {
         kind: if spec.kind.is_empty() {
