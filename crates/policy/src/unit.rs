@@ -128,13 +128,17 @@ impl Unit {
                 | Kind::BaselineAdminNetworkPolicy
                 | Kind::ClusterNetworkPolicy => admin_policy::compile(key, cx),
                 Kind::EgressFirewall => egress_firewall::compile(key, cx),
-                Kind::Namespace => namespace::compile_object(key, cx),
+                Kind::Namespace => {
+                    namespace::compile_object(key, cx);
+                    network::check_namespace(key, cx);
+                }
                 Kind::NetworkPolicy => network_policy::compile(key, cx),
                 Kind::Node => node::compile(key, cx),
                 Kind::Pod => pod::compile(key, cx),
                 Kind::Service => service::compile(key, cx),
                 Kind::UserDefinedNetwork | Kind::ClusterUserDefinedNetwork => {
                     user_switch::compile_network(key, cx);
+                    network::check(key, cx);
                 }
                 _ => {}
             },

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{Cidr, Key, Kind, NetworkSpec, NetworkTopology, Object, OpenPort, Spec};
+use netverdict_manifest::{
+    Cidr, Diagnostic, Key, Kind, NetworkSpec, NetworkTopology, Object, OpenPort, Severity, Spec,
+};
 use netverdict_ovn::ids::key as id;
 use netverdict_ovsdb::Datum;
 use netverdict_types::{Action, Pipeline};
@@ -172,6 +174,81 @@ pub(super) fn compile_isolation(cx: &mut Context<'_>) {
             }
         }
         cx.put(port_group(&isolated(), acls).in_zone(&zone));
+    }
+}
+
+/// What there is to tell of a network that is not the one of all the namespaces it is meant for.
+pub(super) fn check(key: &Key, cx: &mut Context<'_>) {
+    let Some(object) = cx.object(key) else { return };
+    let Spec::UserNetwork(network) = &object.spec else {
+        return;
+    };
+    if !network.network.primary {
+        return;
+    }
+    let namespaces: Vec<Arc<str>> = match &network.namespaces {
+        None => vec![key.namespace.clone()],
+        Some(selector) => cx
+            .objects(Kind::Namespace)
+            .filter(|space| selects(selector, &space.meta.labels))
+            .map(|space| space.key.name.clone())
+            .collect(),
+    };
+    let mut plain = Vec::new();
+    let mut others = Vec::new();
+    for namespace in namespaces {
+        match cx.primary(&namespace) {
+            None => plain.push(namespace),
+            Some((other, _)) if other.key != *key => others.push((namespace, other)),
+            Some(_) => {}
+        }
+    }
+    let span = network.network.span;
+    if let Some(first) = plain.first() {
+        let message = format!("{key} is not the network of {}", spaces(first, plain.len()));
+        cx.tell(
+            Diagnostic::new(Severity::Warning, "network-label", message)
+                .at(span, "meant to be the first network of its pods")
+                .help(format!(
+                    "a namespace must have the label {LABEL} from its beginning; without it its \
+                     pods and policies are in the default network"
+                )),
+        );
+    }
+    if let Some((first, other)) = others.first() {
+        let message = format!(
+            "{key} is not the network of {}",
+            spaces(first, others.len())
+        );
+        cx.tell(
+            Diagnostic::new(Severity::Warning, "second-network", message)
+                .at(span, "meant to be the first network of its pods")
+                .at(other.meta.span, "the namespace has this one already")
+                .help("a namespace has one primary network, the oldest that is for it"),
+        );
+    }
+}
+
+/// What there is to tell of a namespace that waits for a network.
+pub(super) fn check_namespace(key: &Key, cx: &mut Context<'_>) {
+    let Some(object) = cx.object(key) else { return };
+    if object.meta.labels.contains_key(LABEL) && cx.primary(&key.name).is_none() {
+        let message = format!("{key} has no network: no pod of it starts");
+        cx.tell(
+            Diagnostic::new(Severity::Warning, "no-network", message)
+                .at(object.meta.span, format!("it has the label {LABEL}"))
+                .help(
+                    "a UserDefinedNetwork or ClusterUserDefinedNetwork with role Primary is \
+                     missing; until then its policies are compiled for the default network",
+                ),
+        );
+    }
+}
+
+fn spaces(first: &str, count: usize) -> String {
+    match count {
+        0 | 1 => format!("namespace {first}"),
+        count => format!("namespace {first} and {} more", count - 1),
     }
 }
 
