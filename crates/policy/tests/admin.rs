@@ -1,6 +1,8 @@
 //! Policies of the administrator, EgressFirewalls and networks: what the golden cases cannot say,
 //! because ovn-kubernetes has no rows for it, refuses it, or departs from the API.
 
+#![allow(clippy::expect_used, clippy::panic)] // Of helpers; tests may anyway.
+
 use std::collections::BTreeMap;
 
 use netverdict_manifest::*;
@@ -476,7 +478,8 @@ fn what_does_not_fit_is_refused_with_an_error_at_its_place() {
         Cidr {
             address: "0.0.0.0".parse().expect("an address"),
             prefix: 0,
-        },
+        }
+        .into(),
         Span::default(),
     ));
     let wildcard = EgressTo::Dns(At::new("*.example.com".to_owned(), rule(7).span));

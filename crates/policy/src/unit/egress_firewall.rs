@@ -44,7 +44,7 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
             rule: Some(format!("{}[{index}]", Gress::Egress.list()).into()),
             span: rule.span,
         };
-        let destinations = destinations(object, rule, &subnets, &origin, cx);
+        let destinations = destinations(object, rule, subnets, &origin, cx);
         if destinations.is_empty() {
             continue;
         }
