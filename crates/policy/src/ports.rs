@@ -110,6 +110,8 @@ fn term(protocol: Protocol, ports: &[Ports]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ports(protocol: Protocol, range: Option<(u16, u16)>) -> Ports {
@@ -119,7 +121,8 @@ mod tests {
     #[test]
     fn terms_are_spelled_as_in_ovn_kubernetes() {
         use Protocol::{Sctp, Tcp, Udp};
-        let cases: [(&[(Protocol, Option<(u16, u16)>)], &[&str]); 9] = [
+        type Entry = (Protocol, Option<(u16, u16)>);
+        let cases: [(&[Entry], &[&str]); 9] = [
             (&[(Tcp, None)], &["tcp"]),
             (&[(Tcp, Some((80, 80)))], &["tcp && tcp.dst==80"]),
             (
@@ -182,5 +185,62 @@ mod tests {
             "tcp && ((ip4.dst == 10.244.0.3 && tcp.dst == 8080) || \
              (ip6.dst == fd01::3 && tcp.dst == 8080))"
         );
+    }
+
+    /// What a term lets through, read the way OVN reads it.
+    fn matches(term: &str, protocol: Protocol, port: u16) -> bool {
+        let (l4, ports) = term.split_once(" && ").unwrap_or((term, ""));
+        if l4 != protocol.ovn() {
+            return false;
+        }
+        let ports = ports.strip_prefix('(').map_or(ports, |ports| {
+            ports.strip_suffix(')').expect("as many as were opened")
+        });
+        let number = |text: &str| text.parse::<u16>().expect("a port");
+        let field = format!("{l4}.dst");
+        ports.is_empty()
+            || ports.split(" || ").any(|one| match one.split_once("<=") {
+                Some((first, rest)) => {
+                    let (middle, last) = rest.split_once("<=").expect("a range");
+                    assert_eq!(middle, field);
+                    (number(first)..=number(last)).contains(&port)
+                }
+                None => {
+                    let (name, list) = one.split_once("==").expect("a comparison");
+                    assert_eq!(name, field);
+                    let list = list.trim_start_matches('{').trim_end_matches('}');
+                    list.split(',').any(|one| number(one) == port)
+                }
+            })
+    }
+
+    fn entries() -> impl Strategy<Value = Ports> {
+        let protocols = prop::sample::select(Protocol::ALL.to_vec());
+        let range = (1_u16..12, 0_u16..4).prop_map(|(first, more)| (first, first + more));
+        (protocols, prop::option::weighted(0.9, range))
+            .prop_map(|(protocol, range)| ports(protocol, range))
+    }
+
+    proptest! {
+        #[test]
+        fn terms_let_through_what_the_entries_name(
+            given in prop::collection::vec(entries(), 1..6),
+        ) {
+            let mut wide = given.clone();
+            widen(&mut wide);
+            let terms = L4::of(&wide);
+            for protocol in Protocol::ALL {
+                for port in 1..20 {
+                    let is_named = given.iter().any(|entry| {
+                        let is_in = |(first, last)| (first..=last).contains(&port);
+                        entry.protocol == protocol && entry.range.is_none_or(is_in)
+                    });
+                    let passes = terms.iter().any(|l4| {
+                        l4.term.as_ref().is_some_and(|term| matches(term, protocol, port))
+                    });
+                    prop_assert_eq!(passes, is_named, "{:?} {} {:?}", protocol, port, terms);
+                }
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use netverdict_manifest::{
 
 use super::Context;
 use crate::cover;
+use crate::options::Compat;
 use crate::selector::{Namespaces, Selection, selects};
 
 pub(super) fn is_checked(kind: Kind) -> bool {
@@ -114,7 +115,13 @@ fn without_effect(object: &Object, policy: &NetworkPolicy, cx: &mut Context<'_>)
             && let Some(rule) = rules.first()
             && let Some(types) = policy.types
         {
-            let message = format!("rules of {} have no effect", object.key);
+            let message = match cx.options.compat {
+                Compat::Strict => format!("rules of {} have no effect", object.key),
+                Compat::OvnKubernetes => format!(
+                    "rules of {} count only for pods that other policies isolate",
+                    object.key
+                ),
+            };
             let place = format!("policyTypes does not name {word}");
             cx.tell(
                 Diagnostic::new(Severity::Warning, "rules-without-effect", message)

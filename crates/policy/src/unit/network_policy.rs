@@ -78,6 +78,14 @@ fn action(object: &Object, cx: &mut Context<'_>) -> Action {
         return Action::AllowRelated;
     }
     if cx.options.stateless {
+        let message = format!("{}: replies need rules of their own", object.key);
+        cx.tell(
+            Diagnostic::new(Severity::Warning, "departs-from-api", message)
+                .at(annotation.span, "makes the policy's ACLs stateless")
+                .help(
+                    "the API lets replies through; without the annotation so does ovn-kubernetes",
+                ),
+        );
         return Action::AllowStateless;
     }
     let message = format!("{}: {STATELESS_ANNOTATION} has no effect", object.key);
@@ -251,14 +259,18 @@ impl PolicyCompiler<'_> {
     fn tell_departures(&self, place: &str, rule: &NetworkRule, cx: &mut Context<'_>) {
         for port in &rule.ports {
             let protocol = port.protocol.as_str();
-            let has_numbers = rule
-                .ports
-                .iter()
-                .any(|other| other.protocol == port.protocol && by_number(other).range.is_some());
+            let of_protocol = || {
+                let ports = rule.ports.iter();
+                ports.filter(|other| other.protocol == port.protocol)
+            };
+            let has_numbers = of_protocol().any(|other| by_number(other).range.is_some());
+            let has_all = of_protocol().any(|other| other.port.is_none());
             let (message, text) = match (name(port), has_numbers) {
+                // What else there is says it.
+                (Some(_), _) if has_all => continue,
                 (Some(name), false) => (
                     format!(
-                        "{}: {place} lets in more than port \"{name}\"",
+                        "{}: {place} allows more than port \"{name}\"",
                         self.object.key
                     ),
                     format!("ovn-kubernetes takes this for all {protocol} ports"),
