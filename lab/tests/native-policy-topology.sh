@@ -70,10 +70,17 @@ END
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: on-$node, namespace: $namespace}
+metadata: {name: on-$node, namespace: $namespace, labels: {app: on-$node}}
 spec: {nodeName: node-$node, containers: [{name: c}]}
 END
     done
+    cat <<END
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: $namespace}
+spec: {clusterIPs: [10.96.1.1, "fd00:10:96::101"], selector: {app: on-2}, ports: [{port: 80, targetPort: 8080}]}
+END
   done
 }
 
@@ -177,12 +184,16 @@ check 'the gateway router has the node port' test "$(ovn-nbctl --db=unix:/tmp/gl
 
 # --- networks of users, with the same addresses
 
+service4='ip4.dst == 10.96.1.1' service6='ip6.dst == fd00:10:96::101'
 routed_1=routed.net_routed_on-1 routed_2=routed.net_routed_on-2 flat_1=flat.net_flat_on-1 flat_2=flat.net_flat_on-2
 for family in 4 6; do
   flow="inport == \"$routed_1\" && eth.src == $(port_mac global Logical_Switch_Port $routed_1) && eth.dst == $(port_mac global Logical_Router_Port rtos-routed_net_node-1) && ip$family.src == $(port_ip global $routed_1 $family)"
   check "v$family: pod to pod in a Layer3 network" reaches $routed_2 global routed_net_node-1 "$flow && ip$family.dst == $(port_ip global $routed_2 $family) && $web"
   check "v$family: pod of a Layer3 network to a pod of the default network: no way" reaches '' global routed_net_node-1 "$flow && ip$family.dst == $(port_ip global blue_a $family) && $web"
+  to_service=service$family
+  check "v$family: pod to service in a Layer3 network" reaches $routed_2 global routed_net_node-1 "$flow && ${!to_service} && $service"
   flow="inport == \"$flat_1\" && eth.src == $(port_mac global Logical_Switch_Port $flat_1) && eth.dst == $(port_mac global Logical_Switch_Port $flat_2) && ip$family.src == $(port_ip global $flat_1 $family)"
+  check "v$family: pod to service in a Layer2 network" reaches $flat_2 global flat_net_ovn_layer2_switch "$flow && ${!to_service} && $service"
   check "v$family: pod to pod in a Layer2 network" reaches $flat_2 global flat_net_ovn_layer2_switch "$flow && ip$family.dst == $(port_ip global $flat_2 $family) && $web"
 done
 

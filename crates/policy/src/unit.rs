@@ -22,6 +22,7 @@ use std::sync::Arc;
 use netverdict_manifest::{Diagnostic, Key, Kind, Object, Selector};
 
 use self::members::Families;
+use self::network::Network;
 use self::node::Facts;
 use crate::cluster::{Cluster, Members, PodView, ZoneName};
 use crate::options::Options;
@@ -154,7 +155,7 @@ impl Unit {
             Self::Switch(node) => node::compile_switch(node, cx),
             Self::Zone(zone) => zone::compile(zone, cx),
             Self::UserSwitch(network, place) => user_switch::compile(network, place, cx),
-            Self::BalancerGroups => service::compile_groups(cx),
+            Self::BalancerGroups => service::compile_groups(&Network::default_network(), cx),
         }
     }
 }

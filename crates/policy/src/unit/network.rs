@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use netverdict_manifest::{
-    Cidr, Diagnostic, Key, Kind, NetworkSpec, NetworkTopology, Object, OpenPort, Severity, Spec,
+    Cidr, Diagnostic, Key, Kind, NetworkSpec, NetworkTopology, Object, OpenPort, Pod, Severity,
+    Spec,
 };
 use netverdict_ovn::ids::key as id;
 use netverdict_ovsdb::Datum;
@@ -96,11 +97,16 @@ impl Network {
 
     /// The pod's addresses in this network, as far as they are known.
     pub(crate) fn addresses(&self, pod: &PodView) -> Vec<IpAddr> {
+        self.addresses_in(pod.namespace(), pod.spec())
+    }
+
+    /// The same for a pod by its namespace and what it says.
+    pub(crate) fn addresses_in(&self, namespace: &str, pod: &Pod) -> Vec<IpAddr> {
         if self.is_default() {
-            return pod::addresses(pod.spec());
+            return pod::addresses(pod);
         }
-        let attachment = self.attachment_in(pod.namespace());
-        let attachments = pod.spec().attachments.iter();
+        let attachment = self.attachment_in(namespace);
+        let attachments = pod.attachments.iter();
         attachments
             .filter(|of| of.network == attachment)
             .flat_map(|of| of.addresses.iter().map(|cidr| cidr.address))

@@ -3,21 +3,24 @@
 //!
 //! Node ports are written as load balancers of each node, as ovn-kubernetes does with an OVN
 //! without Chassis_Template_Var; with such a table it writes templates, which only ovn-controller
-//! can resolve. Left out: idling, services in user-defined networks.
+//! can resolve. Left out: idling, the gateway routers of user-defined networks.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use netverdict_manifest::{
-    EndpointSlice, Key, Kind, Object, Protocol, Service, ServicePort, SliceEndpoint, Spec,
-    TrafficPolicy,
+    Cidr, EndpointSlice, Key, Kind, NetworkTopology, Object, Protocol, Service, ServicePort,
+    SliceEndpoint, Spec, TrafficPolicy,
 };
 use netverdict_ovn::ids::key as id;
 use netverdict_ovsdb::Datum;
 use uuid::Uuid;
 
 use super::address::contains;
+use super::network::Network;
 use super::node::{Facts, gateway_router};
+use super::user_switch::LAYER2_SWITCH;
 use super::zone::{CLUSTER_GROUP, ROUTER_GROUP, SWITCH_GROUP};
 use super::{Context, Unit, origin};
 use crate::options::Options;
@@ -32,10 +35,11 @@ const HOST_MASQUERADE: [&str; 2] = ["169.254.169.2", "fd69::2"];
 /// (`V4HostETPLocalMasqueradeIP`).
 const LOCAL_MASQUERADE: [&str; 2] = ["169.254.169.3", "fd69::3"];
 
-/// The groups by which switches and gateway routers have load balancers.
-pub(super) fn compile_groups(cx: &mut Context<'_>) {
+/// The groups by which switches and gateway routers of a network have load balancers.
+pub(super) fn compile_groups(network: &Network, cx: &mut Context<'_>) {
     for group in [CLUSTER_GROUP, SWITCH_GROUP, ROUTER_GROUP] {
-        cx.put(Row::new(Table::LoadBalancerGroup, group).with("name", group));
+        let group = network.scoped(group);
+        cx.put(Row::new(Table::LoadBalancerGroup, group.as_str()).with("name", group.as_str()));
     }
 }
 
@@ -47,7 +51,10 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
     if service.cluster_ips.is_empty() || service.kind == "ExternalName" {
         return;
     }
-    cx.demand(Unit::BalancerGroups);
+    let network = cx.network(&key.namespace);
+    if network.is_default() {
+        cx.demand(Unit::BalancerGroups);
+    }
     let slices: Vec<&EndpointSlice> = cx
         .objects_in(Kind::EndpointSlice, &key.namespace)
         .filter_map(|slice| match &slice.spec {
@@ -55,12 +62,21 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
             _ => None,
         })
         .collect();
+    let slices: Vec<Cow<'_, EndpointSlice>> = slices
+        .into_iter()
+        .map(|slice| in_network(slice, &network, cx))
+        .collect();
+    let subnets = network.subnets(cx.options);
     let configs: Vec<Config> = service
         .ports
         .iter()
-        .flat_map(|port| Config::of(service, port, &slices, cx.options))
+        .flat_map(|port| Config::of(service, port, &slices, subnets))
         .collect();
-    let owner = Owner { key, service };
+    let owner = Owner {
+        key,
+        service,
+        network: &network,
+    };
     let mut members = Members::default();
 
     for protocol in Protocol::ALL {
@@ -80,12 +96,8 @@ pub(super) fn compile(key: &Key, cx: &mut Context<'_>) {
         });
         let balancer = Balancer::new(protocol, "cluster", rules.collect());
         let row = owner.row(balancer, object, Scope::Every);
-        members.add(
-            &row.scope,
-            Table::LoadBalancerGroup,
-            CLUSTER_GROUP,
-            row.uuid,
-        );
+        let group = network.scoped(CLUSTER_GROUP);
+        members.add(&row.scope, Table::LoadBalancerGroup, &group, row.uuid);
         cx.put(row);
     }
     if configs.iter().any(|config| config.by_node) {
@@ -101,14 +113,16 @@ fn by_node(
     members: &mut Members,
     cx: &mut Context<'_>,
 ) {
+    let network = owner.network;
+    let is_flat = network.topology == Some(NetworkTopology::Layer2);
     let nodes: Vec<&Facts> = cx
         .facts()
-        .filter(|facts| !facts.subnets.is_empty())
+        .filter(|facts| is_flat || facts.has_share(&network.name))
         .collect();
     for zone in cx.zones() {
         let local = nodes.iter().filter(|facts| facts.zone == zone);
         let balancers: Vec<Balancer> = local
-            .flat_map(|facts| balancers_of_node(facts, configs, cx.options))
+            .flat_map(|facts| balancers_of_node(facts, configs, network, cx.options))
             .collect();
         for balancer in merged(balancers) {
             let (switches, routers) = (balancer.switches.clone(), balancer.routers.clone());
@@ -116,12 +130,41 @@ fn by_node(
             for switch in switches {
                 members.add(&row.scope, Table::LogicalSwitch, &switch, row.uuid);
             }
-            for router in routers {
-                members.add(&row.scope, Table::LogicalRouter, &router, row.uuid);
+            // Those of networks of users are left out.
+            for router in routers.iter().filter(|_| network.is_default()) {
+                members.add(&row.scope, Table::LogicalRouter, router, row.uuid);
             }
             cx.put(row);
         }
     }
+}
+
+/// A slice with the addresses that its pods have in a network, as ovn-kubernetes mirrors slices
+/// for networks of users.
+fn in_network<'a>(
+    slice: &'a EndpointSlice,
+    network: &Network,
+    cx: &mut Context<'a>,
+) -> Cow<'a, EndpointSlice> {
+    if network.is_default() {
+        return Cow::Borrowed(slice);
+    }
+    let mut slice = slice.clone();
+    for endpoint in &mut slice.endpoints {
+        let pod = endpoint.pod.as_deref().and_then(|pod| pod.split_once('/'));
+        let pod = pod.map(|(namespace, name)| Key::new(Kind::Pod, namespace, name));
+        let spec = pod.as_ref().and_then(|pod| match &cx.object(pod)?.spec {
+            Spec::Pod(spec) => Some((pod, spec)),
+            _ => None,
+        });
+        let v6 = endpoint.addresses.iter().any(IpAddr::is_ipv6);
+        endpoint.addresses = match spec {
+            Some((pod, spec)) => network.addresses_in(&pod.namespace, spec),
+            None => Vec::new(),
+        };
+        endpoint.addresses.retain(|own| own.is_ipv6() == v6);
+    }
+    Cow::Owned(slice)
 }
 
 /// What a service adds to switches, routers and groups.
@@ -147,6 +190,7 @@ impl Members {
 struct Owner<'a> {
     key: &'a Key,
     service: &'a Service,
+    network: &'a Network,
 }
 
 impl Owner<'_> {
@@ -155,7 +199,8 @@ impl Owner<'_> {
             namespace, name, ..
         } = self.key;
         let protocol = balancer.protocol.as_str();
-        format!("Service_{namespace}/{name}_{protocol}_{}", balancer.name)
+        let name = format!("Service_{namespace}/{name}_{protocol}_{}", balancer.name);
+        self.network.scoped(&name)
     }
 
     fn row(&self, balancer: Balancer, object: &Object, scope: Scope) -> Row {
@@ -178,10 +223,14 @@ impl Owner<'_> {
             name: service,
             ..
         } = self.key;
-        let ids = [
+        let mut ids = vec![
             (id::SERVICE_KIND, "Service".to_owned()),
             (id::SERVICE_OWNER, format!("{namespace}/{service}")),
         ];
+        if !self.network.is_default() {
+            ids.push((id::NETWORK, self.network.name.to_string()));
+            ids.push(("k8s.ovn.org/role", "primary".to_owned()));
+        }
         let mut row = Row::new(Table::LoadBalancer, name.as_str())
             .with("name", name.as_str())
             .with("protocol", balancer.protocol.ovn())
@@ -238,8 +287,8 @@ impl Config {
     fn of(
         service: &Service,
         port: &ServicePort,
-        slices: &[&EndpointSlice],
-        options: &Options,
+        slices: &[Cow<'_, EndpointSlice>],
+        subnets: &[Cidr],
     ) -> Vec<Self> {
         let external_local = service.external == TrafficPolicy::Local;
         let internal_local = service.internal == TrafficPolicy::Local;
@@ -277,18 +326,15 @@ impl Config {
         }
         let mut shared = config(virtuals, port.port);
         shared.internal_local = internal_local;
-        shared.by_node = internal_local || shared.has_host_endpoints(options);
+        shared.by_node = internal_local || shared.has_host_endpoints(subnets);
         configs.push(shared);
         configs
     }
 
-    /// True if an endpoint is not of the cluster's network.
-    fn has_host_endpoints(&self, options: &Options) -> bool {
+    /// True if an endpoint is not of the network.
+    fn has_host_endpoints(&self, subnets: &[Cidr]) -> bool {
         let mut all = self.endpoints.iter().flat_map(|entry| &entry.all);
-        all.any(|address| {
-            let mut subnets = options.cluster_subnets.iter();
-            !subnets.any(|subnet| contains(*subnet, *address))
-        })
+        all.any(|address| !subnets.iter().any(|subnet| contains(*subnet, *address)))
     }
 
     /// All endpoints of a family.
@@ -319,7 +365,7 @@ fn on_port(addresses: &[IpAddr], port: u16, v6: bool) -> Vec<SocketAddr> {
 }
 
 /// The endpoints of a service's port, by the number they listen on.
-fn entries(service: &Service, port: &ServicePort, slices: &[&EndpointSlice]) -> Vec<Entry> {
+fn entries(service: &Service, port: &ServicePort, slices: &[Cow<'_, EndpointSlice>]) -> Vec<Entry> {
     let mut by_number: BTreeMap<u16, Vec<&SliceEndpoint>> = BTreeMap::new();
     for slice in slices {
         for of in &slice.ports {
@@ -408,13 +454,21 @@ impl Balancer {
 }
 
 /// The load balancers of a node's switch and gateway router.
-fn balancers_of_node(facts: &Facts, configs: &[Config], options: &Options) -> Vec<Balancer> {
+fn balancers_of_node(
+    facts: &Facts,
+    configs: &[Config],
+    network: &Network,
+    options: &Options,
+) -> Vec<Balancer> {
     let node = &*facts.name;
     let routers = match facts.join_addresses(options).is_empty() {
         true => Vec::new(),
-        false => vec![gateway_router(node)],
+        false => vec![gateway_router(&network.scoped(node))],
     };
-    let switches = vec![node.to_owned()];
+    let switches = vec![match network.topology {
+        Some(NetworkTopology::Layer2) => network.scoped(LAYER2_SWITCH),
+        _ => network.scoped(node),
+    }];
     let mut balancers = Vec::new();
     for protocol in Protocol::ALL {
         let mut at_switch = Vec::new();

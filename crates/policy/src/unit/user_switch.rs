@@ -3,7 +3,7 @@
 //!
 //! A Layer3 network has a switch for each node and a router; a Layer2 network has one switch in
 //! each zone. Left out: gateways, the way to other zones with the remote ports of their pods,
-//! load balancers, tunnel keys, Localnet and secondary networks.
+//! tunnel keys, Localnet and secondary networks.
 
 use std::sync::Arc;
 
@@ -14,15 +14,19 @@ use uuid::Uuid;
 use super::address::mac;
 use super::network::Network;
 use super::node::{Facts, lrp, lsp, router_port_row, switch_config, switch_port};
-use super::{Context, Unit, origin};
+use super::{Context, Unit, origin, service, zone};
 use crate::row::{Row, Table};
 
-/// What there is because the network is: its routers, and the wish for its switches.
+/// The name of a Layer2 network's switch.
+pub(super) const LAYER2_SWITCH: &str = "ovn_layer2_switch";
+
+/// What there is because the network is: its groups of load balancers, its routers, and the wish for its switches.
 pub(super) fn compile_network(key: &Key, cx: &mut Context<'_>) {
     let Some((object, spec)) = network_of(key, cx) else {
         return;
     };
     let network = Network::of(object, spec);
+    service::compile_groups(&network, cx);
     match spec.topology {
         NetworkTopology::Layer2 => {
             for zone in cx.zones() {
@@ -68,7 +72,7 @@ pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
                 .into_iter()
                 .flat_map(|facts| pod_ports(&network, &facts.name, cx))
                 .collect();
-            let name = network.scoped("ovn_layer2_switch");
+            let name = network.scoped(LAYER2_SWITCH);
             let subnets: Vec<Cidr> = spec.subnets.iter().map(|(subnet, _)| **subnet).collect();
             let config = layer2_config(&name, &subnets);
             let row = switch(&network, &name, config, ports).from(origin(object));
@@ -163,6 +167,13 @@ fn switch(network: &Network, name: &str, config: Datum, ports: Vec<Uuid>) -> Row
         .with("name", name)
         .with("ports", ports.into_iter().collect::<Datum>())
         .with("other_config", config)
+        .with(
+            "load_balancer_group",
+            Datum::from_iter([zone::CLUSTER_GROUP, zone::SWITCH_GROUP].map(|group| {
+                let group = network.scoped(group);
+                Table::LoadBalancerGroup.uuid(&group)
+            })),
+        )
         .with("external_ids", Datum::map_of(ids_of(network, true)))
 }
 
