@@ -2,6 +2,8 @@
 //! number that is not in it.
 #![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
 
+mod schema;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,9 +18,11 @@ use netverdict_types::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use schema::{fits, target};
+
 #[test]
 fn real_output_is_as_documented() {
-    let schema = schema();
+    let schema = documented();
     let captures = root().join("lab/captures/native");
     let directory = tempfile::tempdir().unwrap();
     let sb = directory.path().join("sb.json");
@@ -57,7 +61,7 @@ fn real_output_is_as_documented() {
 
 #[test]
 fn every_key_is_documented_and_every_documented_key_exists() {
-    let schema = schema();
+    let schema = documented();
     let mut documented = BTreeSet::new();
     keys_of_schema(&schema, &schema, "", &mut documented);
     let mut there = BTreeSet::new();
@@ -72,7 +76,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
 
 #[test]
 fn closed_sets_are_whole() {
-    let schema = schema();
+    let schema = documented();
     let words = |pointer: &str| -> BTreeSet<String> {
         let words = schema.pointer(pointer).and_then(Value::as_array);
         let words = words.unwrap_or_else(|| panic!("{pointer}"));
@@ -112,7 +116,7 @@ fn closed_sets_are_whole() {
 #[test]
 fn the_checker_finds_what_does_not_fit() {
     type Change = fn(&mut Value);
-    let schema = schema();
+    let schema = documented();
     let good = decisions().remove(0);
     for (fault, change) in [
         (
@@ -143,7 +147,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn schema() -> Value {
+fn documented() -> Value {
     let text = fs::read(root().join("docs/decision.schema.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
@@ -274,78 +278,6 @@ fn end(endpoint: &Endpoint) -> End<'_> {
         port: Some(80),
         endpoint: Some(endpoint),
     }
-}
-
-/// Checks a value by the keywords of JSON Schema 2020-12 that the document uses. A keyword that
-/// is not known here is a fault, so that none is taken for checked.
-fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
-    let schema = schema.as_object().ok_or("a schema is no object")?;
-    for (keyword, wanted) in schema {
-        let parts = || wanted.as_array().into_iter().flatten();
-        let fault = match keyword.as_str() {
-            "$schema" | "$defs" | "title" | "description" | "format" => None,
-            "$ref" => return fits(root, target(root, wanted), value),
-            "type" => {
-                let is = |kind: &Value| match kind.as_str() {
-                    Some("object") => value.is_object(),
-                    Some("array") => value.is_array(),
-                    Some("string") => value.is_string(),
-                    Some("boolean") => value.is_boolean(),
-                    Some("null") => value.is_null(),
-                    Some("integer") => value.is_i64() || value.is_u64(),
-                    Some("number") => value.is_number(),
-                    _ => false,
-                };
-                let is_any = is(wanted) || parts().any(is);
-                (!is_any).then(|| format!("{value} is not of type {wanted}"))
-            }
-            "enum" => (!parts().any(|word| word == value))
-                .then(|| format!("{value} is not one of {wanted}")),
-            "const" => (value != wanted).then(|| format!("{value} is not {wanted}")),
-            "minimum" => (value.is_number() && value.as_f64() < wanted.as_f64())
-                .then(|| format!("{value} is below {wanted}")),
-            "maximum" => (value.is_number() && value.as_f64() > wanted.as_f64())
-                .then(|| format!("{value} is above {wanted}")),
-            "anyOf" => (!parts().any(|way| fits(root, way, value).is_ok()))
-                .then(|| format!("{value} fits none of {wanted}")),
-            "items" => {
-                for item in value.as_array().into_iter().flatten() {
-                    fits(root, wanted, item)?;
-                }
-                None
-            }
-            "required" => parts()
-                .filter_map(Value::as_str)
-                .find(|name| value.get(name).is_none())
-                .map(|name| format!("{name} is missing in {value}")),
-            "properties" => {
-                for (name, member) in value.as_object().into_iter().flatten() {
-                    if let Some(schema) = wanted.get(name) {
-                        fits(root, schema, member).map_err(|fault| format!("{name}: {fault}"))?;
-                    }
-                }
-                None
-            }
-            "additionalProperties" => {
-                let known = schema.get("properties");
-                let is_known = |name: &str| known.is_some_and(|known| known.get(name).is_some());
-                let mut names = value.as_object().into_iter().flat_map(|map| map.keys());
-                names
-                    .find(|name| !is_known(name))
-                    .map(|name| format!("there is no such key as {name}"))
-            }
-            other => Some(format!("the checker does not know {other}")),
-        };
-        if let Some(fault) = fault {
-            return Err(fault);
-        }
-    }
-    Ok(())
-}
-
-fn target<'a>(root: &'a Value, reference: &Value) -> &'a Value {
-    let pointer = reference.as_str().unwrap().trim_start_matches('#');
-    root.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"))
 }
 
 fn keys_of_schema(root: &Value, schema: &Value, path: &str, keys: &mut BTreeSet<String>) {

@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use netverdict_manifest::FileId;
 use netverdict_ovn::ids::key;
 use netverdict_ovsdb::{Atom, Datum, Replica, Row as There};
-use netverdict_policy::{Row, Table};
+use netverdict_policy::{Compiler, Options, Row, Table, assume, cluster_subnets};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -860,4 +862,40 @@ fn without_tiers_only_one_tier_can_be() {
         matches!(edit, Edit::Insert { columns, .. } if columns.iter().any(|(name, _)| *name == "tier"))
     });
     assert!(!has_tier);
+}
+
+/// A column that the compiler writes and [`columns`] does not name would never be taken back.
+#[test]
+fn the_columns_of_the_compiler_are_known() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy/tests/golden");
+    let mut seen = BTreeSet::new();
+    for directory in ["cases", "recipes"] {
+        for entry in std::fs::read_dir(golden.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|of| of != "yaml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let objects = netverdict_manifest::read(FileId(1), &text).objects;
+            let objects: Vec<_> = objects.into_iter().map(Arc::new).collect();
+            let options = Options {
+                cluster_subnets: cluster_subnets(objects.iter().map(AsRef::as_ref)),
+                ..Options::default()
+            };
+            let mut compiler = Compiler::new(options.clone());
+            for object in assume(&objects, &options).objects {
+                compiler.put(object);
+            }
+            compiler.compile();
+            for row in compiler.rows() {
+                seen.extend(row.columns.iter().map(|(column, _)| (row.table, *column)));
+            }
+        }
+    }
+    assert!(seen.len() > 50, "{seen:?}");
+    let unknown: Vec<_> = seen
+        .into_iter()
+        .filter(|(table, column)| !columns(*table).contains(column))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
