@@ -798,6 +798,7 @@ impl fmt::Display for NoCidr {
 
 impl std::error::Error for NoCidr {}
 
+/// As Go's `net.ParseCIDR` takes it; no IPv4 in IPv6, which the APIs refuse or are about to.
 impl FromStr for Cidr {
     type Err = NoCidr;
 
@@ -805,7 +806,9 @@ impl FromStr for Cidr {
         let parts = text.split_once('/');
         let cidr = parts.and_then(|(address, prefix)| {
             let address: IpAddr = address.parse().ok()?;
-            let prefix: u8 = prefix.parse().ok()?;
+            let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+            let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
+            let prefix: u8 = prefix.parse().ok().filter(|_| is_number && !is_mapped)?;
             let longest = if address.is_ipv6() { 128 } else { 32 };
             (prefix <= longest).then_some(Self { address, prefix })
         });

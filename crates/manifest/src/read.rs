@@ -17,7 +17,7 @@ use crate::{
 };
 
 use names::{is_dns_label, is_dns_subdomain};
-use scope::Scope;
+use scope::{Scope, similar};
 
 /// Places that are no UTF-8.
 const MAX_REPLACED: usize = 10_000;
@@ -178,6 +178,9 @@ impl Reader {
             return;
         };
         let items = mapping.find("items").map(Value::view);
+        if let (Some(_), Some(View::Null)) = (kind.strip_suffix("List"), items) {
+            return;
+        }
         if let (Some(kind), Some(View::Sequence(items))) = (kind.strip_suffix("List"), items) {
             let version = mapping.find("apiVersion").map(Value::view);
             let version = match version {
@@ -200,7 +203,7 @@ impl Reader {
             return;
         }
         let Some(known) = Kind::parse(kind) else {
-            return self.pass_over(shorten(kind).into_owned());
+            return self.unknown(about, mapping, kind);
         };
         let version = given.map(|(_, version)| version);
         let Some(version) = self.type_field(about, mapping, value, "apiVersion", version) else {
@@ -264,6 +267,23 @@ impl Reader {
         let (diagnostics, is_right) = scope.finish();
         self.tell(diagnostics);
         self.reading.objects.extend(object.filter(|_| is_right));
+    }
+
+    /// An object of a kind that is none of ours, unless that is a slip of the pen.
+    fn unknown(&mut self, about: &str, mapping: Mapping<'_>, kind: &str) {
+        let version = match mapping.find("apiVersion").map(Value::view) {
+            Some(View::Scalar { text, .. }) => text,
+            _ => "",
+        };
+        let kinds = Kind::ALL.into_iter();
+        let kinds = kinds.filter(|known| known.api_version() == version);
+        let meant = similar(kind, kinds.map(Kind::as_str), |_| 2);
+        let (Some(meant), Some(value)) = (meant, mapping.find("kind")) else {
+            return self.pass_over(shorten(kind).into_owned());
+        };
+        let message = format!("{about}: {version} has no kind `{}`", shorten(kind));
+        let label = format!("did you mean `{meant}`?");
+        self.error("unknown-kind", value.span(), message, label);
     }
 
     fn pass_over(&mut self, kind: String) {

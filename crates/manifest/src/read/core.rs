@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::network_policy::port_ref;
-use super::scope::{Fields, Scope, each, parse_cidr, transpose};
+use super::scope::{Fields, Scope, each, transpose};
 use crate::tree::{Documents, Value, View};
 use crate::{
-    At, Attachment, ContainerPort, EndpointSlice, Meta, Node, OpenPort, Pod, PortRef, Protocol,
-    Service, ServicePort, SliceEndpoint, SlicePort, TrafficPolicy,
+    At, Attachment, Cidr, ContainerPort, EndpointSlice, Meta, Node, OpenPort, Pod, PortRef,
+    Protocol, Service, ServicePort, SliceEndpoint, SlicePort, TrafficPolicy,
 };
 
 /// Seconds that a Service's affinity lasts by default.
@@ -153,7 +153,7 @@ fn attachments_of(scope: &mut Scope, text: &At<String>) -> Option<Vec<Attachment
         let mut addresses = Vec::new();
         let only = noted.ip_address.filter(|_| noted.ip_addresses.is_empty());
         for address in noted.ip_addresses.into_iter().chain(only) {
-            let Some(cidr) = parse_cidr(&address) else {
+            let Some(cidr) = address.parse::<Cidr>().ok() else {
                 let what = format_args!("the annotation {POD_NETWORKS} has a wrong address");
                 let label = format!("`{}`", crate::tree::shorten(&address));
                 return scope.error("annotation", text.span, what, label);

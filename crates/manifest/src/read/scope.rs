@@ -1,7 +1,7 @@
 //! What all readers share: typed values out of a tree, and what is wrong with them.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use crate::tree::{Mapping, Sequence, Value, View, shorten};
@@ -255,7 +255,7 @@ impl Scope {
             .clone()
             .map(|word| format!("`{word}`"))
             .collect::<Vec<_>>();
-        let label = match similar(text, all) {
+        let label = match similar(text, all, most_wrong) {
             Some(word) => format!("did you mean `{word}`?"),
             None => "unknown".to_owned(),
         };
@@ -284,7 +284,7 @@ impl Scope {
     /// A range of addresses; it is warned of host bits.
     pub(super) fn cidr(&mut self, value: Value<'_>, name: &str) -> Option<At<Cidr>> {
         let text = self.string(value, name)?;
-        let Some(cidr) = parse_cidr(text) else {
+        let Some(cidr) = text.parse::<Cidr>().ok() else {
             let (label, help) = cidr_fault(text);
             let what = format_args!("`{name}` must be an address range such as 10.0.0.0/8");
             return self.error_help("cidr", value.span(), what, label, help);
@@ -366,7 +366,7 @@ impl<'d> Fields<'d> {
                 scope.errors += 1;
                 continue;
             }
-            let label = match similar(key, self.known.iter().copied()) {
+            let label = match similar(key, self.known.iter().copied(), most_wrong) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "unknown".to_owned(),
             };
@@ -494,16 +494,6 @@ fn is_float(text: &str) -> bool {
     starts && !others && digits.parse::<f64>().is_ok()
 }
 
-/// `ADDRESS/PREFIX` as Go's `net.ParseCIDR` takes it.
-pub(super) fn parse_cidr(text: &str) -> Option<Cidr> {
-    let (address, prefix) = text.split_once('/')?;
-    let address = address.parse::<IpAddr>().ok()?;
-    let is_number = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-    let prefix = is_number.then(|| prefix.parse::<u8>().ok())??;
-    let most = if address.is_ipv6() { 128 } else { 32 };
-    (prefix <= most).then_some(Cidr { address, prefix })
-}
-
 fn cidr_fault(text: &str) -> (&'static str, String) {
     match text.split_once('/') {
         None => match text.parse::<IpAddr>() {
@@ -511,30 +501,51 @@ fn cidr_fault(text: &str) -> (&'static str, String) {
             Ok(_) => ("no prefix length", format!("write {text}/32")),
             Err(_) => ("not an address range", String::new()),
         },
-        Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
-            ("the prefix length is wrong", String::new())
-        }
+        Some((address, prefix)) if address.parse::<IpAddr>().is_ok() => match mapped(address) {
+            Some(mapped) => match prefix
+                .parse::<u8>()
+                .ok()
+                .and_then(|prefix| prefix.checked_sub(96))
+            {
+                Some(prefix) => ("IPv4 in IPv6", format!("write {mapped}/{prefix}")),
+                None => (
+                    "IPv4 in IPv6",
+                    format!("write it as IPv4, as in {mapped}/32"),
+                ),
+            },
+            None => ("the prefix length is wrong", String::new()),
+        },
         Some(_) => ("the address is wrong", String::new()),
     }
 }
 
+/// The address that an IPv6 address such as `::ffff:10.0.0.1` stands for.
+fn mapped(address: &str) -> Option<Ipv4Addr> {
+    address.parse::<Ipv6Addr>().ok()?.to_ipv4_mapped()
+}
+
 /// The word that was likely meant.
-fn similar<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let lower = text.to_ascii_lowercase();
+pub(super) fn similar<'w>(
+    text: &str,
+    words: impl Iterator<Item = &'w str>,
+    most: impl Fn(&str) -> usize,
+) -> Option<&'w str> {
     // Names in manifests are short; comparing long texts costs time and finds nothing.
     if text.len() > 64 {
         return None;
     }
+    let lower = text.to_ascii_lowercase();
+    let distance = |word: &str| strsim::damerau_levenshtein(&lower, &word.to_ascii_lowercase());
     words
-        .map(|word| {
-            (
-                strsim::damerau_levenshtein(&lower, &word.to_ascii_lowercase()),
-                word,
-            )
-        })
+        .map(|word| (distance(word), word))
         .min()
-        .filter(|(distance, word)| *distance <= 1.max(word.len() / 3))
+        .filter(|(distance, word)| *distance <= most(word))
         .map(|(_, word)| word)
+}
+
+/// Letters of a word that may be wrong.
+fn most_wrong(word: &str) -> usize {
+    1.max(word.len() / 3)
 }
 
 /// `a`, `b` or `c`.
