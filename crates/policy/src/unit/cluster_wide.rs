@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::Context;
 use super::members::Families;
 use super::namespace::{DYNAMIC_GROUPS, MULTICAST_PRIORITY};
+use super::network::Network;
 use super::node::{Facts, lsp, management_port, router_port};
 use crate::acl::{
-    ALLOW_PRIORITY, Acl, COLLECTOR, DEFAULT_CONTROLLER, DEFAULT_TIER, Gress, Ids, METER,
-    port_group, word,
+    ALLOW_PRIORITY, Acl, COLLECTOR, DEFAULT_TIER, Gress, Ids, METER, port_group, word,
 };
 use crate::options::Compat;
 use crate::row::{Origin, Row, Scope, Table};
@@ -37,15 +37,22 @@ pub(super) fn compile(cx: &mut Context<'_>) {
     if cx.options.sampling {
         sampling(cx);
     }
-    groups(cx);
+    let nodes = cx.facts().filter(|facts| !facts.subnets.is_empty());
+    let nodes: Vec<&Facts> = nodes.collect();
+    groups(&Network::default_network(), &nodes, &[], cx);
 }
 
-/// The ACLs of a node's switch: its own addresses reach all its pods (owner type NetpolNode).
+/// The ACLs of a node's switch in a network: its own addresses there reach all its pods (owner
+/// type NetpolNode).
 ///
 /// The API has a pod reach its own node as well, whatever isolates its egress; ovn-kubernetes has
 /// nothing for that.
-pub(super) fn node_acls(facts: &Facts, origin: &Origin, cx: &mut Context<'_>) -> Vec<Uuid> {
-    let controller = word(DEFAULT_CONTROLLER);
+pub(super) fn node_acls(
+    network: &Network,
+    facts: &Facts,
+    origin: &Origin,
+    cx: &mut Context<'_>,
+) -> Vec<Uuid> {
     let scope = Scope::Zone(facts.zone.clone());
     let directions: &[Gress] = match cx.options.compat {
         Compat::OvnKubernetes => &[Gress::Ingress],
@@ -59,8 +66,8 @@ pub(super) fn node_acls(facts: &Facts, origin: &Origin, cx: &mut Context<'_>) ->
             let address = own.address.to_string();
             let field = gress.peer_field();
             let matches = format!("{family}.{field}=={address}");
-            let mut ids = Ids::new(&controller, "NetpolNode")
-                .with(id::NAME, facts.name.clone())
+            let mut ids = Ids::new(&network.controller, "NetpolNode")
+                .with(id::NAME, network.scoped(&facts.name))
                 .with(id::IP, address);
             if *gress == Gress::Egress {
                 ids = ids.with(id::DIRECTION, word(gress.as_str()));
@@ -113,16 +120,21 @@ fn sampling(cx: &mut Context<'_>) {
     cx.put(row);
 }
 
-/// The groups of the nodes' own ports and of the switches' ports towards the router.
-fn groups(cx: &mut Context<'_>) {
-    let controller = word(DEFAULT_CONTROLLER);
+/// The groups of the nodes' own ports in a network and of the switches' ports towards its router.
+pub(super) fn groups(
+    network: &Network,
+    nodes: &[&Facts],
+    origins: &[Origin],
+    cx: &mut Context<'_>,
+) {
+    let controller = &network.controller;
     let hairpin = Families::of_cluster(cx.options).join(
         &format!("ip4.src == {HAIRPIN_V4}"),
         &format!("ip6.src == {HAIRPIN_V6}"),
     );
     let multicast = format!("(ip4.mcast || mldv1 || mldv2 || {DYNAMIC_GROUPS})");
-    let cluster = Ids::new(&controller, "Cluster").with(id::NAME, "clusterPortGroup");
-    let routers = Ids::new(&controller, "Cluster").with(id::NAME, "clusterRtrPortGroup");
+    let cluster = Ids::new(controller, "Cluster").with(id::NAME, "clusterPortGroup");
+    let routers = Ids::new(controller, "Cluster").with(id::NAME, "clusterRtrPortGroup");
     let routers_name = routers.hashed_name();
     let (mut cluster_acls, mut router_acls) = (Vec::new(), Vec::new());
     for gress in Gress::BOTH {
@@ -135,9 +147,9 @@ fn groups(cx: &mut Context<'_>) {
             matches,
             action,
             severity: None,
-            origins: Vec::new(),
+            origins: origins.to_vec(),
         };
-        let ids = Ids::new(&controller, "NetpolDefault")
+        let ids = Ids::new(controller, "NetpolDefault")
             .with(id::NAME, "allow-hairpinning")
             .with(id::DIRECTION, word(gress.as_str()));
         let allow = acl(ids, ALLOW_PRIORITY, hairpin.clone(), Action::AllowRelated);
@@ -146,7 +158,7 @@ fn groups(cx: &mut Context<'_>) {
             continue;
         }
         let ids = |kind: &str| {
-            Ids::new(&controller, "MulticastCluster")
+            Ids::new(controller, "MulticastCluster")
                 .with(id::TYPE, kind)
                 .with(id::DIRECTION, word(gress.as_str()))
         };
@@ -165,18 +177,21 @@ fn groups(cx: &mut Context<'_>) {
         );
         router_acls.push(allow.put(cx));
     }
-    let nodes: Vec<&Facts> = cx
-        .facts()
-        .filter(|facts| !facts.subnets.is_empty())
-        .collect();
     let ports = |name: fn(&str) -> String| -> Vec<(Arc<str>, Uuid)> {
-        let of_zone = |facts: &&Facts| (facts.zone.clone(), lsp(&name(&facts.name)));
-        nodes.iter().map(of_zone).collect()
+        nodes
+            .iter()
+            .map(|facts| {
+                let port = name(&network.scoped(&facts.name));
+                (facts.zone.clone(), lsp(&port))
+            })
+            .collect()
     };
     let mut row = port_group(&cluster, cluster_acls);
     row.ports = ports(management_port);
+    row.origins = origins.to_vec();
     cx.put(row);
     let mut row = port_group(&routers, router_acls);
+    row.origins = origins.to_vec();
     if cx.options.multicast {
         row.ports = ports(router_port);
     }

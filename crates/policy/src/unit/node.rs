@@ -12,6 +12,7 @@ use netverdict_ovsdb::Datum;
 use uuid::Uuid;
 
 use super::address::{self, link_local, mac_of, nth, parse_cidr};
+use super::network::Network;
 use super::{Context, Unit, cluster_wide, origin, pod, zone};
 use crate::cluster::zone_of;
 use crate::options::Options;
@@ -279,7 +280,7 @@ pub(super) fn compile_switch(name: &Arc<str>, cx: &mut Context<'_>) {
         .collect();
     ports.extend([lsp(&management_port(name)), lsp(&router_port(name))]);
     let groups = [zone::CLUSTER_GROUP, zone::SWITCH_GROUP];
-    let acls = cluster_wide::node_acls(facts, &facts.origin, cx);
+    let acls = cluster_wide::node_acls(&Network::default_network(), facts, &facts.origin, cx);
     let row = Row::new(Table::LogicalSwitch, name.clone())
         .with("acls", Datum::from_iter(acls))
         .with("name", &**name)

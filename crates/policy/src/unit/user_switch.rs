@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::address::mac;
 use super::network::Network;
 use super::node::{Facts, lrp, lsp, router_port_row, switch_config, switch_port};
-use super::{Context, Unit, origin, service, zone};
+use super::{Context, Unit, cluster_wide, origin, service, zone};
 use crate::row::{Row, Table};
 
 /// The name of a Layer2 network's switch.
@@ -27,14 +27,19 @@ pub(super) fn compile_network(key: &Key, cx: &mut Context<'_>) {
     };
     let network = Network::of(object, spec);
     service::compile_groups(&network, cx);
+    let origins = [origin(object)];
     match spec.topology {
         NetworkTopology::Layer2 => {
+            // The nodes' own ports are left out.
+            cluster_wide::groups(&network, &[], &origins, cx);
             for zone in cx.zones() {
                 cx.demand(Unit::UserSwitch(key.clone(), zone));
             }
         }
         NetworkTopology::Layer3 => {
             let nodes = nodes_of(&network, cx);
+            let shares: Vec<&Facts> = nodes.iter().collect();
+            cluster_wide::groups(&network, &shares, &origins, cx);
             for facts in &nodes {
                 cx.demand(Unit::UserSwitch(key.clone(), facts.name.clone()));
             }
@@ -99,8 +104,10 @@ pub(super) fn compile(key: &Key, place: &Arc<str>, cx: &mut Context<'_>) {
                 line.push(' ');
                 line.push_str(&address.address.to_string());
             }
+            let acls = cluster_wide::node_acls(&network, &facts, &origin(object), cx);
             let rows = [
-                switch(&network, &name, switch_config(&facts, cx.options), ports),
+                switch(&network, &name, switch_config(&facts, cx.options), ports)
+                    .with("acls", Datum::from_iter(acls)),
                 switch_port(&own, "", &line, &[]),
                 switch_port(
                     &to_router,
