@@ -588,7 +588,7 @@ fn tell_of_other_networks(
     cx.tell(
         Diagnostic::new(Severity::Warning, "other-network", message)
             .at(selector.span, "its pods are selected")
-            .help("ovn-kubernetes installs such policies in the default network only"),
+            .help("such policies hold in the default network only, as in ovn-kubernetes"),
     );
 }
 

@@ -152,6 +152,13 @@ pub(super) fn compile_isolation(cx: &mut Context<'_>) {
         let of_zone = hosts.entry(facts.zone.clone()).or_default();
         of_zone.extend(own.map(|own| own.address));
     }
+    let networks = [Kind::ClusterUserDefinedNetwork, Kind::UserDefinedNetwork];
+    let origins: Vec<Origin> = networks
+        .into_iter()
+        .flat_map(|kind| cx.objects(kind))
+        .filter(|object| matches!(&object.spec, Spec::UserNetwork(it) if it.network.primary))
+        .map(origin)
+        .collect();
     for zone in cx.zones() {
         let hosts = hosts.remove(&zone).unwrap_or_default();
         let scope = Scope::Zone(zone.clone());
@@ -163,7 +170,9 @@ pub(super) fn compile_isolation(cx: &mut Context<'_>) {
                     Some(term) => format!("{lport} && ({term})"),
                     None => lport.clone(),
                 };
-                acls.push(isolation(name, gress, matches, action).put_in(&scope, cx));
+                let mut acl = isolation(name, gress, matches, action);
+                acl.origins.clone_from(&origins);
+                acls.push(acl.put_in(&scope, cx));
             };
             put("DenyPrimaryUDN", None, Action::Drop);
             if hosts.is_empty() {
