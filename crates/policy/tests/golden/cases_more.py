@@ -232,3 +232,41 @@ case("cudn-policies",
      [_cacl, group("NetworkPolicy", [("name", "red:np")], ["red.tenant_red_a"], [_cacl], controller=CN),
       address_set("PodSelector", [("name", "LS{ML:{tenant: t1,},}_LS{}_LNM"), ("ip-family", "v4")], ["10.100.0.5", "10.100.0.6"], controller=CN)],
      tables=("ACL", "Port_Group", "Address_Set"), owners=("NetworkPolicy", "PodSelector"))
+
+# --- what a user-defined network has for itself -----------------------------------------------------------
+
+_M = "(ip4.mcast || mldv1 || mldv2 || (ip6.dst[120..127] == 0xff && ip6.dst[116] == 1))"
+_udn_pg = lambda name: hashed(f"{N}:Cluster:{name}")
+_hairpin = "(ip4.src == 169.254.169.5 || ip6.src == fd69::5)"
+_cl, _rt = [], []
+for _d, _port in [("Ingress", "outport"), ("Egress", "inport")]:
+    _cl.append(acl("NetpolDefault", [("name", "allow-hairpinning"), ("direction", _d)], _d, 1001, _hairpin, "allow-related", controller=N))
+    _cl.append(acl("MulticastCluster", [("type", "DefaultDeny"), ("direction", _d)], _d, 1011, _M, "drop", controller=N))
+    _rt.append(acl("MulticastCluster", [("type", "AllowInterNode"), ("direction", _d)], _d, 1012,
+                   f"{_port} == @{_udn_pg('clusterRtrPortGroup')} && {_M}", "allow", controller=N))
+_key = "blue_LS{}_LNM"
+_mset = hashed(f"{N}:PodSelector:{_key}:v4")
+_mns = [acl("MulticastNS", [("name", "blue"), ("direction", "Egress")], "Egress", 1012, f"inport == @{_ns} && ip4.mcast", "allow", controller=N),
+        acl("MulticastNS", [("name", "blue"), ("direction", "Ingress")], "Ingress", 1012,
+            f"outport == @{_ns} && (igmp || (ip4.src == ${_mset} && ip4.mcast))", "allow", controller=N)]
+case("udn-groups",
+     "A primary user-defined network has the cluster's groups for itself: hairpinning, multicast, and the "
+     "ACL of each node on the network's switch, called by the switch. The families of the hairpin ACLs are "
+     "the cluster's, those of the namespace's multicast the network's. Nothing of it is sampled.",
+     "ovn-kubernetes, layer3_user_defined_network_controller.go (setupClusterPortGroups, syncDefaultMulticastPolicies, "
+     "syncNodeManagementPort), policy_test.go getHairpinningACLsV4AndPortGroupForNetwork, multicast_test.go",
+     [node("node1", families="dual").replace('{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"]}',
+                                             '{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"], "blue_net": ["10.100.0.0/24"]}'),
+      namespace("blue", {"k8s.ovn.org/multicast-enabled": "true"}).replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'),
+      "apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: net\n  namespace: blue\nspec:\n"
+      "  topology: Layer3\n  layer3:\n    role: Primary\n    subnets: [{cidr: 10.100.0.0/16, hostSubnet: 24}]\n",
+      _pod("a", "10.244.0.5", "10.100.0.5")],
+     _cl + _rt + _mns
+     + [acl("NetpolNode", [("name", "blue_net_node1"), ("ip", "10.100.0.2")], "Ingress", 1001, "ip4.src==10.100.0.2", "allow-related", controller=N),
+        group("Cluster", [("name", "clusterPortGroup")], ["k8s-blue_net_node1"], _cl, controller=N),
+        group("Cluster", [("name", "clusterRtrPortGroup")], ["stor-blue_net_node1"], _rt, controller=N),
+        group("Namespace", [("name", "blue")], ["blue.net_blue_a"], _mns, controller=N),
+        address_set("PodSelector", [("name", _key), ("ip-family", "v4")], ["10.100.0.5"], controller=N)],
+     families="dual", options="sampling=on multicast", tables=("ACL", "Port_Group", "Address_Set"),
+     owners=("NetpolDefault", "MulticastCluster", "MulticastNS", "NetpolNode", "Cluster", "Namespace", "PodSelector"),
+     keys=(N, _udn_pg("clusterPortGroup"), _udn_pg("clusterRtrPortGroup"), _ns, _mset))
