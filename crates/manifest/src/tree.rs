@@ -17,6 +17,8 @@ use crate::{Diagnostic, FileId, Label, Severity, Span};
 pub(crate) const MAX_BYTES: usize = 32 << 20;
 /// Nodes of one document as it is written.
 const MAX_NODES: usize = 4_000_000;
+/// Characters of a key. YAML allows 1024, JSON any number.
+const MAX_KEY: usize = 1 << 16;
 /// Values that the aliases of one text may repeat; long ones count by their length.
 const MAX_REPEATED: u32 = 1_000_000;
 /// Bytes of text that count as a value.
@@ -295,6 +297,7 @@ fn options() -> Options {
     let mut options = granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH as usize,
         block_nesting_limit: MAX_DEPTH as usize,
+        simple_key_max_lookahead: MAX_KEY,
     };
     options.set_emit_comments(false);
     options

@@ -1,10 +1,11 @@
 //! What becomes of texts.
 #![allow(clippy::unwrap_used)] // Of helpers; tests may anyway.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use netverdict_manifest::{Reading, Sources};
+use netverdict_manifest::{FileId, Key, Kind, Peer, Reading, Sources, Spec, read, read_value};
 
 /// Files that are right: all that is read of them.
 #[test]
@@ -62,4 +63,79 @@ fn objects(reading: &Reading) -> String {
         text.replace_range(start..end, &place);
     }
     text
+}
+
+/// All that JSON allows in a string and in a number is read.
+#[test]
+fn json_is_yaml() {
+    let key = "k".repeat(1500);
+    let text = format!(
+        "{{\"apiVersion\"\n:\t\"v1\",\"kind\" :\"Namespace\",\"metadata\":{{\"name\":\"x\",\"annotations\":\
+         {{\"{key}\":\"\\u0000\\b\\f\\n\\r\\t\\/\\\\\\\"\\ud834\\udd1e\u{2028}\u{85}\"}}}},\
+         \"n\":[1,-1,1.5,1e5,-0.0,1E+2,true,false,null,\"\",{{}},[]]}}"
+    );
+    let reading = read(FileId(1), &text);
+    assert_eq!(reading.diagnostics, []);
+    let annotation = &reading.objects[0].meta.annotations[&key];
+    assert_eq!(
+        annotation.value,
+        "\0\u{8}\u{c}\n\r\t/\\\"\u{1d11e}\u{2028}\u{85}"
+    );
+}
+
+/// Anchors, aliases and merge keys, whose values do not replace those that stand there.
+#[test]
+fn aliases_and_merges() {
+    let text = "base: &base\n  app: web\n  tier: &tier front\nkind: NetworkPolicy\napiVersion: networking.k8s.io/v1\n\
+                metadata: {name: x, labels: {<<: *base, tier: back}}\n\
+                spec:\n  podSelector: &all {}\n  ingress:\n  - from:\n    - podSelector: *all\n    \
+                - namespaceSelector: {matchLabels: {<<: [{tier: *tier}, *base]}}\n";
+    let reading = read(FileId(1), text);
+    assert_eq!(reading.diagnostics, []);
+    let labels = |labels: &BTreeMap<String, String>| format!("{labels:?}");
+    let object = &reading.objects[0];
+    assert_eq!(
+        labels(&object.meta.labels),
+        "{\"app\": \"web\", \"tier\": \"back\"}"
+    );
+    let Spec::NetworkPolicy(policy) = &object.spec else {
+        panic!("{object:?}");
+    };
+    let [
+        Peer::Pods {
+            pods: Some(pods), ..
+        },
+        Peer::Pods {
+            namespaces: Some(namespaces),
+            ..
+        },
+    ] = &policy.ingress[0].peers[..]
+    else {
+        panic!("{policy:?}");
+    };
+    assert_eq!(
+        labels(&namespaces.labels),
+        "{\"app\": \"web\", \"tier\": \"front\"}"
+    );
+    // An alias stands where it stands, not where it leads.
+    assert_eq!(
+        &text[pods.span.start as usize..pods.span.end as usize],
+        "*all"
+    );
+}
+
+/// One object of the API server does not say its kind in a list.
+#[test]
+fn values_of_a_known_kind() {
+    let reading = read_value(
+        FileId(1),
+        "{\"metadata\":{\"name\":\"a\"},\"spec\":{}}",
+        Kind::Pod,
+    );
+    assert_eq!(reading.objects[0].key, Key::new(Kind::Pod, "default", "a"));
+    let reading = read_value(FileId(1), "{\"metadata\":{}}", Kind::Pod);
+    assert_eq!(
+        reading.diagnostics[0].message,
+        "Pod: `metadata` must have `name`"
+    );
 }
