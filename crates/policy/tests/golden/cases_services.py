@@ -271,3 +271,35 @@ for _fam in ("v4", "v6", "dual"):
               "options": {"router-port": "rtos-node1", "arp_proxy": " ".join(["0a:58:a9:fe:01:01", "169.254.1.1", "fe80::1"] + _subnets)}})],
          families=_fam, options="multicast", tables=("Logical_Switch", "Logical_Switch_Port"),
          keys=("node1", "ns1_", "k8s-", "stor-"))
+
+# --- services of a user-defined network ------------------------------------------------------------
+
+
+def _udn_pod(name, default, primary):
+    networks = {"default": {"ip_addresses": [f"{default}/24"], "mac_address": mac(default), "role": "infrastructure-locked"},
+                "blue/my-net": {"ip_addresses": [f"{primary}/24"], "mac_address": mac(primary), "role": "primary"}}
+    return pod("blue", name, default, annotations={"k8s.ovn.org/pod-networks": json.dumps(networks)}, app="web")
+
+
+def _scoped(r):
+    columns = {**r["columns"], "name": "blue_my.net_" + r["columns"]["name"]}
+    columns["external_ids"] = {**columns["external_ids"], "k8s.ovn.org/network": "blue_my-net", "k8s.ovn.org/role": "primary"}
+    return {**r, "key": columns["name"], "columns": columns}
+
+
+_lb = _scoped(balancer("blue", "web", "TCP", "cluster", {"10.96.0.10:80": "10.100.0.5:8080"}))
+case("svc-udn",
+     "A service in a namespace with a primary user-defined network: names begin with the network (a dash "
+     "becomes a dot), the ids name it, endpoints are the pods' addresses there.",
+     "ovn-kubernetes, services_controller_test.go (user-defined networks); multi_network.go GetNetworkScopedLoadBalancerName; "
+     "clustermanager/endpointslicemirror",
+     [gateway_node("node1").replace('{"default": ["10.244.0.0/24"]}', '{"default": ["10.244.0.0/24"], "blue_my-net": ["10.100.0.0/24"]}'),
+      namespace("blue").replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'),
+      "apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: my-net\n  namespace: blue\nspec:\n"
+      "  topology: Layer3\n  layer3:\n    role: Primary\n    subnets: [{cidr: 10.100.0.0/16, hostSubnet: 24}]\n",
+      _udn_pod("w", "10.244.0.5", "10.100.0.5"),
+      service("blue", "web", "clusterIP: 10.96.0.10\nclusterIPs: [10.96.0.10]\nselector: {app: web}\nports: [{port: 80, targetPort: 8080}]"),
+      slice_("blue", "web", "a", [("", "TCP", 8080)], [("10.244.0.5", "node1", READY)]).replace(
+          "nodeName: node1,", "nodeName: node1, targetRef: {kind: Pod, name: w, namespace: blue},")],
+     [_lb, row("Load_Balancer_Group", "blue_my.net_clusterLBGroup", {"name": "blue_my.net_clusterLBGroup", "load_balancer": [_lb["key"]]})],
+     tables=BOTH, keys=("blue_my.net_Service", "Service_", "blue_my.net_clusterLBGroup"))
