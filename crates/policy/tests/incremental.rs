@@ -247,6 +247,13 @@ fn pods() -> BoxedStrategy<Object> {
         .prop_map(
             |(space, number, labels, (node, host, completed, has_v6, is_attached), ports)| {
                 let place = node.unwrap_or(0);
+                let open = vec![
+                    OpenPort::Icmp,
+                    OpenPort::Port {
+                        protocol: Protocol::Tcp,
+                        port: 80,
+                    },
+                ];
                 let mut addresses = vec![IpAddr::from([10, 244, place, number + 10])];
                 if has_v6 {
                     addresses.push(format!("fd00:10:244:{place}::{number}a").parse().unwrap());
@@ -271,7 +278,7 @@ fn pods() -> BoxedStrategy<Object> {
                     },
                     ports,
                     attachments,
-                    open_ports: vec![],
+                    open_ports: if has_v6 { open } else { Vec::new() },
                 });
                 object(Kind::Pod, space, &format!("p{number}"), labels, spec)
             },
@@ -453,7 +460,9 @@ fn admin_policies() -> BoxedStrategy<Object> {
             .prop_map(|(namespaces, pods)| AdminSubject::Pods { namespaces, pods }),
     ];
     let rules = (vec(admin_rules(false), 0..3), vec(admin_rules(true), 0..3));
-    (kind, 0_u8..2, 0_u32..3, subject, rules, any::<bool>())
+    // Those above 99 are numbered by what else there is.
+    let priorities = select(vec![0_u32, 1, 2, 100, 150, 151]);
+    (kind, 0_u8..3, priorities, subject, rules, any::<bool>())
         .prop_map(
             |(kind, number, priority, subject, (ingress, egress), is_baseline)| {
                 let tier = match kind {
@@ -488,6 +497,10 @@ fn admin_rules(is_egress: bool) -> impl Strategy<Value = AdminRule> {
     let outside = prop_oneof![
         selectors().prop_map(AdminPeer::Nodes),
         Just(AdminPeer::Networks(vec![at(cidr("203.0.113.0", 24))])),
+        Just(AdminPeer::DomainNames(vec![At::new(
+            "example.org".to_owned(),
+            Span::default()
+        )])),
     ];
     let peer = prop_oneof![3 => pods, u32::from(is_egress) * 2 => outside];
     let port = prop_oneof![
