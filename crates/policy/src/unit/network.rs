@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use netverdict_manifest::{
     Cidr, Diagnostic, Key, Kind, NetworkSpec, NetworkTopology, Object, OpenPort, Pod, Severity,
@@ -47,13 +47,15 @@ pub(crate) struct Network {
 impl Network {
     /// The network that all pods are in.
     pub(crate) fn default_network() -> Self {
-        Self {
+        // Most policies are about it: its words are held once.
+        static NETWORK: LazyLock<Network> = LazyLock::new(|| Network {
             name: DEFAULT.into(),
-            controller: DEFAULT_CONTROLLER.into(),
+            controller: word(DEFAULT_CONTROLLER),
             attachment: "".into(),
             topology: None,
             subnets: Vec::new(),
-        }
+        });
+        NETWORK.clone()
     }
 
     pub(crate) fn of(object: &Object, spec: &NetworkSpec) -> Self {
