@@ -29,6 +29,9 @@ pub struct Acl {
     pub owner: Owner,
 }
 
+/// The last tier, behind which nothing decides: all is allowed.
+const LAST_TIER: u8 = 3;
+
 impl Acl {
     /// The sentence for people, as in `Dropped by network policies isolation in namespace blue,
     /// direction Egress`. The words are those of ovn-kubernetes' own observability library, so
@@ -37,6 +40,7 @@ impl Acl {
         let verb = match self.action {
             Action::Allow | Action::AllowRelated | Action::AllowStateless => "Allowed",
             Action::Drop => "Dropped",
+            Action::Pass if self.tier >= LAST_TIER => "Delegated to the cluster's default",
             Action::Pass => "Delegated to network policy",
             Action::Reject => "Action reject",
         };
@@ -459,5 +463,41 @@ impl Rule {
     /// True when nothing is known of the rule.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_says_who_decides_next() {
+        let sentence = |tier| {
+            let owner = Owner {
+                kind: OwnerKind::ClusterNetworkPolicy,
+                namespace: None,
+                name: Some("n".to_owned()),
+                direction: Some(Direction::Ingress),
+                rule: Rule::default(),
+                network: None,
+            };
+            let acl = Acl {
+                name: None,
+                priority: 0,
+                matches: String::new(),
+                action: Action::Pass,
+                pipeline: Pipeline::ToLport,
+                tier,
+                label: 0,
+                owner,
+            };
+            acl.sentence()
+        };
+        let by = "by cluster network policy n, direction Ingress";
+        assert_eq!(sentence(1), format!("Delegated to network policy {by}"));
+        assert_eq!(
+            sentence(3),
+            format!("Delegated to the cluster's default {by}")
+        );
     }
 }
