@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use netverdict_manifest::{Diagnostic, FileId, Key, Object};
+use netverdict_manifest::{Diagnostic, FileId, Key, Object, Severity};
 
 /// A source of objects.
 ///
@@ -19,7 +19,10 @@ use netverdict_manifest::{Diagnostic, FileId, Key, Object};
 ///   an object that did not change is not told again. A key may be told as gone that was never
 ///   told as there.
 /// - Places in an object and in a diagnostic lead into texts that were told with it or before.
-/// - What makes no sense is a diagnostic, and costs no other object. What is true for a while only
+/// - What makes no sense is a diagnostic, and costs no other object. What made sense before (a file
+///   in whole, or an object of a cluster) stays as it was until it is mended or gone, and a
+///   warning (`stays`) says so.
+/// - What is true for a while only
 ///   (such as an API server that is away) is logged and tried again.
 pub trait Objects: Send {
     /// Hands over what there is and then what changes, until there is no more or `take` breaks.
@@ -115,4 +118,10 @@ impl Gathered {
         self.free.extend(gone.map(|(file, _)| *file));
         take(change)
     }
+}
+
+/// Says that a text has become broken and was not taken.
+pub(crate) fn stays(name: &str) -> Diagnostic {
+    let message = format!("{name} has become broken and stays as it was");
+    Diagnostic::new(Severity::Warning, "stays", message).help("it follows once it is mended")
 }

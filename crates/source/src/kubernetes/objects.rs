@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::text;
 use super::watch::{Counters, Error, KubeWatch, Lack, Sink, path};
-use crate::objects::{Change, Gathered, Objects};
+use crate::objects::{Change, Gathered, Objects, stays};
 
 impl Objects for KubeWatch {
     /// The first change comes when each kind was listed or is known to be missing or forbidden. A
@@ -51,8 +51,7 @@ const KINDS: [Kind; 12] = [
 struct Gatherer<'a> {
     counters: &'a Counters,
     gathered: Gathered,
-    /// What was told of each object.
-    known: HashMap<Key, (FileId, Arc<str>)>,
+    known: HashMap<Key, Known>,
     /// Kinds of which nothing is known yet.
     awaited: BTreeSet<Kind>,
     /// What was said about the kinds that cannot be had.
@@ -60,6 +59,15 @@ struct Gatherer<'a> {
     /// True once the first complete state was told.
     begun: bool,
     take: &'a mut dyn FnMut(Change) -> ControlFlow<()>,
+}
+
+/// What is known of an object.
+#[derive(Default)]
+struct Known {
+    /// The text it was read from, unless it never made sense.
+    told: Option<(FileId, Arc<str>)>,
+    /// Its text now, where that makes no sense and was not taken.
+    broken: Option<Arc<str>>,
 }
 
 impl Sink for Gatherer<'_> {
@@ -72,25 +80,47 @@ impl Sink for Gatherer<'_> {
             Ok(text) => text.into(),
             Err(_) => json.get().into(),
         };
-        let file = match self.known.get(&key) {
-            Some((_, known)) if *known == text => return,
+        let known = self.known.entry(key.clone()).or_default();
+        let file = match &known.told {
+            Some((_, told)) if *told == text => {
+                known.broken = None;
+                return;
+            }
+            _ if known.broken.as_ref() == Some(&text) => return,
             Some((file, _)) => *file,
             None => self.gathered.file(),
         };
-        self.gathered.text(file, &name(&key), Arc::clone(&text));
+        let name = name(&key);
         let mut reading = read_value(file, &text, key.kind);
-        let object = reading.objects.pop();
-        if object.is_none() {
-            self.counters.malformed.one();
+        if let Some(object) = reading.objects.pop() {
+            self.gathered.text(file, &name, Arc::clone(&text));
+            let change = &mut self.gathered.change;
+            change.diagnostics.extend(reading.diagnostics);
+            change.objects.insert(key, Some(Arc::new(object)));
+            *known = Known {
+                told: Some((file, text)),
+                broken: None,
+            };
+            return;
         }
-        let change = &mut self.gathered.change;
-        change.diagnostics.extend(reading.diagnostics);
-        change.objects.insert(key.clone(), object.map(Arc::new));
-        self.known.insert(key, (file, text));
+        self.counters.malformed.one();
+        let passing = match known.told {
+            Some(_) => self.gathered.file(),
+            None => file,
+        };
+        let reading = read_value(passing, &text, key.kind);
+        self.gathered.passing(passing, &name, Arc::clone(&text));
+        let diagnostics = &mut self.gathered.change.diagnostics;
+        diagnostics.extend(reading.diagnostics);
+        if known.told.is_some() {
+            diagnostics.push(stays(&name));
+        }
+        known.broken = Some(text);
     }
 
     fn remove(&mut self, key: &Key) {
-        if let Some((file, _)) = self.known.remove(key) {
+        let known = self.known.remove(key).and_then(|known| known.told);
+        if let Some((file, _)) = known {
             self.gathered.forget(file);
             self.gathered.change.objects.insert(key.clone(), None);
         }

@@ -10,7 +10,7 @@ use netverdict_manifest::{Diagnostic, FileId, Key, Object, Severity, Span, read_
 
 use super::watch::Watch;
 use crate::Stop;
-use crate::objects::{Change, Gathered, Objects};
+use crate::objects::{Change, Gathered, Objects, stays};
 
 /// Objects from files.
 ///
@@ -434,11 +434,6 @@ fn holds_nothing(path: &Path) -> Diagnostic {
     let message = format!("{} holds no manifest", path.display());
     Diagnostic::new(Severity::Warning, "no-manifest", message)
         .help("files that end in .yaml, .yml or .json are read")
-}
-
-fn stays(name: &str) -> Diagnostic {
-    let message = format!("{name} has become broken; its objects stay as they were");
-    Diagnostic::new(Severity::Warning, "stays", message).help("they follow once it is mended")
 }
 
 fn twice(first: &Object, last: &Object) -> Diagnostic {

@@ -173,6 +173,17 @@ impl Server {
         });
     }
 
+    /// The names of objects.
+    pub fn named(&self, resource: Resource, which: impl Fn(&Value) -> bool) -> Vec<String> {
+        let state = self.shared.state.lock().unwrap();
+        let kept = state.resources.get(&resource);
+        let objects = kept.into_iter().flat_map(|kept| kept.objects.values());
+        let chosen = objects.filter(|object| which(object));
+        chosen
+            .map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     pub fn bookmark(&self, resource: Resource) {
         self.change(|state| {
             let version = state.next_version();
