@@ -207,8 +207,9 @@ fn a_file_given_by_name_is_followed_through_what_editors_do() {
     let at = Directory::new();
     at.write("there/a.yaml", &namespaces(&["one"]));
     symlink("there", at.path("way")).unwrap();
-    symlink("way/a.yaml", at.path("link")).unwrap();
-    let watch = follow(Files::new([at.path("link")]));
+    fs::create_dir(at.path("links")).unwrap();
+    symlink("../way/a.yaml", at.path("links/link")).unwrap();
+    let watch = follow(Files::new([at.path("links/link")]));
     holds(&watch, &["one: link:5"]);
     at.write("there/a.yaml", &namespaces(&["two"]));
     holds(&watch, &["two: link:5"]);
@@ -227,6 +228,22 @@ fn a_file_given_by_name_is_followed_through_what_editors_do() {
     watch.said("link cannot be read");
     at.write("then/a.yaml", &namespaces(&["six"]));
     holds(&watch, &["six: link:5"]);
+    watch.end();
+}
+
+#[test]
+fn a_file_is_followed_where_links_lead_to_its_directory() {
+    let at = Directory::new();
+    at.write("1/deep/a.yaml", &namespaces(&["one"]));
+    at.write("2/deep/a.yaml", &namespaces(&["two"]));
+    symlink("1", at.path("now")).unwrap();
+    let watch = follow(Files::new([at.path("now/deep/a.yaml")]));
+    holds(&watch, &["one: a.yaml:5"]);
+    symlink("2", at.path("next")).unwrap();
+    fs::rename(at.path("next"), at.path("now")).unwrap();
+    holds(&watch, &["two: a.yaml:5"]);
+    at.replace("2/deep/a.yaml", &namespaces(&["three"]));
+    holds(&watch, &["three: a.yaml:5"]);
     watch.end();
 }
 

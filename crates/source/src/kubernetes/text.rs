@@ -26,6 +26,9 @@ pub(super) fn of(kind: Kind, json: &RawValue) -> serde_json::Result<String> {
                 Kind::Pod | Kind::Node => name.starts_with("k8s.ovn.org/"),
                 _ => name != "kubectl.kubernetes.io/last-applied-configuration",
             });
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
         }
     }
     match kind {

@@ -35,9 +35,13 @@ impl Watch {
         })
     }
 
-    /// Watches what happens to the entries of a directory, or of the next one above where it is
-    /// not there. One that may not be read is left to whoever reads it.
+    /// Watches what happens to the entries of a directory. One that is not there, or may not be
+    /// read, is left to whoever reads it.
     pub(super) fn directory(&mut self, path: &Path) -> Result<(), Error> {
+        let path = match path.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => path,
+        };
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MODIFY
             | AddWatchFlags::IN_CLOSE_WRITE
@@ -52,33 +56,31 @@ impl Watch {
                 self.wanted.insert(descriptor);
                 Ok(())
             }
-            Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => match holder(path) {
-                Some(holder) => self.directory(&holder),
-                None => Ok(()),
-            },
-            Err(nix::Error::EACCES) => Ok(()),
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::EACCES) => Ok(()),
             Err(error) => Err(failed(path, error.into())),
         }
     }
 
-    /// Watches what stands at a path: the directory that holds it and, for a link, those on the
-    /// way to where it leads.
+    /// Watches what stands at a path: the directory that holds it and, where links are on the way
+    /// to it, those that hold them.
     pub(super) fn place(&mut self, path: &Path) -> Result<(), Error> {
-        let mut path = path.to_owned();
-        for _ in 0..LINKS {
-            let Some(holder) = holder(&path) else {
-                return Ok(());
-            };
-            self.directory(&holder)?;
-            match path.read_link() {
-                Ok(target) => path = holder.join(target),
-                Err(_) => break,
+        let mut here = PathBuf::new();
+        let mut rest: Vec<PathBuf> = steps(path);
+        let mut links = 0;
+        while let Some(step) = rest.pop() {
+            let next = here.join(&step);
+            // Without a last link, `..` leads where it does for the system.
+            match next.read_link() {
+                Ok(target) if links < LINKS => {
+                    self.directory(&here)?;
+                    links += 1;
+                    rest.extend(steps(&target));
+                }
+                Err(_) if !rest.is_empty() && next.is_dir() => here = next,
+                _ => return self.directory(&here),
             }
         }
-        match path.canonicalize().ok().as_deref().and_then(Path::parent) {
-            Some(parent) => self.directory(parent),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Ends the watch on what was not named since this was last called.
@@ -121,13 +123,10 @@ impl Watch {
     }
 }
 
-/// The directory that a path stands in.
-fn holder(path: &Path) -> Option<PathBuf> {
-    match path.parent()? {
-        parent if !parent.as_os_str().is_empty() => Some(parent.to_owned()),
-        _ if path.as_os_str() == "." => None,
-        _ => Some(PathBuf::from(".")),
-    }
+/// The parts of a path, the last one first.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    let steps = path.components().map(|step| Path::new(&step).to_owned());
+    steps.rev().collect()
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {

@@ -141,7 +141,6 @@ fn changes_are_followed_and_what_says_nothing_new_is_not_told() {
     server.put(Resource::Pods, pod("blue", "b", &["10.0.0.2"]));
     let b = key(Kind::Pod, "b");
     watch.until("b", |state| state.objects.contains_key(&b));
-    watch.until("no more", |state| state.changes == 2);
     server.delete(Resource::Policies, "blue/allow");
     server.put(Resource::Policies, policy("other", 81));
     let other = key(Kind::NetworkPolicy, "other");
@@ -150,6 +149,31 @@ fn changes_are_followed_and_what_says_nothing_new_is_not_told() {
     });
     let state = watch.end();
     assert_eq!(state.texts.len(), 3);
+    let told = [
+        "Pod blue/a",
+        "NetworkPolicy blue/allow",
+        "Pod blue/b",
+        "NetworkPolicy blue/allow",
+        "NetworkPolicy blue/other",
+    ];
+    assert_eq!(state.told, told);
+}
+
+#[test]
+fn an_object_that_goes_while_a_list_breaks_off_is_gone() {
+    let server = Server::start();
+    server.page(1);
+    server.put(Resource::Policies, policy("a", 80));
+    server.put(Resource::Policies, policy("b", 80));
+    server.delete_and_cut_in_next_page(Resource::Policies, "blue/a");
+    let config = Config::of(&server);
+    let watch = config.follow();
+    watch.until("the first state", |state| state.changes > 0);
+    let state = watch.end();
+    assert_eq!(
+        state.objects.into_keys().collect::<Vec<_>>(),
+        [key(Kind::NetworkPolicy, "b")]
+    );
 }
 
 #[test]

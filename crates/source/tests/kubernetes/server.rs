@@ -82,6 +82,8 @@ struct State {
     cut_in_next_line: bool,
     /// The connection breaks in the next page that is not the first.
     cut_in_next_page: bool,
+    /// Goes when that happens.
+    delete_at_cut: Option<(Resource, String)>,
     /// Objects in a page, where fewer than asked for.
     page: Option<usize>,
     paused: bool,
@@ -162,15 +164,7 @@ impl Server {
     }
 
     pub fn delete(&self, resource: Resource, key: &str) {
-        self.change(|state| {
-            let version = state.next_version();
-            let kept = state.resources.entry(resource).or_default();
-            if let Some(mut object) = kept.objects.remove(key) {
-                object["metadata"]["resourceVersion"] = json!(version.to_string());
-                let line = json!({"type": "DELETED", "object": object}).to_string();
-                kept.log.push((version, line));
-            }
-        });
+        self.shared.delete(resource, key);
     }
 
     /// The names of objects.
@@ -231,6 +225,14 @@ impl Server {
     /// Breaks the next list that has more than one page, in the middle of a later one.
     pub fn cut_in_next_page(&self) {
         self.change(|state| state.cut_in_next_page = true);
+    }
+
+    /// The same, and an object goes in that moment.
+    pub fn delete_and_cut_in_next_page(&self, resource: Resource, key: &str) {
+        self.change(|state| {
+            state.cut_in_next_page = true;
+            state.delete_at_cut = Some((resource, key.to_owned()));
+        });
     }
 
     /// True if [`Self::cut_in_next_page`] still waits for such a list.
@@ -337,6 +339,18 @@ fn status(code: u16, message: &str) -> Value {
 }
 
 impl Shared {
+    fn delete(&self, resource: Resource, key: &str) {
+        let mut state = self.state.lock().unwrap();
+        let version = state.next_version();
+        let kept = state.resources.entry(resource).or_default();
+        if let Some(mut object) = kept.objects.remove(key) {
+            object["metadata"]["resourceVersion"] = json!(version.to_string());
+            let line = json!({"type": "DELETED", "object": object}).to_string();
+            kept.log.push((version, line));
+        }
+        self.changed.notify_all();
+    }
+
     fn serve(&self, connection: TcpStream) -> std::io::Result<()> {
         let mut writer = connection.try_clone()?;
         let mut reader = BufReader::new(connection);
@@ -384,7 +398,11 @@ impl Shared {
             let list = list(&state, resource, &target);
             let is_later = parameter(&target, "continue").is_some();
             if is_later && std::mem::take(&mut state.cut_in_next_page) {
+                let delete = state.delete_at_cut.take();
                 drop(state);
+                if let Some((resource, key)) = delete {
+                    self.delete(resource, &key);
+                }
                 let body = list.to_string();
                 write!(
                     writer,

@@ -20,6 +20,8 @@ pub struct State {
     /// `severity code: message`.
     pub said: Vec<String>,
     pub changes: usize,
+    /// Each object that was told, each time.
+    pub told: Vec<String>,
 }
 
 impl State {
@@ -41,6 +43,7 @@ impl State {
                 .push(format!("{severity} {code}: {}", diagnostic.message));
         }
         for (key, object) in change.objects {
+            self.told.push(key.to_string());
             match object {
                 Some(object) => {
                     assert_eq!(object.key, key);
@@ -51,7 +54,7 @@ impl State {
             }
         }
         for file in gone {
-            assert!(self.texts.remove(&file).is_some());
+            self.texts.remove(&file);
         }
         for object in self.objects.values() {
             let name = self.slice(object.meta.span).trim_matches('"');
