@@ -16,8 +16,8 @@ use netverdict_manifest::{Diagnostic, FileId, Key, Object, Severity};
 ///   source was blind for a while (a lost connection, a version that the server has forgotten, a
 ///   file that was replaced) all that went in between is told as gone.
 /// - An object is told when it, its text or its place in the text differs from what was told last;
-///   an object that did not change is not told again. A key or a text may be told as gone
-///   that was never told as there.
+///   an object that did not change is not told again. A key or a text may be told as gone that
+///   was never told as there.
 /// - Places in an object and in a diagnostic lead into texts that were told with it or before.
 /// - What makes no sense is a diagnostic, and costs no other object. What made sense before (a file
 ///   in whole, or an object of a cluster) stays as it was until it is mended or gone, and a

@@ -64,12 +64,12 @@ impl Watch {
     /// Watches what stands at a path: the directory that holds it and, where links are on the way
     /// to it, those that hold them.
     pub(super) fn place(&mut self, path: &Path) -> Result<(), Error> {
+        // A directory without a link on the way, so that `..` behind it means its parent.
         let mut here = PathBuf::new();
         let mut rest: Vec<PathBuf> = steps(path);
         let mut links = 0;
         while let Some(step) = rest.pop() {
             let next = here.join(&step);
-            // Without a last link, `..` leads where it does for the system.
             match next.read_link() {
                 Ok(target) if links < LINKS => {
                     self.directory(&here)?;
