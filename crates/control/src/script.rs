@@ -10,13 +10,19 @@ use crate::plan::{Edit, Plan};
 /// One argument list is kept below this many bytes where it can be cut: Linux takes a quarter of
 /// the stack's limit, 2 MiB by default, for arguments and environment (execve(2)).
 const LONGEST: usize = 1 << 20;
+/// An argument list cannot be longer than this, whatever the limit of the stack: three quarters of
+/// 8 MiB (fs/exec.c), less what the environment may need.
+const MOST: usize = (6 << 20) - (256 << 10);
+/// One argument cannot be longer than 128 KiB (MAX_ARG_STRLEN, execve(2)): so many members of a set
+/// are set at once, others are added.
+const MEMBERS: usize = 1000;
 
 impl Plan {
     /// The plan as a shell script of `ovn-nbctl` or `ovs-vsctl` commands, one transaction each.
     /// `connect` are the tool's own options, such as `--db=…`.
     ///
     /// There is one command, but for plans that only set and remove and do not fit into one
-    /// argument list.
+    /// argument list. One that makes rows and does not fit says so and does nothing.
     pub fn script(&self, connect: &[String]) -> String {
         let mut text = String::from("#!/bin/sh\nset -e\n");
         if self.is_empty() {
@@ -53,6 +59,12 @@ impl Plan {
             .collect();
         let whole: usize = commands.iter().map(String::len).sum();
         let may_cut = names.is_empty();
+        if whole > MOST && !may_cut {
+            text.push_str(
+                "echo 'Linux takes no command as long as this: nothing is done' >&2\nexit 1\n",
+            );
+            return text;
+        }
         if whole > LONGEST && !may_cut {
             text.push_str("ulimit -s 65536 # room for the arguments\n");
         }
@@ -84,10 +96,14 @@ fn commands(edit: &Edit, names: &BTreeMap<Uuid, String>) -> Vec<String> {
         } => {
             let name = names.get(row).map_or("@r", String::as_str);
             let mut command = format!("--id={name} create {table}");
+            let mut more = Vec::new();
             for (column, value) in columns {
-                let _ = write!(command, " {}", assignment(column, value, names));
+                let (first, rest) = parts(value);
+                let _ = write!(command, " {}", assignment(column, &first, names));
+                more.extend(rest.map(|part| addition(table, name, column, part, names)));
             }
-            vec![command]
+            more.insert(0, command);
+            more
         }
         Edit::Update {
             table, row, after, ..
@@ -100,11 +116,16 @@ fn commands(edit: &Edit, names: &BTreeMap<Uuid, String>) -> Vec<String> {
                 commands.push(format!("clear {table} {row} {}", columns.join(" ")));
             }
             if !set.is_empty() {
-                let columns: Vec<_> = set
-                    .iter()
-                    .map(|(column, value)| assignment(column, value, names))
-                    .collect();
-                commands.push(format!("set {table} {row} {}", columns.join(" ")));
+                let row = row.to_string();
+                let mut command = format!("set {table} {row}");
+                let mut more = Vec::new();
+                for (column, value) in set {
+                    let (first, rest) = parts(value);
+                    let _ = write!(command, " {}", assignment(column, &first, names));
+                    more.extend(rest.map(|part| addition(table, &row, column, part, names)));
+                }
+                commands.push(command);
+                commands.extend(more);
             }
             commands
         }
@@ -118,6 +139,29 @@ fn commands(edit: &Edit, names: &BTreeMap<Uuid, String>) -> Vec<String> {
         Edit::Delete { table: "IPFIX", .. } => Vec::new(),
         Edit::Delete { table, row, .. } => vec![format!("--if-exists destroy {table} {row}")],
     }
+}
+
+/// A value cut into one that is set and members that are added.
+fn parts(value: &Datum) -> (Datum, impl Iterator<Item = &[Atom]>) {
+    let atoms = value.atoms();
+    let (first, rest) = atoms.split_at(atoms.len().min(MEMBERS));
+    let first = match value {
+        Datum::Set(_) => Datum::Set(first.to_vec()),
+        other => other.clone(),
+    };
+    (first, rest.chunks(MEMBERS))
+}
+
+fn addition(
+    table: &str,
+    row: &str,
+    column: &str,
+    atoms: &[Atom],
+    names: &BTreeMap<Uuid, String>,
+) -> String {
+    let words = atoms.iter().map(|atom| quoted(&word(atom, names)));
+    let words: Vec<_> = words.collect();
+    format!("add {table} {row} {column} {}", words.join(" "))
 }
 
 fn assignment(column: &str, value: &Datum, names: &BTreeMap<Uuid, String>) -> String {
@@ -199,6 +243,39 @@ mod tests {
              -- set ACL 00000000-0000-0000-0000-000000000002 sample_new=@r0 \\\n  \
              -- --id=@r1 create Sampling_App 'external_ids={\"a b\"=\"it'\\''s\"}' >/dev/null\n"
         );
+    }
+
+    #[test]
+    fn long_sets_are_added_to_in_parts() {
+        let addresses = (0..2_500).map(|n| format!("10.0.{}.{}", n / 250, n % 250));
+        let edits = vec![Edit::Insert {
+            table: "Address_Set",
+            row: Uuid::from_u128(1),
+            columns: vec![("addresses", addresses.collect())],
+        }];
+        let plan = Plan::new(Database::Northbound, edits, Vec::new(), Vec::new());
+        let script = plan.script(&[]);
+        let lines: Vec<_> = script.lines().collect();
+        assert_eq!(lines.len(), 6, "{lines:?}");
+        assert!(lines[3].contains("--id=@r0 create Address_Set"));
+        assert!(lines[4].contains("-- add Address_Set @r0 addresses '\"10.0."));
+        assert_eq!(script.matches("\"10.0.").count(), 2_500);
+    }
+
+    #[test]
+    fn what_cannot_be_one_command_says_so() {
+        let edits = (0..60_000).map(|n| Edit::Insert {
+            table: "ACL",
+            row: Uuid::from_u128(n),
+            columns: vec![("match", "x".repeat(100).into())],
+        });
+        let plan = Plan::new(
+            Database::Northbound,
+            edits.collect(),
+            Vec::new(),
+            Vec::new(),
+        );
+        assert!(plan.script(&[]).ends_with("exit 1\n"));
     }
 
     #[test]
