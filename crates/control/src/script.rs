@@ -95,12 +95,19 @@ fn commands(edit: &Edit, names: &BTreeMap<Uuid, String>) -> Vec<String> {
             columns,
         } => {
             let name = names.get(row).map_or("@r", String::as_str);
+            // Only values can be told by `@r…`; rows are found by their names.
+            let record = columns.iter().find(|(column, _)| *column == "name");
+            let record = record.and_then(|(_, name)| Some(quoted(name.scalar()?.as_str()?)));
             let mut command = format!("--id={name} create {table}");
             let mut more = Vec::new();
             for (column, value) in columns {
+                let Some(record) = &record else {
+                    let _ = write!(command, " {}", assignment(column, value, names));
+                    continue;
+                };
                 let (first, rest) = parts(value);
                 let _ = write!(command, " {}", assignment(column, &first, names));
-                more.extend(rest.map(|part| addition(table, name, column, part, names)));
+                more.extend(rest.map(|part| addition(table, record, column, part, names)));
             }
             more.insert(0, command);
             more
@@ -251,14 +258,14 @@ mod tests {
         let edits = vec![Edit::Insert {
             table: "Address_Set",
             row: Uuid::from_u128(1),
-            columns: vec![("addresses", addresses.collect())],
+            columns: vec![("name", "a1".into()), ("addresses", addresses.collect())],
         }];
         let plan = Plan::new(Database::Northbound, edits, Vec::new(), Vec::new());
         let script = plan.script(&[]);
         let lines: Vec<_> = script.lines().collect();
         assert_eq!(lines.len(), 6, "{lines:?}");
         assert!(lines[3].contains("--id=@r0 create Address_Set"));
-        assert!(lines[4].contains("-- add Address_Set @r0 addresses '\"10.0."));
+        assert!(lines[4].contains("-- add Address_Set a1 addresses '\"10.0."));
         assert_eq!(script.matches("\"10.0.").count(), 2_500);
     }
 
