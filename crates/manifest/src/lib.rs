@@ -2,6 +2,32 @@
 //!
 //! Pure: it reads text, not files. What makes no sense becomes a [`Diagnostic`] that points at
 //! the place; the neighbours of a broken document are not harmed.
+//!
+//! [`read`] takes a text, [`read_bytes`] what is yet to prove to be one, [`read_value`] one object
+//! of the API server, whose kind the caller knows. [`Sources`] keeps the texts by number, and
+//! shows diagnostics in them.
+//!
+//! ```
+//! use netverdict_manifest::{Sources, Spec};
+//!
+//! let text = b"
+//! apiVersion: networking.k8s.io/v1
+//! kind: NetworkPolicy
+//! metadata: {name: web, namespace: blue}
+//! spec:
+//!   podSelector: {}
+//!   ingress: [{ports: [{port: 80}]}]
+//! ";
+//! let mut sources = Sources::default();
+//! let (_, reading) = sources.read("web.yaml", text);
+//! eprint!("{}", sources.render(&reading.diagnostics, false));
+//! let Spec::NetworkPolicy(policy) = &reading.objects[0].spec else {
+//!     panic!("another kind");
+//! };
+//! let span = policy.ingress[0].span;
+//! assert_eq!((span.line, span.column), (7, 13));
+//! assert_eq!(sources.slice(span), Some("{ports: [{port: 80}]}"));
+//! ```
 #![forbid(unsafe_code)]
 
 mod diagnostic;

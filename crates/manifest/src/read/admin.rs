@@ -364,7 +364,7 @@ fn networks(scope: &mut Scope, value: Value<'_>) -> Option<AdminPeer> {
             .find(|other| other.value == network.value)
         {
             scope.error::<()>(
-                "twice",
+                "duplicate-value",
                 network.span,
                 "`networks` has the same twice",
                 "again",
@@ -386,7 +386,7 @@ fn domain_names(scope: &mut Scope, value: Value<'_>) -> Option<AdminPeer> {
         if !is_domain_name(&name, true) {
             let what = format_args!("`{}` is no domain name", shorten(&name));
             let label = "not a domain name";
-            return scope.error("domain-name", value.span(), what, label);
+            return scope.error("dns-name", value.span(), what, label);
         }
         Some(name)
     });

@@ -67,7 +67,7 @@ fn destination(scope: &mut Scope, value: Value<'_>) -> Option<EgressTo> {
             let name = scope.located(value, "dnsName")?;
             if !is_domain_name(&name, false) {
                 let what = format_args!("`{}` is no domain name", shorten(&name));
-                return scope.error("domain-name", value.span(), what, "not a domain name");
+                return scope.error("dns-name", value.span(), what, "not a domain name");
             }
             Some(EgressTo::Dns(name))
         }
