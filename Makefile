@@ -3,7 +3,7 @@
 # Outside the checkout, so that fresh clones share what was built.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/netverdict/target
 
-.PHONY: demo test bench fuzz
+.PHONY: demo test bench fuzz faults
 
 # A recorded cluster through the product; no root, no OVN.
 demo:
@@ -20,3 +20,7 @@ bench:
 # Looks for inputs that break a parser, SECONDS_EACH (60) seconds for each of them.
 fuzz:
 	@scripts/fuzz
+
+# Seeds faults into the compiler, one at a time, and sees that the judge of lab/policy catches each.
+faults:
+	@lab/policy/faults.py

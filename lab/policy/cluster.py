@@ -167,14 +167,17 @@ class Set:
         name = f'svc-{i}'
         self.add('v1', 'Service', name, namespace, spec={
             'type': 'ClusterIP', 'clusterIP': addresses[0], 'clusterIPs': addresses, 'ipFamilies': [f'IPv{f}' for f in self.families],
-            'ipFamilyPolicy': 'RequireDualStack' if len(addresses) == 2 else 'SingleStack', 'selector': {'app': 'web'}, 'ports': ports})
+            'ipFamilyPolicy': 'RequireDualStack' if len(addresses) == 2 else 'SingleStack', 'selector': {'app': 'web'}, 'ports': ports,
+            **({'internalTrafficPolicy': self.pick(('Local', 'Local', 'Cluster'))} if self.chance(.3) else {}),
+            **({'publishNotReadyAddresses': True} if self.chance(.15) else {})})
         for family in self.families:
             endpoints = []
             for member in members:
                 address = next((a['ip'] for a in member['status']['podIPs'] if ipaddress.ip_address(a['ip']).version == family), None)
                 if address:
-                    ready = self.chance(.8)
-                    endpoints.append({'addresses': [address], 'conditions': {'ready': ready, 'serving': ready, 'terminating': False} if not ready or self.chance(.8) else {},
+                    ready, serving, terminating = self.random.choices(((True, True, False), (False, False, False), (False, True, True), (False, False, True)), (15, 2, 2, 1))[0]
+                    conditions = {'ready': ready, 'serving': serving, 'terminating': terminating}
+                    endpoints.append({'addresses': [address], 'conditions': conditions if not ready or self.chance(.8) else {},
                                       'nodeName': member['spec']['nodeName'],
                                       'targetRef': {'kind': 'Pod', 'namespace': namespace, 'name': member['metadata']['name']}})
             self.add('discovery.k8s.io/v1', 'EndpointSlice', f'{name}-v{family}', namespace, {'kubernetes.io/service-name': name},

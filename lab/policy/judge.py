@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import random
+import shutil
 import sys
 import time
 
@@ -22,7 +23,7 @@ SEED, ONLY = os.environ.get('SEED', '1'), os.environ.get('ONLY')
 FIRST = os.environ.get('FIRST')
 MOST_FAILURES = 1 if FIRST else 3
 ASKS = 64  # enough to see both of two backends
-MANIFEST = '/tmp/set.yaml'
+MANIFESTS = '/tmp/set'
 
 
 class Judge:
@@ -39,14 +40,17 @@ class Judge:
         finally:
             self.spent[name] += time.monotonic() - start
 
-    def load(self, text, families, from_nothing, question_count):
+    def load(self, texts, families, from_nothing, question_count):
         """The set is in OVN; gives the tracer that knows it."""
-        with open(MANIFEST, 'w') as file:
-            file.write(text)
+        shutil.rmtree(MANIFESTS, ignore_errors=True)
+        os.mkdir(MANIFESTS)
+        for number, text in enumerate(texts):
+            with open(f'{MANIFESTS}/{number}.{"json" if text[0] == "{" else "yaml"}', 'w') as file:
+                file.write(text)
         if from_nothing:
             self.timed('emptying', self.northbound.empty)
         subnets = [o for s in cluster.POD_SUBNETS if (6 if ':' in s else 4) in families for o in ('--cluster-subnet', s)]
-        self.timed('apply', ovn.apply, MANIFEST, '--compat', 'strict', *subnets)
+        self.timed('apply', ovn.apply, MANIFESTS, '--compat', 'strict', *subnets)
         self.timed('northd', ovn.wait_for_northd)
         self.topology = ovn.Topology(self.northbound)
         tracer = self.timed('ovn-trace reads', ovn.Tracer, question_count)
@@ -60,11 +64,12 @@ class Judge:
         asker = questions.Asker(the_set.objects, the_set.families, the_set.random)
         asked = self.timed('questions', asker.questions, QUESTIONS)
         the_set.random.shuffle(the_set.objects)  # nothing may depend on the order of a manifest
-        text = manifest.write(the_set.objects, the_set.random)
+        files = the_set.random.randint(1, 3)
+        texts = [manifest.write(part, the_set.random) for part in (the_set.objects[n::files] for n in range(files))]
         # Every other set is applied over the one before, so that rows change, come and go.
         from_nothing = number % 2 == 0 or ONLY is not None
         try:
-            tracer = self.load(text, the_set.families, from_nothing, len(asked) + 10 * ASKS)
+            tracer = self.load(texts, the_set.families, from_nothing, len(asked) + 10 * ASKS)
         except ovn.Refused as e:
             self.failed_sets += 1
             self.report(number, the_set, None, f'{e}')
@@ -136,7 +141,7 @@ class Judge:
             again = self.moved(asker, question)
             if not again:
                 return None
-            tracer = self.load(manifest.write_plain(objects), families, True, ASKS)
+            tracer = self.load([manifest.write_plain(objects)], families, True, ASKS)
             try:
                 answers = again.answers(asker.cluster)
                 return None if any(a.undefined for a, _, _ in answers) else self.difference(answers, tracer, again)
@@ -152,7 +157,10 @@ class Judge:
             found = [(s, p) for s, p, a in asker.services if a == question.address and (p['protocol'], p['port']) == (question.protocol, question.port)]
             if not found:
                 return None
-            again.backends = [(asker.cluster.party(a), n) for a, n in meaning.backends(asker.objects, *found[0], question.source.family)]
+            ends = meaning.backends(asker.objects, *found[0], question.source.family, question.source.pod.node)
+            if ends is None:
+                return None
+            again.backends = [(asker.cluster.party(a), n) for a, n in ends]
         return again if all(self.lives(asker, p) for p in (question.source, question.destination) if p) else None
 
     def lives(self, asker, party):
@@ -166,7 +174,7 @@ class Judge:
                 self.found = found or self.found
                 return found is not None
             try:
-                self.load(manifest.write_plain(objects), the_set.families, True, 1).close()
+                self.load([manifest.write_plain(objects)], the_set.families, True, 1).close()
                 return False
             except ovn.Refused:
                 return True

@@ -335,21 +335,31 @@ def firewall_port_kind(rule, protocol, port):
 
 # --- Services
 
-def backends(objects, service, port, family):
-    """The (address, port) pairs that a connection to this port of the service may be sent to, in one IP family."""
-    name = next((p.get('name') or '' for p in service['spec']['ports'] if p is port), '')
-    found = []
+def backends(objects, service, port, family, node):
+    """The (address, port) pairs that a connection from a node to this port of the service may be sent to, in one IP family: endpoints that
+    are ready; if there are none, those that still serve while they end; of a service with internalTrafficPolicy Local those on the node.
+    None if it is left open: whether those that end serve while there are ready ones of the other family."""
+    name = port.get('name') or ''
+    ready, ending = {4: [], 6: []}, {4: [], 6: []}
     for o in objects:
         if o['kind'] != 'EndpointSlice' or o['metadata']['namespace'] != service['metadata']['namespace']:
             continue
-        if o['metadata'].get('labels', {}).get('kubernetes.io/service-name') != service['metadata']['name'] or o['addressType'] != f'IPv{family}':
+        if o['metadata'].get('labels', {}).get('kubernetes.io/service-name') != service['metadata']['name']:
             continue
+        of_family = 6 if o['addressType'] == 'IPv6' else 4
         for p in o.get('ports') or []:
             if (p.get('name') or '') == name and p.get('protocol', 'TCP') == port.get('protocol', 'TCP'):
                 for endpoint in o['endpoints']:
-                    if (endpoint.get('conditions') or {}).get('ready') in (None, True):
-                        found.append((endpoint['addresses'][0], p['port']))
-    return list(dict.fromkeys(found))
+                    if service['spec'].get('internalTrafficPolicy') == 'Local' and endpoint.get('nodeName') != node:
+                        continue
+                    conditions = endpoint.get('conditions') or {}
+                    if conditions.get('ready') in (None, True) or service['spec'].get('publishNotReadyAddresses'):
+                        ready[of_family].append((endpoint['addresses'][0], p['port']))
+                    elif conditions.get('serving') and conditions.get('terminating'):
+                        ending[of_family].append((endpoint['addresses'][0], p['port']))
+    if ending[family] and not ready[family] and ready[10 - family]:
+        return None
+    return list(dict.fromkeys(ready[family] or ending[family]))
 
 
 # --- Small parts

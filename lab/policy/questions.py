@@ -14,6 +14,7 @@ class Question:
     port: int
     backends: list = None  # of (Party, port), for a service; whom the packet may be sent to
     destination: meaning.Party = None  # if not a service
+    through: dict = None  # the service
     rule: tuple = None  # that it is aimed at
     difference: tuple = None  # what the judge found wrong
     cells: set = field(default_factory=set)
@@ -143,12 +144,18 @@ class Asker:
     def to_service(self, itself=False):
         service, port, address = self.random.choice(self.services)
         family = ipaddress.ip_address(address).version
-        backends = [(self.cluster.party(a), n) for a, n in meaning.backends(self.objects, service, port, family)]
-        own = [p for p, _ in backends]
-        sources = own if itself else [p for p in self.pods if p.family == family]
-        if len(service['spec']['ports']) > 1:  # ovn-trace knows a pod that reaches itself only by the first port of an address
-            sources = [p for p in sources if p not in own]
-        return Question(self.random.choice(sources), address, port['protocol'], port['port'], backends) if sources else None
+        for source in self.random.sample(self.pods, len(self.pods)):
+            if source.family != family:
+                continue
+            ends = meaning.backends(self.objects, service, port, family, source.pod.node)
+            if ends is None:
+                continue
+            backends = [(self.cluster.party(a), n) for a, n in ends]
+            is_own = any(party == source for party, _ in backends)
+            # ovn-trace knows a pod that reaches itself only by the first port of an address.
+            if is_own >= itself and not (is_own and len(service['spec']['ports']) > 1):
+                return Question(source, address, port['protocol'], port['port'], backends, through=service)
+        return None
 
     def plain(self, source, destination, protocol, port):
         """None where there is nothing to ask: two families, two outsiders, the node's address as its own pod sees it (which the documents leave open)."""
@@ -201,6 +208,8 @@ def cells(question, answer, party, allowed):
     found = set(question.cells)
     if question.backends is not None:
         found.add(('service', verdict if answer else 'no backend', question.protocol, family))
+        found.add(('service of a kind', question.through['spec'].get('internalTrafficPolicy', 'Cluster'), bool(question.through['spec'].get('publishNotReadyAddresses')),
+                   verdict if answer else 'no backend'))
     if not answer:
         return found
     for d in answer.decisions + answer.passed:
@@ -255,6 +264,8 @@ def wanted_cells():
     wanted |= {('pass', 'ClusterNetworkPolicy Baseline', direction, 'default', 'Allow') for direction in ('Ingress', 'Egress')}
     for direction in 'Ingress', 'Egress':
         wanted |= {('through service', *what[:1], direction, what[1]) for what in (('NetworkPolicy', 'Allow'), ('isolation', 'Deny'), ('default', 'Allow'))}
+    wanted |= {('service of a kind', traffic, early, verdict) for traffic in ('Cluster', 'Local') for early in (False, True)
+               for verdict in ('allowed', 'dropped', 'no backend')}
     for where in 'outside to pod', 'pod to node', 'pod to outside', 'same node', 'other node':
         wanted |= {('path', where, verdict) for verdict in ('allowed', 'dropped')}
     wanted |= {('path', where, 'allowed') for where in ('own node to pod', 'pod to own node', 'pod to itself')}

@@ -139,9 +139,16 @@ class Meaning(unittest.TestCase):
         service = {'kind': 'Service', 'metadata': {'name': 's', 'namespace': 'shop'}, 'spec': {'ports': [{'port': 80, 'name': 'a'}]}}
         piece = {'kind': 'EndpointSlice', 'metadata': {'name': 's1', 'namespace': 'shop', 'labels': {'kubernetes.io/service-name': 's'}}, 'addressType': 'IPv4',
                  'ports': [{'name': 'a', 'port': 8080}, {'name': 'b', 'port': 1}],
-                 'endpoints': [{'addresses': ['10.244.1.3'], 'conditions': {'ready': False}}, {'addresses': ['10.244.1.4']}]}
-        self.assertEqual(meaning.backends([service, piece], service, service['spec']['ports'][0], 4), [('10.244.1.4', 8080)])
-        self.assertEqual(meaning.backends([service, piece], service, service['spec']['ports'][0], 6), [])
+                 'endpoints': [{'addresses': ['10.244.1.3'], 'conditions': {'ready': False}}, {'addresses': ['10.244.1.4'], 'nodeName': 'node-1'}]}
+        ends = lambda family=4, **spec: meaning.backends([piece], {**service, 'spec': {**service['spec'], **spec}}, service['spec']['ports'][0], family, 'node-1')
+        self.assertEqual(ends(), [('10.244.1.4', 8080)])
+        self.assertEqual(ends(6), [])
+        self.assertEqual(ends(publishNotReadyAddresses=True), [('10.244.1.3', 8080), ('10.244.1.4', 8080)])
+        self.assertEqual(ends(internalTrafficPolicy='Local'), [('10.244.1.4', 8080)])
+        piece['endpoints'] = [{'addresses': ['10.244.1.3'], 'conditions': {'ready': False, 'serving': True, 'terminating': True}}]
+        self.assertEqual(ends(), [('10.244.1.3', 8080)])
+        piece['endpoints'][0]['conditions']['serving'] = False
+        self.assertEqual(ends(), [])
 
 
 class Generator(unittest.TestCase):
