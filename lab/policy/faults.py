@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""lab/policy/faults.py [NAME...]: seeds the faults of lab/policy/faults.txt into a copy of the tree, one at a time, and sees who catches each.
+"""lab/policy/faults.py [--table] [NAME...]: seeds the faults of lab/policy/faults.txt into a copy of the tree, and sees who catches each.
 
-The copy and what is built of it are kept in $CARGO_TARGET_DIR/faults. Every fault must be caught by the judge: a judge that finds nothing
-wrong with a wrong compiler is worth nothing. --tests also runs the tests of the crate that has the fault and says if they would have noticed.
-Exit status 0: every fault was caught."""
+The copy has all of them, asleep; NETVERDICT_FAULT=N wakes one. It and what is built of it stay in $CARGO_TARGET_DIR/faults. Every fault must be
+caught by the judge: a judge that finds nothing wrong with a wrong compiler is worth nothing. --table also runs the tests of the crates with each
+fault, and prints a table of who noticed. Exit status 0: the judge caught every fault; 77: this machine cannot run the lab."""
 import os
 import re
 import shutil
@@ -15,37 +15,47 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 KEPT = os.path.join(os.environ.get('CARGO_TARGET_DIR') or os.path.expanduser('~/.cache/netverdict/target'), 'faults')
 TREE = os.path.join(KEPT, 'tree')
+ASLEEP = '''
+/// True while the fault with this number is on (lab/policy/faults.txt).
+pub(crate) fn fault(number: usize) -> bool {
+    static ON: std::sync::LazyLock<Option<usize>> = std::sync::LazyLock::new(|| std::env::var("NETVERDICT_FAULT").ok()?.parse().ok());
+    *ON == Some(number)
+}
+'''
 
 
 def read(path):
     """[(name, file, old, new)]: a head in brackets, the file, then the lines that go (-) and those that come (+)."""
     faults = []
     for part in re.split(r'^\[', open(path).read(), flags=re.M)[1:]:
-        lines = [line for line in part.rstrip().splitlines() if not line.startswith('#')]
-        name, file = lines[0].rstrip(']'), lines[1]
-        old, new = ('\n'.join(line[1:] for line in lines[2:] if line[:1] == sign) for sign in '-+')
-        faults.append((name, file, old, new))
+        name, file, *lines = (line for line in part.splitlines() if not line.startswith('#'))
+        old, new = ('\n'.join(line[1:] for line in lines if line[:1] == sign) for sign in '-+')
+        faults.append((name.rstrip(']'), file, old, new))
     return faults
 
 
-def copy_tree():
-    """The tree as git knows it, with what is changed in it; files that are as they were keep their age, so that little is built anew."""
-    wanted = subprocess.run(['git', '-C', ROOT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], capture_output=True, check=True, text=True).stdout
-    for name in filter(None, wanted.split('\0')):
-        source, target = os.path.join(ROOT, name), os.path.join(TREE, name)
-        if os.path.isfile(source) and not os.path.islink(source):
-            data = open(source, 'rb').read()
-            if not os.path.exists(target) or open(target, 'rb').read() != data:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                shutil.copy(source, target)  # with the time of now
-
-
-def seeded(file, old, new):
-    """The file's text with the fault in it."""
-    text = open(os.path.join(TREE, file)).read()
-    if text.count(old) != 1:
-        raise SystemExit(f'faults.txt: this is {text.count(old)} times in {file}, not once:\n{old}')
-    return text, text.replace(old, new)
+def seeded_tree(faults):
+    """Writes the tree as git knows it, with what is changed in it, and with the faults. What is as it was keeps its age, so that little is built anew."""
+    texts = {}
+    listed = subprocess.run(['git', '-C', ROOT, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], capture_output=True, check=True, text=True).stdout
+    for name in filter(None, listed.split('\0')):
+        path = os.path.join(ROOT, name)
+        if os.path.isfile(path) and not os.path.islink(path):
+            texts[name] = open(path, 'rb').read()
+    for number, (name, file, old, new) in enumerate(faults):
+        text = texts[file].decode()
+        if text.count(old) != 1:
+            raise SystemExit(f'faults.txt: "{name}" is out of date: this is {text.count(old)} times in {file}, not once:\n{old}')
+        texts[file] = text.replace(old, new.replace('FAULT', f'crate::fault({number})')).encode()
+    for crate in {file.split('/')[1] for _, file, _, _ in faults}:
+        texts[f'crates/{crate}/src/lib.rs'] += ASLEEP.encode()
+    for name, data in texts.items():
+        target = os.path.join(TREE, name)
+        if not os.path.exists(target) or open(target, 'rb').read() != data:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, 'wb') as file:
+                file.write(data)
+            shutil.copymode(os.path.join(ROOT, name), target)
 
 
 def run(command, **more):
@@ -53,52 +63,56 @@ def run(command, **more):
     return subprocess.run(command, cwd=TREE, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
-def judged():
+def build(*command):
+    done = run(['cargo', *command, '--locked', '--quiet'])
+    if done.returncode:
+        raise SystemExit(f'the tree with the faults does not build:\n{done.stderr}')
+
+
+def judged(number, **more):
     """What the judge says: (caught, in a few words)."""
     done = run([f'{ROOT}/lab/run', 'native', '--bare', '--', 'python3', '-BES', '/lab/scripts/policy/judge.py'],
-               NETVERDICT=os.path.join(KEPT, 'target/debug/netverdict'), FIRST='1')
+               NETVERDICT=os.path.join(KEPT, 'target/debug/netverdict'), FIRST='1', NETVERDICT_FAULT=str(number), **more)
     if done.returncode == 77:
-        raise SystemExit(77)
+        print(done.stderr, file=sys.stderr)
+        sys.exit(77)
     where = re.search(r'^(?:set (\d+): (\d+) of|FAILED: SEED=\S+ ONLY=(\d+))', done.stdout, re.M)
-    if not where:
-        return False, f'nothing ({done.stdout.splitlines()[0] if done.stdout else done.stderr[-300:]})'
-    return True, f'set {where[1]}, {where[2]} answers' if where[1] else f'set {where[3]}, refused'
+    if where:
+        return True, f'set {where[1]}: {where[2]} answers' if where[1] else f'set {where[3]}: refused'
+    if done.returncode and 'ovn-northd complained' not in done.stdout and 'coverage: not hit' not in done.stdout:
+        raise SystemExit(f'the judge broke down: {done.stdout[-2000:]}{done.stderr[-2000:]}')
+    return False, 'nothing'
 
 
-def tested(file):
-    """Whether the tests of the crate notice."""
-    manifest = os.path.join(TREE, 'crates', file.split('/')[1], 'Cargo.toml')
-    crate = re.search(r'^name *= *"([^"]+)"', open(manifest).read(), re.M)[1]
-    return run(['cargo', 'test', '--locked', '--quiet', '--package', crate]).returncode != 0
+def tested(number):
+    """How many tests of the crates notice."""
+    done = run(['cargo', 'test', '--locked', '--no-fail-fast', '--package', 'netverdict-manifest', '--package', 'netverdict-policy', '--package', 'netverdict-control'],
+               NETVERDICT_FAULT=str(number), INSTA_UPDATE='no')
+    return sum(int(n) for n in re.findall(r'^test result: \w+\. \d+ passed; (\d+) failed', done.stdout, re.M))
 
 
 def main():
-    wanted = [a for a in sys.argv[1:] if not a.startswith('--')]
+    wanted = [a for a in sys.argv[1:] if a != '--table']
+    table = '--table' in sys.argv
     faults = read(os.path.join(HERE, 'faults.txt'))
-    copy_tree()
-    for _, file, old, new in faults:
-        seeded(file, old, new)
-    missed = []
-    for name, file, old, new in faults:
-        if wanted and not any(w in name for w in wanted):
-            continue
-        begin = time.monotonic()
-        right, wrong = seeded(file, old, new)
-        path = os.path.join(TREE, file)
-        try:
-            with open(path, 'w') as out:
-                out.write(wrong)
-            built = run(['cargo', 'build', '--locked', '--quiet', '--package', 'netverdict'])
-            if built.returncode:
-                raise SystemExit(f'{name}: the faulty tree does not build:\n{built.stderr}')
-            caught, by = judged()
-            tests = ('noticed by tests' if tested(file) else 'not by tests') if '--tests' in sys.argv else ''
-        finally:
-            with open(path, 'w') as out:
-                out.write(right)
+    seeded_tree(faults)
+    build('build', '--package', 'netverdict')
+    caught, by = judged(-1, SETS='10')
+    if caught:
+        raise SystemExit(f'without any fault the judge finds something wrong: {by}')
+    missed, number_of = [], {name: number for number, (name, _, _, _) in enumerate(faults)}
+    chosen = [name for name in number_of if not wanted or any(w in name for w in wanted)]
+    if table:
+        print('| fault | the judge | tests of the crates |\n|---|---|---|')
+    for name in chosen:
+        start = time.monotonic()
+        caught, by = judged(number_of[name])
         missed += [] if caught else [name]
-        print(f'{"caught" if caught else "MISSED"}  {name}  ({by}{", " + tests if tests else ""}; {time.monotonic() - begin:.0f} s)', flush=True)
-    print(f'{len(faults) if not wanted else "some"} faults, {len(missed)} missed')
+        if table:
+            print(f'| {name} | {by} | {tested(number_of[name])} |', flush=True)
+        else:
+            print(f'{"caught" if caught else "MISSED"}  {name} ({by}, {time.monotonic() - start:.0f} s)', flush=True)
+    print(f'{len(chosen)} faults, {len(missed)} missed by the judge')
     sys.exit(bool(missed))
 
 
