@@ -46,7 +46,7 @@ def seeded_tree(faults):
         text = texts[file].decode()
         if text.count(old) != 1:
             raise SystemExit(f'faults.txt: "{name}" is out of date: this is {text.count(old)} times in {file}, not once:\n{old}')
-        texts[file] = text.replace(old, new.replace('FAULT', f'crate::fault({number})')).encode()
+        texts[file] = text.replace(old, re.sub(r'\bFAULT\b', f'crate::fault({number})', new)).encode()
     for crate in {file.split('/')[1] for _, file, _, _ in faults}:
         texts[f'crates/{crate}/src/lib.rs'] += ASLEEP.encode()
     for name, data in texts.items():
