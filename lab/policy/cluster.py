@@ -235,6 +235,8 @@ class Set:
                 given.append(self.pick(d for d in rules))
             if self.chance(.75) and given:
                 spec['policyTypes'] = list(dict.fromkeys(given))
+                if len(spec['policyTypes']) == 2 and self.chance(.3):
+                    spec['policyTypes'].pop(self.random.randrange(2))  # the rules of the other direction say nothing then
             self.add('networking.k8s.io/v1', 'NetworkPolicy', f'np-{count}', namespace, spec=spec)
             count += 1
         for extra in ({'ingress': []}, {'policyTypes': ['Egress']}, {'ingress': [{}], 'policyTypes': ['Ingress', 'Egress']}, {'policyTypes': ['Ingress']},

@@ -42,6 +42,7 @@ class Asker:
         self.inner = [meaning.Party(str(ipaddress.ip_network(s)[2]), node=o['metadata']['name'], inside=True)
                       for o in objects if o['kind'] == 'Node' for s in o['spec']['podCIDRs']]
         self.services = [(o, p, a) for o in objects if o['kind'] == 'Service' for p in o['spec']['ports'] for a in o['spec']['clusterIPs']]
+        self.types = {f'{o["metadata"]["namespace"]}/{o["metadata"]["name"]}': meaning.policy_types(o['spec']) for o in self.cluster.network_policies}
         self.ports = sorted(set(ports_of(objects)))
 
     def questions(self, count):
@@ -65,7 +66,7 @@ class Asker:
         for policy in c.network_policies:
             subjects = [p for p in self.pods if p.pod.namespace == policy['metadata']['namespace'] and meaning.selects(policy['spec']['podSelector'], p.pod.labels)]
             name = f'{policy["metadata"]["namespace"]}/{policy["metadata"]["name"]}'
-            for direction in meaning.policy_types(policy['spec']):
+            for direction in 'Ingress', 'Egress':
                 for index, rule in enumerate(policy['spec'].get(direction.lower()) or []):
                     peers = [p for p in self.peers(direction) if any(
                         meaning.network_peer_kind(c, policy['metadata']['namespace'], w, p, meaning.READINGS[0])
@@ -91,12 +92,17 @@ class Asker:
         subjects, peers = ([p for p in parties if p.family == family] for parties in (subjects, peers))
         if not subjects or not peers:
             return None
+        idle = kind == 'NetworkPolicy' and direction not in self.types[policy]
         for _ in range(60):
             subject, peer = self.random.choice(subjects), self.random.choice(peers)
             source, destination = (peer, subject) if direction == 'Ingress' else (subject, peer)
             protocols = list(meant(body, destination)) or ([] if body.get('ports') or body.get('protocols') else [(p, self.port_for(destination)) for p in generator.PROTOCOLS])
             question = self.plain(source, destination, *self.random.choice(protocols)) if protocols else None
             answer = question and question.answers(self.cluster)[0][0]
+            if answer and idle and any((d.kind, d.direction) == ('isolation', direction) for d in answer.decisions):
+                question.cells.add(('miss', kind, direction, 'policyTypes'))
+                question.rule = rule[:4]
+                return question
             if answer and any((d.kind, d.policy, d.direction, d.rule) == (kind, policy, direction, index) for d in answer.decisions + answer.passed):
                 question.rule = rule[:4]
                 return question
@@ -250,6 +256,7 @@ def wanted_cells():
             wanted |= {('rule', kind, direction, action, peer, port, family) for family in (4, 6)}
             wanted |= {('protocol', kind, direction, port, protocol) for protocol in generator.PROTOCOLS}
             wanted |= {('miss', kind, direction, what) for what in ('peer', 'subject', 'protocol', 'port')}
+    wanted |= {('miss', 'NetworkPolicy', direction, 'policyTypes') for direction in ('Ingress', 'Egress')}
     for family in (4, 6):
         for direction in 'Ingress', 'Egress':
             wanted |= {('no rule', kind, direction, family) for kind in ('default', 'isolation', 'own-node')}
