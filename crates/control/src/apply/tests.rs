@@ -67,6 +67,7 @@ impl Database {
                 .collect(),
             other => other.clone(),
         };
+        let mut later: BTreeSet<Uuid> = identity.keys().copied().collect();
         for edit in plan.edits() {
             match edit {
                 Edit::Insert {
@@ -74,6 +75,11 @@ impl Database {
                     row,
                     columns,
                 } => {
+                    later.remove(row);
+                    let targets = columns.iter().flat_map(|(_, value)| uuids(Some(value)));
+                    for target in targets {
+                        assert!(!later.contains(&target), "{table} before what it refers to");
+                    }
                     let table = Table::ALL.into_iter().find(|of| of.as_str() == *table);
                     let values: Vec<_> = columns
                         .iter()
