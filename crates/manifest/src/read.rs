@@ -113,6 +113,8 @@ struct Reader {
     file: FileId,
     /// Diagnostics that are too many.
     untold: usize,
+    /// The worst of them.
+    worst: Severity,
 }
 
 impl Reader {
@@ -121,6 +123,7 @@ impl Reader {
             reading: Reading::default(),
             file,
             untold: 0,
+            worst: Severity::Note,
         }
     }
 
@@ -213,10 +216,6 @@ impl Reader {
         if version == wanted {
             return self.known(known, value, format!("{kind} in {about}"));
         }
-        let group = |version: &str| match version.split_once('/') {
-            Some((group, _)) => group.to_owned(),
-            None => String::new(),
-        };
         let is_old = known == Kind::NetworkPolicy && group(version) == "extensions";
         if group(version) != group(wanted) && !is_old {
             return self.pass_over(format!("{kind} ({})", shorten(version)));
@@ -306,6 +305,7 @@ impl Reader {
                 self.reading.diagnostics.push(diagnostic);
             } else {
                 self.untold += 1;
+                self.worst = self.worst.max(diagnostic.severity);
             }
         }
     }
@@ -313,11 +313,16 @@ impl Reader {
     fn finish(mut self) -> Reading {
         if self.untold > 0 {
             let message = format!("{} more errors and warnings are not told", self.untold);
-            let more = Diagnostic::new(Severity::Error, "more-errors", message);
+            let more = Diagnostic::new(self.worst, "untold", message);
             self.reading.diagnostics.push(more);
         }
         self.reading
     }
+}
+
+/// The group of an apiVersion; empty for that of Pods.
+fn group(version: &str) -> &str {
+    version.split_once('/').map_or("", |(group, _)| group)
 }
 
 fn start_of(file: FileId) -> Span {

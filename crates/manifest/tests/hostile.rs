@@ -1,7 +1,7 @@
 //! Texts that mean harm: refused by a budget that says so, and no good document is lost for them.
 #![allow(clippy::unwrap_used)] // Of helpers; tests may anyway.
 
-use netverdict_manifest::{Sources, read_bytes};
+use netverdict_manifest::{Severity, Sources, read_bytes};
 
 const GOOD: &str = "\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: good}\n";
 
@@ -124,7 +124,7 @@ fn more_than_is_read() {
 #[test]
 fn wrong_all_over() {
     let told = told(&"a: 1\n---\n".repeat(3000));
-    assert!(told.contains("error[more-errors]: 2000 more errors and warnings are not told"));
+    assert!(told.contains("error[untold]: 2000 more errors and warnings are not told"));
 }
 
 #[test]
@@ -176,5 +176,30 @@ fn a_long_line() {
     assert!(
         told.contains(&format!(" --> long.json:1:{column}\n")),
         "{told}"
+    );
+}
+
+/// However many warnings there are, they are no errors.
+#[test]
+fn warnings_all_over() {
+    let peers = "{ipBlock: {cidr: 10.0.0.1/8}},".repeat(30);
+    let policy = format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: x}}\n\
+         spec: {{podSelector: {{}}, ingress: [{{from: [{peers}]}}]}}\n"
+    );
+    let reading = read_bytes(
+        Default::default(),
+        [&policy[..]].repeat(100).join("---\n").as_bytes(),
+    )
+    .1;
+    assert_eq!(reading.objects.len(), 100);
+    let mut all = reading.diagnostics.iter();
+    assert!(all.all(|told| told.severity == Severity::Warning));
+    let messages = reading.diagnostics.iter().map(|told| &told.message[..]);
+    let messages = messages.collect::<Vec<_>>();
+    assert!(messages.contains(&"NetworkPolicy default/x: 10 more warnings"));
+    assert_eq!(
+        messages.last(),
+        Some(&"1100 more errors and warnings are not told")
     );
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use crate::tree::{Mapping, Sequence, Value, View, shorten};
 use crate::{At, Cidr, Diagnostic, Label, Protocol, Severity, Span, WrittenCidr};
 
-/// Faults of one object that are told.
+/// Errors, and warnings, of one object that are told.
 const MAX_TOLD: usize = 20;
 
 /// The object that is being read, and what there is to tell about it.
@@ -16,6 +16,7 @@ pub(super) struct Scope {
     pub(super) about: String,
     diagnostics: Vec<Diagnostic>,
     errors: usize,
+    warnings: usize,
 }
 
 impl Scope {
@@ -24,16 +25,21 @@ impl Scope {
             about,
             diagnostics: Vec::new(),
             errors: 0,
+            warnings: 0,
         }
     }
 
-    /// What there is to tell; the object is refused if an error is among it.
+    /// What there is to tell, and whether the object is right.
     pub(super) fn finish(mut self) -> (Vec<Diagnostic>, bool) {
-        if let Some(more) = self.errors.checked_sub(MAX_TOLD + 1) {
-            let message = format!("{}: {} more errors", self.about, more + 1);
-            let code = "more-errors";
-            self.diagnostics
-                .push(Diagnostic::new(Severity::Error, code, message));
+        for (severity, count) in [
+            (Severity::Error, self.errors),
+            (Severity::Warning, self.warnings),
+        ] {
+            if let Some(more) = count.checked_sub(MAX_TOLD).filter(|more| *more > 0) {
+                let message = format!("{}: {more} more {severity}s", self.about);
+                self.diagnostics
+                    .push(Diagnostic::new(severity, "untold", message));
+            }
         }
         (self.diagnostics, self.errors == 0)
     }
@@ -78,7 +84,8 @@ impl Scope {
         label: impl Into<String>,
         help: impl Into<String>,
     ) {
-        if self.diagnostics.len() < 2 * MAX_TOLD {
+        self.warnings += 1;
+        if self.warnings <= MAX_TOLD {
             self.push(Severity::Warning, code, span, what, label, help);
         }
     }
