@@ -115,8 +115,11 @@ fn layer(
             "infrastructureSubnets",
             "defaultGatewayIPs",
         ],
-        NetworkTopology::Localnet => &["physicalNetworkName", "excludeSubnets", "vlan"],
+        NetworkTopology::Localnet => &["excludeSubnets", "vlan"],
     });
+    if topology == NetworkTopology::Localnet {
+        fields.require(scope, "physicalNetworkName");
+    }
     fields.refuse_others(scope);
     let words = [("Primary", true), ("Secondary", false)];
     let words = match topology {
@@ -142,6 +145,9 @@ fn layer(
     if !manages && primary {
         let what = "`ipam.mode` Disabled is for `role` Secondary only";
         return scope.error("subnets", span, what, "has `role` Primary");
+    }
+    if topology != NetworkTopology::Layer3 || !primary {
+        one_of_each_family(scope, &subnets)?;
     }
     overlap(scope, &subnets)?;
     Some((primary, subnets))
@@ -178,6 +184,20 @@ fn node_subnet(scope: &mut Scope, value: Value<'_>) -> Option<(At<Cidr>, Option<
         return None;
     }
     Some((cidr, u8::try_from(host).ok()))
+}
+
+/// Only a primary network of layer 3 may have more than one range of a family.
+fn one_of_each_family(scope: &mut Scope, subnets: &Subnets) -> Option<()> {
+    for (index, (subnet, _)) in subnets.iter().enumerate() {
+        let mut before = subnets.iter().take(index);
+        if let Some((first, _)) = before.find(|(other, _)| other.is_v6() == subnet.is_v6()) {
+            let what = "`subnets` may have one range of IPv4 and one of IPv6";
+            scope.error::<()>("subnets", subnet.span, what, "the second of its family");
+            scope.point(first.span, "the first");
+            return None;
+        }
+    }
+    Some(())
 }
 
 fn overlap(scope: &mut Scope, subnets: &Subnets) -> Option<()> {
