@@ -2,7 +2,8 @@
 //!
 //! The expected rows are facts, not output of the compiler: `golden/generate.py` computes names
 //! and ids by itself and has the matches written out by hand. Each case names the fact it stands
-//! for in its head.
+//! for in its head. A new one is a call of `case` in one of `golden/cases_*.py`; the generator then
+//! writes its two files. Where a case fails, first ask which of the two is wrong.
 
 #![allow(clippy::expect_used, clippy::panic)] // Of helpers; tests may anyway.
 

@@ -217,8 +217,11 @@ def _named_acls(owner, name, base, strict=False):
     ]
 
 
-_sets = (lambda owner, name: sets(owner, name, "Ingress", 0, "dual")
-         + sets(owner, name, "Egress", 0, "dual", ["10.244.0.4"], ["fd00:10:244::4"]))
+def _sets(owner, name):
+    return (sets(owner, name, "Ingress", 0, "dual")
+            + sets(owner, name, "Egress", 0, "dual", ["10.244.0.4"], ["fd00:10:244::4"]))
+
+
 case("anp-named-ports",
      "Named ports become addresses with numbers, ordered by name, then by the address as text. An "
      "ingress rule has no port group in that match, an egress rule no address set.",

@@ -64,7 +64,7 @@ case("multicast-off", "Without the feature the annotation makes nothing.",
 # --- user-defined networks ----------------------------------------------------------------------
 
 
-def _udn(name, direction, priority, match, action, where=None):
+def _udn(name, direction, priority, match, action):
     return acl("UDNIsolation", [("name", name), ("direction", direction)],
                "Egress-before-lb" if direction == "Egress" else "Ingress", priority, match, action, tier=0)
 
@@ -94,8 +94,7 @@ for _fam in ("v4", "v6", "dual"):
          "Pods with a primary user-defined network keep a port in the default network that only the "
          "host may reach; open-default-ports adds to it. Tier 0, before load balancing on egress.",
          "ovn-kubernetes, udn_isolation.go: setupUDNACLs, getPortsMatches; udn_isolation_test.go",
-         [node("node1", families=_fam), namespace("blue", k8s_ovn_org__primary_user_defined_network="") if False else
-          namespace("blue").replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'), namespace("plain"),
+         [node("node1", families=_fam), namespace("blue", primary=True), namespace("plain"),
           f"apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: net\n  namespace: blue\nspec:\n"
           f"  topology: Layer3\n  layer3:\n    role: Primary\n    subnets:\n{_cidrs}",
           pod("blue", "open", [a.format(5) for a in _at], annotations={

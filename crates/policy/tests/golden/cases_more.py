@@ -15,7 +15,7 @@ _policy = netpol("ns1", "np", """
       - from: [{namespaceSelector: {matchLabels: {role: none}}}]
       - from: [{namespaceSelector: {}, podSelector: {}}]
     """)
-_two = [node("node1", 0).replace("  annotations:\n", "  annotations:\n    k8s.ovn.org/node-id: '2'\n"), node("node2", 1)]
+_two = [node("node1", 0, annotations={"k8s.ovn.org/node-id": 2}), node("node2", 1)]
 
 
 def _sets(extra):
@@ -79,9 +79,8 @@ case("udn-policies",
      "group and cuts out the network's subnets.",
      "ovn-kubernetes, base_network_controller_policy_test.go; egressfirewall_test.go: correctly creates an "
      "egressfirewall with UDN; egressfirewall.go getNamespacePortGroupName, subnetsForNetInfo",
-     [node("node1", families="dual").replace('{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"]}',
-                                             '{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"], "blue_net": ["10.100.0.0/24"]}'),
-      namespace("blue").replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'),
+     [node("node1", families="dual", shares={"blue_net": ["10.100.0.0/24"]}),
+      namespace("blue", primary=True),
       "apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: net\n  namespace: blue\nspec:\n"
       "  topology: Layer3\n  layer3:\n    role: Primary\n    subnets: [{cidr: 10.100.0.0/16, hostSubnet: 24}]\n",
       _pod("a", "10.244.0.5", "10.100.0.5", app="a"), _pod("b", "10.244.0.6", "10.100.0.6", app="b"),
@@ -128,7 +127,12 @@ _rules = [_from("NetworkPolicy", "ns1/back", "ingress[0]", _k, "ports:\n"),
           _from("NetworkPolicy", "ns1/back", "ingress[1]", _k, "from: [{"),
           _from("NetworkPolicy", "ns1/back", "egress[0]", _k, "{}\n---\n")]
 _whole = _from("NetworkPolicy", "ns1/back", None, _k, "back\n")
-_copy = lambda origins: json.loads(json.dumps(origins))
+
+
+def _copy(origins):
+    return json.loads(json.dumps(origins))
+
+
 _acls = [
     np_acl("ns1", "back", "Ingress", 0, "tcp", -1, f"ip4.src == {{${sel('ns1_LS{}')}}} && tcp && tcp.dst==80 && {_in}", origins=_copy(_rules[0])),
     np_acl("ns1", "back", "Ingress", 0, "tcp", -2, f"ip4.src == 192.168.0.0/24 && tcp && tcp.dst==80 && {_in}", origins=_copy(_rules[0])),
@@ -204,7 +208,7 @@ def _cudn_pod(ns, name, default, primary, **more):
 
 
 def _space(name):
-    return namespace(name, tenant="t1").replace('"t1"}', '"t1", "k8s.ovn.org/primary-user-defined-network": ""}')
+    return namespace(name, primary=True, tenant="t1")
 
 
 _cset = hashed(f"{CN}:PodSelector:LS{{ML:{{tenant: t1,}},}}_LS{{}}_LNM:v4")
@@ -236,7 +240,12 @@ case("cudn-policies",
 # --- what a user-defined network has for itself -----------------------------------------------------------
 
 _M = "(ip4.mcast || mldv1 || mldv2 || (ip6.dst[120..127] == 0xff && ip6.dst[116] == 1))"
-_udn_pg = lambda name: hashed(f"{N}:Cluster:{name}")
+
+
+def _udn_pg(name):
+    return hashed(f"{N}:Cluster:{name}")
+
+
 _hairpin = "(ip4.src == 169.254.169.5 || ip6.src == fd69::5)"
 _cl, _rt = [], []
 for _d, _port in [("Ingress", "outport"), ("Egress", "inport")]:
@@ -255,9 +264,8 @@ case("udn-groups",
      "the cluster's, those of the namespace's multicast the network's. Nothing of it is sampled.",
      "ovn-kubernetes, layer3_user_defined_network_controller.go (setupClusterPortGroups, syncDefaultMulticastPolicies, "
      "syncNodeManagementPort), policy_test.go getHairpinningACLsV4AndPortGroupForNetwork, multicast_test.go",
-     [node("node1", families="dual").replace('{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"]}',
-                                             '{"default": ["10.244.0.0/24", "fd00:10:244:0::/64"], "blue_net": ["10.100.0.0/24"]}'),
-      namespace("blue", {"k8s.ovn.org/multicast-enabled": "true"}).replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'),
+     [node("node1", families="dual", shares={"blue_net": ["10.100.0.0/24"]}),
+      namespace("blue", {"k8s.ovn.org/multicast-enabled": "true"}, primary=True),
       "apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: net\n  namespace: blue\nspec:\n"
       "  topology: Layer3\n  layer3:\n    role: Primary\n    subnets: [{cidr: 10.100.0.0/16, hostSubnet: 24}]\n",
       _pod("a", "10.244.0.5", "10.100.0.5")],

@@ -1,6 +1,7 @@
 """Services, switches and ports."""
 
 import hashlib
+import ipaddress
 import textwrap
 
 from rowkit import *
@@ -8,15 +9,17 @@ from rowkit import *
 ST = "ovn-kubernetes, controller/services/lb_config_test.go"
 
 
-def gateway_node(name, number=0, families="v4"):
+def gateway_node(name, number=0, families="v4", shares=None):
     """A node with a gateway router and node ports."""
     hosts = {"v4": [f"172.18.0.{number + 2}/16"], "dual": [f"172.18.0.{number + 2}/16", f"fc00:f853:ccd:e793::{number + 2}/64"]}[families]
     hops = {"v4": ["172.18.0.1"], "dual": ["172.18.0.1", "fc00:f853:ccd:e793::1"]}[families]
     config = {"default": {"mode": "shared", "interface-id": f"breth0_{name}", "mac-address": f"02:42:ac:12:00:0{number + 2}",
                           "ip-addresses": hosts, "next-hops": hops, "node-port-enable": "true", "vlan-id": "0"}}
-    text = node(name, number, families)
-    return text.replace("  annotations:\n", f"  annotations:\n    k8s.ovn.org/l3-gateway-config: '{json.dumps(config)}'\n"
-                        f"    k8s.ovn.org/node-chassis-id: chassis-{name}\n    k8s.ovn.org/node-id: '{number + 2}'\n")
+    return node(name, number, families, shares=shares, annotations={
+        "k8s.ovn.org/l3-gateway-config": json.dumps(config),
+        "k8s.ovn.org/node-chassis-id": f"chassis-{name}",
+        "k8s.ovn.org/node-id": number + 2,
+    })
 
 
 def service(ns, name, spec, status=""):
@@ -232,7 +235,6 @@ def mac(ip):
 
 def link_local(address):
     b = [int(x, 16) for x in address.split(":")]
-    import ipaddress
     return str(ipaddress.IPv6Address(bytes([0xFE, 0x80] + [0] * 6 + [b[0] ^ 2, b[1], b[2], 0xFF, 0xFE, b[3], b[4], b[5]])))
 
 
@@ -253,9 +255,10 @@ for _fam in ("v4", "v6", "dual"):
          "addresses come from the first address; the node's ACL is on the switch.",
          "ovn-kubernetes, base_network_controller.go createNodeLogicalSwitch, pods_test.go "
          "getExpectedDataPodsSwitchesPortGroup, kubevirt/switch.go",
-         [node("node1", families=_fam).replace("  annotations:\n", "  annotations:\n    k8s.ovn.org/node-chassis-id: chassis-1\n"
-                                               "    k8s.ovn.org/node-mgmt-port-mac-addresses: '{\"default\":\"96:8f:e8:25:a2:e5\"}'\n"),
-          NS, pod("ns1", "a", _pod).replace("  namespace: ns1\n", "  namespace: ns1\n  uid: 8f3a\n"),
+         [node("node1", families=_fam, annotations={
+             "k8s.ovn.org/node-chassis-id": "chassis-1",
+             "k8s.ovn.org/node-mgmt-port-mac-addresses": '{"default":"96:8f:e8:25:a2:e5"}'}),
+          NS, pod("ns1", "a", _pod, uid="8f3a"),
           pod("ns1", "host", ["172.18.0.2"], host=True), pod("ns1", "done", [_pod[0]], phase="Succeeded")],
          [row("Logical_Switch", "node1", {
              "name": "node1", "ports": sorted(["ns1_a", "k8s-node1", "stor-node1"]), "other_config": _other,
@@ -293,8 +296,8 @@ case("svc-udn",
      "becomes a dot), the ids name it, endpoints are the pods' addresses there.",
      "ovn-kubernetes, services_controller_test.go (user-defined networks); multi_network.go GetNetworkScopedLoadBalancerName; "
      "clustermanager/endpointslicemirror",
-     [gateway_node("node1").replace('{"default": ["10.244.0.0/24"]}', '{"default": ["10.244.0.0/24"], "blue_my-net": ["10.100.0.0/24"]}'),
-      namespace("blue").replace('"blue"}', '"blue", "k8s.ovn.org/primary-user-defined-network": ""}'),
+     [gateway_node("node1", shares={"blue_my-net": ["10.100.0.0/24"]}),
+      namespace("blue", primary=True),
       "apiVersion: k8s.ovn.org/v1\nkind: UserDefinedNetwork\nmetadata:\n  name: my-net\n  namespace: blue\nspec:\n"
       "  topology: Layer3\n  layer3:\n    role: Primary\n    subnets: [{cidr: 10.100.0.0/16, hostSubnet: 24}]\n",
       _udn_pod("w", "10.244.0.5", "10.100.0.5"),

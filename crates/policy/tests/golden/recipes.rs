@@ -20,37 +20,46 @@ fn options(compat: Compat) -> Options {
     }
 }
 
+/// With the pods they are for, and alone, as a chart has them.
 #[test]
 fn recipes_are_clean() {
     let mut complaints = String::new();
     for recipe in Fixture::all("recipes") {
         let allowed: BTreeSet<&str> = recipe.words("allow").into_iter().collect();
-        for compat in [Compat::OvnKubernetes, Compat::Strict] {
-            let compiled = recipe.compile(options(compat));
+        let alone = policies_of(&recipe);
+        for (compat, recipe) in [
+            (Compat::OvnKubernetes, &recipe),
+            (Compat::OvnKubernetes, &alone),
+            (Compat::Strict, &recipe),
+            (Compat::Strict, &alone),
+        ] {
+            let name = &recipe.name;
             let mut told = BTreeSet::new();
-            for diagnostic in &compiled.diagnostics {
+            for diagnostic in &recipe.compile(options(compat)).diagnostics {
                 if diagnostic.severity == Severity::Note {
                     continue;
                 }
                 told.insert(diagnostic.code.0);
                 if !allowed.contains(diagnostic.code.0) {
-                    let (name, code) = (&recipe.name, diagnostic.code.0);
+                    let code = diagnostic.code.0;
                     let place = diagnostic.labels.first().map_or(0, |label| label.span.line);
                     writeln!(complaints, "{name}:{place}: {code}: {}", diagnostic.message)
                         .expect("memory");
                 }
             }
             if compat == Compat::OvnKubernetes && told != allowed {
-                writeln!(
-                    complaints,
-                    "{}: allows {allowed:?}, told {told:?}",
-                    recipe.name
-                )
-                .expect("memory");
+                writeln!(complaints, "{name}: allows {allowed:?}, told {told:?}").expect("memory");
             }
         }
     }
     assert!(complaints.is_empty(), "\n{complaints}");
+}
+
+fn policies_of(recipe: &Fixture) -> Fixture {
+    let is_policy = |document: &&str| document.contains("\nkind: NetworkPolicy\n");
+    let policies: Vec<&str> = recipe.text.split("---\n").filter(is_policy).collect();
+    assert!(!policies.is_empty(), "{}: no policy", recipe.name);
+    Fixture::of(format!("{} alone", recipe.name), policies.join("---\n"))
 }
 
 #[test]

@@ -228,28 +228,34 @@ def labels(pairs):
     return json.dumps(pairs or {})
 
 
-def namespace(name, annotations=None, **more):
-    pairs = {"kubernetes.io/metadata.name": name, **{k.replace("__", "/"): v for k, v in more.items()}}
+def namespace(name, annotations=None, primary=False, **more):
+    """`primary`: it may have a primary user-defined network."""
+    pairs = {"kubernetes.io/metadata.name": name, **more}
+    if primary:
+        pairs["k8s.ovn.org/primary-user-defined-network"] = ""
     text = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels: {labels(pairs)}\n"
     if annotations:
         text += "  annotations:\n" + "".join(f"    {k}: {json.dumps(v)}\n" for k, v in annotations.items())
     return text
 
 
-def node(name, number=0, families="v4", zone=None, host=None, **more):
-    """A node whose subnets are 10.244.N.0/24 and fd00:10:244:N::/64."""
+def node(name, number=0, families="v4", zone=None, host=None, shares=None, annotations=None, **more):
+    """A node whose subnets are 10.244.N.0/24 and fd00:10:244:N::/64, and `shares` in other networks."""
     subnets = {"v4": [f"10.244.{number}.0/24"], "v6": [f"fd00:10:244:{number}::/64"]}
     subnets["dual"] = subnets["v4"] + subnets["v6"]
+    subnets = {"default": subnets[families], **(shares or {})}
     hosts = host or {"v4": [f"172.18.0.{number + 2}"], "v6": [f"fc00:f853:ccd:e793::{number + 2}"],
                      "dual": [f"172.18.0.{number + 2}", f"fc00:f853:ccd:e793::{number + 2}"]}[families]
-    pairs = {"kubernetes.io/hostname": name, **{k.replace("__", "/"): v for k, v in more.items()}}
+    pairs = {"kubernetes.io/hostname": name, **more}
     cidrs = [h + ("/64" if ":" in h else "/16") for h in hosts]
     text = (
         f"apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels: {labels(pairs)}\n"
         "  annotations:\n"
-        f"    k8s.ovn.org/node-subnets: '{json.dumps({'default': subnets[families]})}'\n"
+        f"    k8s.ovn.org/node-subnets: '{json.dumps(subnets)}'\n"
         f"    k8s.ovn.org/host-cidrs: '{json.dumps(cidrs)}'\n"
     )
+    for key, value in (annotations or {}).items():
+        text += f"    {key}: '{value}'\n"
     if zone:
         text += f"    k8s.ovn.org/zone-name: {zone}\n"
     text += "status:\n  addresses:\n"
@@ -258,10 +264,12 @@ def node(name, number=0, families="v4", zone=None, host=None, **more):
     return text
 
 
-def pod(ns, name, ips, node="node1", host=False, phase="Running", ports=(), annotations=None, **more):
+def pod(ns, name, ips, node="node1", host=False, phase="Running", ports=(), annotations=None, uid=None, **more):
     ips = ips.split() if isinstance(ips, str) else ips
-    pairs = {k.replace("__", "/"): v for k, v in more.items()}
-    text = f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: {ns}\n  labels: {labels(pairs)}\n"
+    text = f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: {ns}\n"
+    if uid:
+        text += f"  uid: {uid}\n"
+    text += f"  labels: {labels(more)}\n"
     if annotations:
         text += "  annotations:\n" + "".join(f"    {k}: {json.dumps(v)}\n" for k, v in annotations.items())
     text += "spec:\n"
