@@ -598,7 +598,11 @@ impl<'a> Planner<'a> {
                 if !self.has(row.table.as_str(), column) {
                     lost.insert(format!("{}.{column}", row.table.as_str()));
                 } else if !(self.skips_samples(wanted) && is_sample_column(column)) {
-                    values.push((column, self.real(&value, &mut dangling)));
+                    let mut value = self.real(&value, &mut dangling);
+                    if is_shared(row.table, column) {
+                        value = self.without_placed(&value);
+                    }
+                    values.push((column, value));
                 }
             }
             self.mark_ours(row.table, &mut values);
@@ -648,6 +652,20 @@ impl<'a> Planner<'a> {
             }
             other => other.clone(),
         }
+    }
+
+    /// Without ports, ACLs and routes of somebody else: they have their place, and no second one.
+    fn without_placed(&self, value: &Datum) -> Datum {
+        let is_placed = |uuid: Uuid| {
+            let number = self.by_uuid.get(&uuid);
+            let present = number.and_then(|number| self.present.get(*number));
+            present.is_some_and(|present| !present.is_ours && is_collected(present.table))
+        };
+        let atoms = value.atoms().iter();
+        atoms
+            .filter(|atom| !atom.as_uuid().is_some_and(is_placed))
+            .cloned()
+            .collect()
     }
 
     fn mark_ours(&self, table: Table, values: &mut Values) {

@@ -123,9 +123,11 @@ impl Database {
                         "{table}.{} refers to nothing",
                         reference.column
                     );
-                    if reference.strong {
-                        referred.insert(uuid);
-                    }
+                    let is_new = !reference.strong || referred.insert(uuid);
+                    assert!(
+                        is_new || reference.column != "ports",
+                        "a port in two places"
+                    );
                 }
             }
         }

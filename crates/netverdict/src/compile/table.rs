@@ -46,8 +46,9 @@ pub(super) fn print(
         lines.extend(acls.iter().map(|row| acl(row, names)));
         let mut table = Vec::new();
         print_columns(&mut table, &lines)?;
-        for line in String::from_utf8_lossy(&table).lines() {
-            writeln!(out, "  {}", coloured(line, colour))?;
+        let table = String::from_utf8_lossy(&table);
+        for (line, [.., action, _, _, _]) in table.lines().zip(&lines) {
+            writeln!(out, "  {}", coloured(line, action, colour))?;
         }
     }
 
@@ -234,33 +235,14 @@ fn off(colour: bool) -> &'static str {
     if colour { "\x1b[0m" } else { "" }
 }
 
-/// The line of an ACL in the colour of its action.
-fn coloured(line: &str, colour: bool) -> String {
-    let actions = [
-        (" drop ", "\x1b[31m"),
-        (" reject ", "\x1b[31m"),
-        (" allow", "\x1b[32m"),
-        (" pass ", "\x1b[36m"),
-    ];
-    match actions
-        .into_iter()
-        .find(|(action, _)| line.contains(action))
-    {
-        Some((action, code)) if colour => {
-            let word = action.trim();
-            let coloured = format!("{code}{word}");
-            let line = line.replacen(word, &coloured, 1);
-            let end = line
-                .find(&coloured)
-                .and_then(|at| {
-                    line[at + coloured.len()..]
-                        .find(' ')
-                        .map(|to| at + coloured.len() + to)
-                })
-                .unwrap_or(line.len());
-            let (head, tail) = line.split_at(end);
-            format!("{head}\x1b[0m{tail}")
-        }
-        _ => line.to_owned(),
-    }
+/// The line of an ACL with the action in its colour.
+fn coloured(line: &str, action: &str, colour: bool) -> String {
+    let code = match action {
+        "drop" | "reject" => "\x1b[31m",
+        "pass" => "\x1b[36m",
+        "allow" | "allow-related" | "allow-stateless" => "\x1b[32m",
+        _ => return line.to_owned(),
+    };
+    let shown = format!(" {}{action}{} ", on(colour, code), off(colour));
+    line.replacen(&format!(" {action} "), &shown, 1)
 }
