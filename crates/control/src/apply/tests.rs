@@ -592,7 +592,11 @@ fn targets(
                 .get("external_ids")
                 .and_then(|ids| ids.lookup(key::ID));
             let name = values.get("name").and_then(|name| name.scalar()?.as_str());
-            id.or(name).unwrap_or_default().to_owned()
+            let point = values.get("metadata").and_then(|point| point.scalar());
+            id.or(name)
+                .map(str::to_owned)
+                .or_else(|| point.map(Atom::to_string))
+                .unwrap_or_default()
         })
         .collect()
 }
@@ -696,6 +700,15 @@ proptest! {
 
         let again = apply(&database.replica(), &wanted, "z", terms(sampling[1])).unwrap();
         prop_assert!(again.is_empty(), "{:?}", again.edits());
+
+        // What `sampling enable` made of an ACL stays, as long as the ACL does.
+        for (uuid, values) in before.rows(Table::Acl) {
+            let is_besides = targets(&before, values, "sample_est").contains("5555");
+            if let Some((_, now)) = database.0.get(uuid).filter(|_| is_besides) {
+                prop_assert_eq!(&now["sample_est"], &values["sample_est"]);
+                prop_assert_eq!(&now["sample_new"], &values["sample_new"]);
+            }
+        }
 
         let marked = |table: &str| !matches!(table, "Sample" | "Load_Balancer_Group");
         for (uuid, (table, values)) in before.0.iter().filter(|(_, (table, _))| marked(table)) {
