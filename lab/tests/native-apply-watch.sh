@@ -70,7 +70,7 @@ ovn-nbctl --wait=sb sync
 
 # A broken file is as it was.
 echo 'kind: [' | put policy.yaml
-check 'a broken file is told' await /tmp/watch-messages 'has become broken; its objects stay as they were'
+check 'a broken file is told' await /tmp/watch-messages 'has become broken and stays as it was'
 check 'and its policy stays' grep -F 'tcp.dst==8081' <(match)
 ovn-nbctl set ACL "$acl" match=ip4
 check 'and is held' await /tmp/watch 'zone global: put back: NetworkPolicy blue/allow-client: 1 ACL changed'

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Error, Result, anyhow};
 use netverdict_control::{ApplyError, CommitError, Plan, applied, apply, commit};
+use netverdict_manifest::Severity;
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Client, Endpoints, Event, TransactError};
 use netverdict_source::Stop;
@@ -111,7 +112,9 @@ async fn follow(
         tokio::select! {
             change = changes.recv(), if !has_ended => match change {
                 Some(change) => {
-                    let news = world.take(change?);
+                    let mut news = world.take(change?);
+                    // What is assumed changes with each pod; nobody has to act on it.
+                    news.diagnostics.retain(|news| news.severity > Severity::Note);
                     tell_news(&world, &news);
                     for keeper in &mut keepers {
                         keeper.due = Some(Due::Objects);
