@@ -4,6 +4,7 @@
 //! and the code after them never asks which.
 #![forbid(unsafe_code)]
 
+pub mod expr;
 pub mod ids;
 mod owner;
 pub mod revision;

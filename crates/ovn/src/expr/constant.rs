@@ -1,0 +1,190 @@
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::lex::{Kind, Lexer};
+
+/// How a number was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Decimal,
+    Hexadecimal,
+    Ipv4,
+    Ipv6,
+    Ethernet,
+}
+
+/// A number, perhaps with a mask. Bits outside the mask are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Constant {
+    /// The low 128 bits. No field is wider, so a number with more of them fits none.
+    pub value: u128,
+    pub mask: Option<u128>,
+    /// The least number of bits that a field must have for it.
+    pub width: u32,
+    pub format: Format,
+}
+
+impl Constant {
+    pub fn new(value: u128, format: Format) -> Self {
+        let width = match format {
+            Format::Decimal | Format::Hexadecimal => bits(value),
+            Format::Ipv4 => 32,
+            Format::Ipv6 => 128,
+            Format::Ethernet => 48,
+        };
+        Self {
+            value,
+            mask: None,
+            width,
+            format,
+        }
+    }
+
+    /// A hexadecimal number of `width` bits, be they more than are kept.
+    pub fn wide(value: u128, width: u32) -> Self {
+        Self {
+            width,
+            ..Self::new(value, Format::Hexadecimal)
+        }
+    }
+
+    /// With a mask after a slash; `None` if the two do not go together.
+    pub fn masked(self, mask: Self) -> Option<Self> {
+        // OVN reads a prefix length modulo 2**32.
+        let prefix = (mask.value & u128::from(u32::MAX)) as u32;
+        let mut format = self.format;
+        let (bits_of_mask, width) = match (self.format, mask.format) {
+            (a, b) if a == b => {
+                let wide = mask.format == Format::Hexadecimal;
+                (mask.value, if wide { mask.width } else { bits(mask.value) })
+            }
+            (Format::Ipv4, Format::Decimal) if prefix <= 32 => {
+                let mask = ones(32) & !ones(32 - prefix);
+                (mask, bits(mask))
+            }
+            (Format::Ipv6, Format::Decimal) if prefix <= 128 => {
+                let mask = !ones(128 - prefix);
+                (mask, bits(mask))
+            }
+            (Format::Decimal, Format::Hexadecimal) if self.value == 0 => {
+                format = Format::Hexadecimal;
+                (mask.value, mask.width)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            value: self.value & bits_of_mask,
+            mask: Some(bits_of_mask),
+            width,
+            format,
+        })
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        let key = |constant: &Self| (constant.value, constant.mask.is_none(), constant.mask);
+        key(self).cmp(&key(other))
+    }
+}
+
+/// How many bits a number takes: 0 for 0.
+fn bits(value: u128) -> u32 {
+    128 - value.leading_zeros()
+}
+
+/// That many low bits.
+pub(super) fn ones(count: u32) -> u128 {
+    u128::MAX.checked_shr(128 - count.min(128)).unwrap_or(0)
+}
+
+/// The members of an address set, in the order and the meaning that OVN gives them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct AddressSet {
+    pub(super) members: Box<[Constant]>,
+    pub(super) values: Arc<Values>,
+}
+
+impl AddressSet {
+    /// From the column `addresses` of a row, and the entries that are no addresses: OVN skips those with a warning.
+    pub fn new<'a>(addresses: impl IntoIterator<Item = &'a str>) -> (Self, Vec<&'a str>) {
+        let mut members = Vec::new();
+        let mut skipped = Vec::new();
+        for address in addresses {
+            match Lexer::new(address).token().kind {
+                Kind::Integer(constant) => members.push(constant),
+                _ => skipped.push(address),
+            }
+        }
+        members.sort_by(Constant::order);
+        let values = members
+            .iter()
+            .map(|constant| (constant.mask.unwrap_or(u128::MAX), constant.value));
+        let set = Self {
+            values: Arc::new(Values::new(values)),
+            members: members.into(),
+        };
+        (set, skipped)
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether it has none. Nothing is then equal to it.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+/// The names of a port group's ports.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PortGroup {
+    pub(super) members: Box<[String]>,
+}
+
+impl PortGroup {
+    /// Of the ports with these names.
+    pub fn new<'a>(ports: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut members: Vec<_> = ports.into_iter().map(String::from).collect();
+        members.sort_unstable();
+        members.dedup();
+        Self {
+            members: members.into(),
+        }
+    }
+
+    /// Whether a port is in it.
+    pub fn contains(&self, port: &str) -> bool {
+        self.members
+            .binary_search_by(|member| member.as_str().cmp(port))
+            .is_ok()
+    }
+}
+
+/// Numbers under masks, to look one up among many.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Values(Box<[(u128, Box<[u128]>)]>);
+
+impl Values {
+    /// Of pairs (mask, value).
+    pub fn new(pairs: impl IntoIterator<Item = (u128, u128)>) -> Self {
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        Self(
+            pairs
+                .chunk_by(|a, b| a.0 == b.0)
+                .filter_map(|group| {
+                    let (mask, _) = *group.first()?;
+                    Some((mask, group.iter().map(|(_, value)| *value).collect()))
+                })
+                .collect(),
+        )
+    }
+
+    pub fn contains(&self, number: u128) -> bool {
+        self.0
+            .iter()
+            .any(|(mask, values)| values.binary_search(&(number & mask)).is_ok())
+    }
+}

@@ -1,0 +1,341 @@
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use super::constant::{PortGroup, Values};
+use super::names::Sets;
+use super::packet::{Field, Packet};
+use super::parse::{Comparison, Condition, Constants, Name, Node, Numbers, Relation, Term, parse};
+use super::symbols::{Base, SYMBOLS};
+
+/// A match made ready to be asked of many packets: no name is looked up and nothing allocated any more.
+#[derive(Clone, Debug)]
+pub struct Compiled(Op);
+
+/// A term that kept a match from holding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The term's place in [`super::Match::terms`].
+    pub term: usize,
+    /// Why it fails.
+    pub reason: Reason,
+}
+
+/// Why a term fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The packet has another value than the term asks for.
+    Value,
+    /// The packet is not of the kind that has the field: this, which OVN adds to the comparison, does not hold. `tcp` for `tcp.dst == 80`.
+    Prerequisite(&'static str),
+}
+
+impl Compiled {
+    pub(super) fn new(node: &Node, terms: &[Term]) -> Self {
+        Self(lower(node, terms, &EXPANSIONS))
+    }
+
+    /// Whether the match holds for a packet.
+    pub fn matches(&self, packet: &impl Packet) -> bool {
+        self.0.holds(packet)
+    }
+
+    /// The terms that kept the match from holding: of terms joined by `&&` those that fail, of terms joined by `||` all. Empty if it holds,
+    /// or if nothing could make it hold (`0`).
+    pub fn failures(&self, packet: &impl Packet) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        self.0.collect(packet, &mut failures);
+        failures
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    All(Box<[Op]>),
+    Any(Box<[Op]>),
+    Constant(bool),
+    Leaf(Box<Leaf>),
+}
+
+#[derive(Clone, Debug)]
+struct Leaf {
+    term: usize,
+    prerequisite: Option<(&'static str, Arc<Op>)>,
+    test: Test,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Constant(bool),
+    Predicate {
+        expansion: Arc<Op>,
+        positive: bool,
+    },
+    One {
+        field: Field,
+        mask: u128,
+        relation: Relation,
+        value: u128,
+    },
+    /// Whether the field's value is among these, or is not.
+    Among {
+        field: Field,
+        values: Arc<Values>,
+        sought: bool,
+    },
+    /// An order with each member of an address set, or with one of them.
+    Several {
+        field: Field,
+        relation: Relation,
+        every: bool,
+        values: Box<[(u128, u128)]>,
+    },
+    Port {
+        of: Direction,
+        names: Box<[String]>,
+        groups: Box<[Arc<PortGroup>]>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    In,
+    Out,
+}
+
+impl Op {
+    fn holds(&self, packet: &impl Packet) -> bool {
+        match self {
+            Self::All(operands) => operands.iter().all(|op| op.holds(packet)),
+            Self::Any(operands) => operands.iter().any(|op| op.holds(packet)),
+            Self::Constant(value) => *value,
+            Self::Leaf(leaf) => {
+                leaf.prerequisite
+                    .as_ref()
+                    .is_none_or(|(_, needed)| needed.holds(packet))
+                    && leaf.test.holds(packet)
+            }
+        }
+    }
+
+    fn collect(&self, packet: &impl Packet, failures: &mut Vec<Failure>) {
+        match self {
+            Self::All(operands) => operands
+                .iter()
+                .for_each(|operand| operand.collect(packet, failures)),
+            Self::Any(operands) if !self.holds(packet) => operands
+                .iter()
+                .for_each(|operand| operand.collect(packet, failures)),
+            Self::Leaf(leaf) => {
+                let reason = match &leaf.prerequisite {
+                    Some((text, needed)) if !needed.holds(packet) => Reason::Prerequisite(text),
+                    _ if !leaf.test.holds(packet) => Reason::Value,
+                    _ => return,
+                };
+                let term = leaf.term;
+                failures.push(Failure { term, reason });
+            }
+            Self::Any(_) | Self::Constant(_) => {}
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, packet: &impl Packet) -> bool {
+        match self {
+            Self::Constant(value) => *value,
+            Self::Predicate {
+                expansion,
+                positive,
+            } => expansion.holds(packet) == *positive,
+            Self::One {
+                field,
+                mask,
+                relation,
+                value,
+            } => relation.holds(packet.number(*field) & mask, *value),
+            Self::Among {
+                field,
+                values,
+                sought,
+            } => values.contains(packet.number(*field)) == *sought,
+            Self::Several {
+                field,
+                relation,
+                every,
+                values,
+            } => {
+                let number = packet.number(*field);
+                let holds = |(mask, value): &(u128, u128)| relation.holds(number & mask, *value);
+                if *every {
+                    values.iter().all(holds)
+                } else {
+                    values.iter().any(holds)
+                }
+            }
+            Self::Port { of, names, groups } => {
+                let port = match of {
+                    Direction::In => packet.inport(),
+                    Direction::Out => packet.outport(),
+                };
+                names.iter().any(|name| name == port)
+                    || groups.iter().any(|group| group.contains(port))
+            }
+        }
+    }
+}
+
+/// What predicates and prerequisites mean, by their text.
+type Expansions = HashMap<&'static str, Arc<Op>>;
+
+static EXPANSIONS: LazyLock<Expansions> = LazyLock::new(|| {
+    let mut expansions = Expansions::new();
+    // Each symbol uses only those before it. That all of them parse is for a test to see.
+    for symbol in SYMBOLS {
+        let predicate = match symbol.base {
+            Base::Predicate(expansion) => expansion,
+            _ => "",
+        };
+        for text in [symbol.prerequisite, predicate] {
+            if let Ok((node, terms)) = parse(text, &Sets::default()) {
+                let op = Arc::new(lower(&node, &terms, &expansions));
+                expansions.entry(text).or_insert(op);
+            }
+        }
+    }
+    expansions
+});
+
+fn lower(node: &Node, terms: &[Term], expansions: &Expansions) -> Op {
+    let several = |operands: &[Node]| {
+        operands
+            .iter()
+            .map(|node| lower(node, terms, expansions))
+            .collect()
+    };
+    match node {
+        Node::All(operands) => Op::All(several(operands)),
+        Node::Any(operands) => Op::Any(several(operands)),
+        Node::Constant(value) => Op::Constant(*value),
+        Node::Term(term) => {
+            let (prerequisite, test) = match terms.get(*term).map(|term| &term.condition) {
+                Some(Condition::Compare(comparison)) => compare(comparison, expansions),
+                Some(Condition::Resident { holds, .. }) => (None, Test::Constant(*holds)),
+                None => (None, Test::Constant(false)),
+            };
+            Op::Leaf(Box::new(Leaf {
+                term: *term,
+                prerequisite,
+                test,
+            }))
+        }
+    }
+}
+
+fn compare(
+    comparison: &Comparison,
+    expansions: &Expansions,
+) -> (Option<(&'static str, Arc<Op>)>, Test) {
+    let symbol = comparison.subfield.symbol;
+    let test = match &comparison.constants {
+        Constants::Names(names) => port(names, matches!(symbol.base, Base::Inport)),
+        Constants::Numbers(numbers) => {
+            // Nothing to compare with: OVN forgets the field, and what it asks for.
+            if numbers.iter().all(|numbers| numbers.constants().is_empty()) {
+                return (None, Test::Constant(comparison.every));
+            }
+            match symbol.base {
+                Base::Bits(field, low) => bits(comparison, numbers, field, low),
+                Base::Predicate(text) => predicate(comparison, numbers, expansions.get(text)),
+                Base::Inport | Base::Outport => Test::Constant(false),
+            }
+        }
+    };
+    let prerequisite = expansions
+        .get(symbol.prerequisite)
+        .map(|needed| (symbol.prerequisite, needed.clone()));
+    (prerequisite, test)
+}
+
+fn bits(comparison: &Comparison, numbers: &[Numbers], field: Field, low: u32) -> Test {
+    let relation = comparison.relation;
+    let equality = matches!(relation, Relation::Eq | Relation::Ne);
+    // The bits that a subfield has are those of the field that lie where it does.
+    let whole = comparison.subfield.count == field.width();
+    if let ([Numbers::Set(set)], true, true) = (numbers, equality, whole) {
+        return Test::Among {
+            field,
+            values: set.values.clone(),
+            sought: relation == Relation::Eq,
+        };
+    }
+    let values: Box<[_]> = numbers
+        .iter()
+        .flat_map(Numbers::constants)
+        .map(|constant| comparison.subfield.bits(constant))
+        .map(|(mask, value)| (mask << low, value << low))
+        .collect();
+    match *values {
+        [(mask, value)] => Test::One {
+            field,
+            mask,
+            relation,
+            value,
+        },
+        _ if equality => Test::Among {
+            field,
+            values: Arc::new(Values::new(values)),
+            sought: relation == Relation::Eq,
+        },
+        _ => Test::Several {
+            field,
+            relation,
+            every: comparison.every,
+            values,
+        },
+    }
+}
+
+/// A predicate compared with numbers is the predicate, or what contradicts it.
+fn predicate(comparison: &Comparison, numbers: &[Numbers], expansion: Option<&Arc<Op>>) -> Test {
+    let asked: Vec<_> = numbers
+        .iter()
+        .flat_map(Numbers::constants)
+        .map(|constant| (constant.value & 1 == 1) == (comparison.relation == Relation::Eq))
+        .collect();
+    let both = asked.contains(&true) && asked.contains(&false);
+    match expansion {
+        Some(expansion) if !both => Test::Predicate {
+            expansion: expansion.clone(),
+            positive: asked.contains(&true),
+        },
+        _ => Test::Constant(!comparison.every),
+    }
+}
+
+fn port(names: &[Name], inport: bool) -> Test {
+    let mut ports = Vec::new();
+    let mut groups = Vec::new();
+    for name in names {
+        match name {
+            // The port that is none.
+            Name::One(name) if name == "none" => ports.push(String::new()),
+            Name::One(name) => ports.push(name.clone()),
+            Name::Group(group) => groups.push(group.clone()),
+        }
+    }
+    Test::Port {
+        of: if inport {
+            Direction::In
+        } else {
+            Direction::Out
+        },
+        names: ports.into(),
+        groups: groups.into(),
+    }
+}
+
+/// Whether all that the symbols are made of could be understood.
+#[cfg(test)]
+pub(super) fn expands(text: &str) -> bool {
+    EXPANSIONS.contains_key(text)
+}
