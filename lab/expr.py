@@ -13,7 +13,7 @@ import sys
 from policy.ovn import SB, Database, Tracer
 
 SEED = int(os.environ.get('SEED') or random.randrange(1 << 32))
-SWITCHES, PACKETS, WRONG, PRINTED = 12, int(os.environ.get('N') or 45), 700, 300
+SWITCHES, PACKETS, WRONG, PRINTED = 24, int(os.environ.get('N') or 25), 800, 300
 TABLES = 30  # in each of the two pipelines
 
 # What a packet has, as OVN names it: the name in our crate, the width, whether it can be ordered. Facts of ovn-sb(5) and ovs-fields(7), put down

@@ -353,7 +353,7 @@ fn unicode(rest: &mut std::str::Chars<'_>) -> Result<char, Fault> {
     if !(0xdc00..0xe000).contains(&second) {
         return Err(Fault::BadSurrogate);
     }
-    char::from_u32(0x10000 + (first - 0xd800 << 10) + (second - 0xdc00)).ok_or(Fault::BadUnicode)
+    char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(Fault::BadUnicode)
 }
 
 fn four_digits(rest: &mut std::str::Chars<'_>) -> Result<u32, Fault> {
