@@ -86,8 +86,8 @@ def judged(number, **more):
 
 def tested(number):
     """How many tests of the crates notice."""
-    done = run(['cargo', 'test', '--locked', '--no-fail-fast', '--package', 'netverdict-manifest', '--package', 'netverdict-policy', '--package', 'netverdict-control'],
-               NETVERDICT_FAULT=str(number), INSTA_UPDATE='no')
+    done = run(['cargo', 'test', '--locked', '--no-fail-fast', '--lib', '--tests', '--package', 'netverdict-manifest', '--package', 'netverdict-policy', '--package', 'netverdict-control'],
+               NETVERDICT_FAULT=str(number), INSTA_UPDATE='no', PROPTEST_CASES='16')
     return sum(int(n) for n in re.findall(r'^test result: \w+\. \d+ passed; (\d+) failed', done.stdout, re.M))
 
 
