@@ -13,7 +13,7 @@ import sys
 from policy.ovn import SB, Database, Tracer
 
 SEED = int(os.environ.get('SEED') or random.randrange(1 << 32))
-SWITCHES, PACKETS, WRONG, PRINTED = 24, int(os.environ.get('N') or 32), 800, 600
+SWITCHES, PACKETS, WRONG, PRINTED = 36, int(os.environ.get('N') or 32), 800, 600
 TABLES = 30  # in each of the two pipelines
 
 # What a packet has, as OVN names it: the name in our crate, the width, whether it can be ordered. Facts of ovn-sb(5) and ovs-fields(7), put down
@@ -348,7 +348,8 @@ class Switch:
         # The last table of a pipeline leads on to the next pipeline, or ends.
         places = 2 * (TABLES - 1)
         self.asked = [(text, [], False) for text in systematic()[(number - 1) * places:number * places]]
-        self.asked += [self.matches.match() for _ in range(places - len(self.asked))]
+        # A match of one term tells what the term gave.
+        self.asked += [self.matches.match(0 if place % 2 else 3) for place in range(len(self.asked), places)]
         self.cells = {text: cells for text, cells, _ in self.asked}
 
     def rows(self):
