@@ -381,6 +381,10 @@ fn object(scope: &mut Scope, kind: Kind, value: Value<'_>) -> Option<Object> {
     let spec = fields.take("spec");
     let status = fields.take("status");
     let (key, meta, name) = metadata_of(scope, kind, metadata)?;
+    if is_strict(kind) {
+        fields.ignore(&["apiVersion", "kind"]);
+        fields.refuse_others(scope);
+    }
     let spec = match kind {
         Kind::Namespace => Spec::Namespace(Namespace {}),
         Kind::Node => Spec::Node(core::node(scope, spec, status)?),
@@ -411,6 +415,20 @@ fn object(scope: &mut Scope, kind: Kind, value: Value<'_>) -> Option<Object> {
         }
     };
     Some(Object { key, meta, spec })
+}
+
+/// True for kinds that are read strictly: there a slip of the pen changes what is let through.
+fn is_strict(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::NetworkPolicy
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::EgressFirewall
+            | Kind::UserDefinedNetwork
+            | Kind::ClusterUserDefinedNetwork
+    )
 }
 
 fn metadata_of(scope: &mut Scope, kind: Kind, value: Value<'_>) -> Option<(Key, Meta, At<String>)> {
@@ -465,6 +483,21 @@ fn metadata_of(scope: &mut Scope, kind: Kind, value: Value<'_>) -> Option<(Key, 
     let uid = uid.and_then(|value| scope.string(value, "uid"));
     let created = fields.take("creationTimestamp");
     let created = created.and_then(|value| time(scope, value));
+    if is_strict(kind) {
+        fields.ignore(&[
+            "creationTimestamp",
+            "deletionGracePeriodSeconds",
+            "deletionTimestamp",
+            "finalizers",
+            "generateName",
+            "generation",
+            "managedFields",
+            "ownerReferences",
+            "resourceVersion",
+            "selfLink",
+        ]);
+        fields.refuse_others(scope);
+    }
     let meta = Meta {
         labels: labels.unwrap_or_default(),
         annotations,

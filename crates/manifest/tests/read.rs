@@ -86,17 +86,17 @@ fn json_is_yaml() {
 /// Anchors, aliases and merge keys, whose values do not replace those that stand there.
 #[test]
 fn aliases_and_merges() {
-    let text = "base: &base\n  app: web\n  tier: &tier front\nkind: NetworkPolicy\napiVersion: networking.k8s.io/v1\n\
-                metadata: {name: x, labels: {<<: *base, tier: back}}\n\
+    let text = "kind: NetworkPolicy\napiVersion: networking.k8s.io/v1\n\
+                metadata: {name: x, labels: &base {app: web, tier: &tier front}}\n\
                 spec:\n  podSelector: &all {}\n  ingress:\n  - from:\n    - podSelector: *all\n    \
-                - namespaceSelector: {matchLabels: {<<: [{tier: *tier}, *base]}}\n";
+                - namespaceSelector: {matchLabels: {<<: [{tier: *tier, x: z}, *base], app: other}}\n";
     let reading = read(FileId(1), text);
     assert_eq!(reading.diagnostics, []);
     let labels = |labels: &BTreeMap<String, String>| format!("{labels:?}");
     let object = &reading.objects[0];
     assert_eq!(
         labels(&object.meta.labels),
-        "{\"app\": \"web\", \"tier\": \"back\"}"
+        "{\"app\": \"web\", \"tier\": \"front\"}"
     );
     let Spec::NetworkPolicy(policy) = &object.spec else {
         panic!("{object:?}");
@@ -115,7 +115,7 @@ fn aliases_and_merges() {
     };
     assert_eq!(
         labels(&namespaces.labels),
-        "{\"app\": \"web\", \"tier\": \"front\"}"
+        "{\"app\": \"other\", \"tier\": \"front\", \"x\": \"z\"}"
     );
     // An alias stands where it stands, not where it leads.
     assert_eq!(

@@ -377,7 +377,11 @@ impl<'d> Fields<'d> {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "unknown".to_owned(),
             };
-            let what = format_args!("`{}` has no field `{}`", self.name, shorten(key));
+            let whose = match self.name {
+                "" => "it".to_owned(),
+                name => format!("`{name}`"),
+            };
+            let what = format_args!("{whose} has no field `{}`", shorten(key));
             scope.error::<()>("unknown-field", span, what, label);
         }
         scope.errors > before
