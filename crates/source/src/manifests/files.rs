@@ -23,7 +23,8 @@ use crate::objects::{Change, Gathered, Objects, stays};
 /// replaces, new files and directories, links that turn to another place. Changes that come
 /// together (until nothing happens for 100 ms, 2 s at most) are told as one. A file that was in
 /// order and has become broken stays as it was until it is mended, so that a slip of the pen opens
-/// no network; so does one that cannot be read. A file that is gone takes its objects with it. What
+/// no network; so do one that cannot be read and a path that was given and is gone. A file of a
+/// directory that is gone takes its objects with it. What
 /// is no regular file (standard input, a pipe) is read once.
 ///
 /// ```no_run
@@ -53,7 +54,6 @@ pub enum Error {
         /// The path.
         path: PathBuf,
         /// What the system says.
-        #[source]
         error: io::Error,
     },
     /// The system tells no changes.
@@ -62,7 +62,6 @@ pub enum Error {
         /// The file or directory.
         path: PathBuf,
         /// What the system says.
-        #[source]
         error: io::Error,
     },
 }
@@ -156,12 +155,18 @@ impl State {
             faults: Vec::new(),
         };
         let mut empty = Vec::new();
+        let mut kept = Vec::new();
         for root in roots {
             let before = walk.found;
             match walk.root(root) {
                 Ok(()) if walk.found == before => empty.push(root),
                 Ok(()) => {}
-                Err(error @ Error::Read { .. }) if self.begun => walk.faults.push(gone(&error)),
+                // A directory that is unmounted for a moment opens no network.
+                Err(error @ Error::Read { .. }) if self.begun => {
+                    walk.faults.push(gone(&error));
+                    let held = self.files.keys().filter(|path| path.starts_with(root));
+                    kept.extend(held.cloned());
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -190,6 +195,8 @@ impl State {
             }
         }
         files.retain(|path| !missing.contains(path));
+        kept.sort();
+        files.append(&mut kept);
         let there: HashSet<&PathBuf> = files.iter().collect();
         for (_, held) in self.files.extract_if(|path, _| !there.contains(path)) {
             self.gathered.forget(held.file);
@@ -346,7 +353,9 @@ impl Walk<'_> {
                         self.faults.push(unreadable(&path, &error));
                     }
                 }
-            } else if has_ending(&path) && path.is_file() {
+            } else if has_ending(&path) && !path.is_file() {
+                self.faults.push(no_file(&path));
+            } else if has_ending(&path) {
                 if let (Some(watch), true) = (&mut self.watch, path.is_symlink()) {
                     watch.place(&path)?;
                 }
@@ -425,9 +434,16 @@ fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::new(Severity::Error, "unreadable", message)
 }
 
+fn no_file(path: &Path) -> Diagnostic {
+    let message = format!("{} is passed over: it is no file", path.display());
+    Diagnostic::new(Severity::Warning, "no-file", message).help(
+        "a link that leads nowhere, a directory behind a link, or a pipe; name it to have it read",
+    )
+}
+
 fn gone(error: &Error) -> Diagnostic {
     Diagnostic::new(Severity::Warning, "gone", error.to_string())
-        .help("its objects count as deleted until it is back")
+        .help("its objects stay as they were until it is back")
 }
 
 fn holds_nothing(path: &Path) -> Diagnostic {
