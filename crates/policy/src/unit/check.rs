@@ -155,8 +155,12 @@ fn admin_policy(object: &Object, policy: &AdminPolicy, cx: &mut Context<'_>) {
             }
         }
     }
-    let others: Vec<(&Object, &AdminPolicy)> = cx
-        .objects(object.key.kind)
+    let objects: Vec<&Object> = ADMIN_KINDS
+        .into_iter()
+        .flat_map(|kind| cx.objects(kind))
+        .collect();
+    let others: Vec<(&Object, &AdminPolicy)> = objects
+        .into_iter()
         .filter(|other| other.key != object.key)
         .filter_map(|other| match &other.spec {
             Spec::AdminPolicy(policy) => Some((other, policy)),
@@ -166,7 +170,7 @@ fn admin_policy(object: &Object, policy: &AdminPolicy, cx: &mut Context<'_>) {
         .collect();
     let equal = others
         .iter()
-        .find(|(other, its)| its.priority.value == policy.priority.value && other.key < object.key);
+        .find(|(other, its)| rank(other, its) == rank(object, policy) && other.key < object.key);
     if let Some((other, its)) = equal {
         let message = format!("{} and {} have the same priority", other.key, object.key);
         cx.tell(
@@ -179,8 +183,8 @@ fn admin_policy(object: &Object, policy: &AdminPolicy, cx: &mut Context<'_>) {
     // First match decides: policies of lower priority numbers, then earlier rules.
     let before: Vec<&AdminPolicy> = others
         .iter()
-        .map(|(_, other)| *other)
-        .filter(|other| other.priority.value < policy.priority.value)
+        .filter(|(other, its)| rank(other, its) < rank(object, policy))
+        .map(|(_, its)| *its)
         .filter(|other| covers_subject(&other.subject, &policy.subject))
         .collect();
     let ingress: fn(&AdminPolicy) -> &[AdminRule] = |policy| &policy.ingress;
@@ -198,6 +202,12 @@ fn admin_policy(object: &Object, policy: &AdminPolicy, cx: &mut Context<'_>) {
             }
         }
     }
+}
+
+/// What goes first in a tier: a BaselineAdminNetworkPolicy has no priority, and goes last.
+fn rank(object: &Object, policy: &AdminPolicy) -> (bool, u32) {
+    let is_last = object.key.kind == Kind::BaselineAdminNetworkPolicy;
+    (is_last, policy.priority.value)
 }
 
 fn rules(policy: &AdminPolicy) -> impl Iterator<Item = (usize, &AdminRule)> {
