@@ -37,7 +37,9 @@ const LOCAL_MASQUERADE: [&str; 2] = ["169.254.169.3", "fd69::3"];
 
 /// The groups by which switches and gateway routers of a network have load balancers.
 pub(super) fn compile_groups(network: &Network, cx: &mut Context<'_>) {
-    for group in [CLUSTER_GROUP, SWITCH_GROUP, ROUTER_GROUP] {
+    // Only the default network has gateway routers here.
+    let router = network.is_default().then_some(ROUTER_GROUP);
+    for group in [CLUSTER_GROUP, SWITCH_GROUP].into_iter().chain(router) {
         let group = network.scoped(group);
         cx.put(Row::new(Table::LoadBalancerGroup, group.as_str()).with("name", group.as_str()));
     }
