@@ -77,6 +77,31 @@ check 'and is held' await /tmp/watch 'zone global: put back: NetworkPolicy blue/
 policy 8082 | put policy.yaml
 check 'until it is mended' await /tmp/watch 'zone global: NetworkPolicy blue/allow-client: 1 ACL changed'
 
+# So is a policy that reads well and cannot be compiled, and all that changes until it can.
+deny() { # LEVEL OF LOGGING
+  cat <<Y
+apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: deny, annotations: {k8s.ovn.org/acl-logging: '{"deny":"$1"}'}}
+spec:
+  priority: 5
+  subject: {namespaces: {}}
+  ingress: [{action: Deny, from: [{namespaces: {matchLabels: {nobody: here}}}]}]
+Y
+}
+deny alert | put deny.yaml
+check 'an admin policy comes' await /tmp/watch 'zone global: AdminNetworkPolicy deny: 1 ACL added'
+deny loud | put deny.yaml
+check 'what cannot be compiled waits' await /tmp/watch-messages 'all is left as it was'
+check 'and its ACL stays' test "$(ovn-nbctl --bare --columns=severity find ACL name='"ANP:deny:Ingress:0"')" = alert
+deny info | put deny.yaml
+check 'until it can' await /tmp/watch 'zone global: AdminNetworkPolicy deny: 1 ACL changed'
+mv /tmp/policies /tmp/elsewhere
+check 'a directory that is gone is told' await /tmp/watch-messages 'stay as they were until it is back'
+mv /tmp/elsewhere /tmp/policies
+rm /tmp/policies/deny.yaml
+check 'and is followed when it is back' await /tmp/watch 'zone global: AdminNetworkPolicy deny: 1 ACL removed'
+
 # The NB goes and comes back, and meanwhile a file and a row change.
 ovs-appctl -t /run/ovn/ovnnb_db.ctl exit
 check 'a lost NB is told' await /tmp/watch-messages 'NB at unix:/run/ovn/ovnnb_db.sock: '

@@ -84,6 +84,10 @@ impl Apply {
             return Ok(Done::Failed);
         }
         tell(world.summary(&news));
+        if world.is_empty() {
+            tell(NOTHING_READ);
+            return Ok(Done::Failed);
+        }
         let mut writer = Writer::new(&self.write, databases, ADVICE)?;
         for endpoints in &self.nb {
             let plan = |nb: &Replica| {
@@ -124,6 +128,10 @@ impl Apply {
         }
     }
 }
+
+/// A command before a pipe that failed is no wish to delete everything.
+const NOTHING_READ: &str = "no object was read: nothing is applied. A Namespace alone is enough to \
+                            take away all that apply made";
 
 fn refusal(world: &World, news: &News) -> String {
     let summary = world.summary(news);

@@ -59,7 +59,7 @@ struct Job<'a> {
 }
 
 /// How often a plan is made anew because somebody else was faster.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 50;
 /// Up to so many lines of commands are shown.
 const SHOWN: usize = 16;
 

@@ -38,7 +38,7 @@ impl Default for Options {
             compat: Compat::OvnKubernetes,
             cluster_subnets: Vec::new(),
             sampling: true,
-            multicast: true,
+            multicast: false,
             allow_icmp: false,
             stateless: false,
             log_rate: 20,

@@ -103,7 +103,10 @@ fn each_network_has_groups_of_its_own() {
     let mut sources = Sources::default();
     let (_, reading) = sources.read("cluster.yaml", CLUSTER.as_bytes());
     assert_eq!(reading.diagnostics, []);
-    let mut compiler = Compiler::new(Options::default());
+    let mut compiler = Compiler::new(Options {
+        multicast: true,
+        ..Options::default()
+    });
     for object in reading.objects {
         compiler.put(object);
     }

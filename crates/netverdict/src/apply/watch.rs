@@ -17,7 +17,7 @@ use netverdict_source::objects::{Change, Objects};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Apply, refusal, zone_of};
+use super::{Apply, NOTHING_READ, refusal, zone_of};
 use crate::compile::{World, tell_news};
 use crate::databases::Databases;
 use crate::exit::{Done, tell};
@@ -89,6 +89,10 @@ async fn follow(
         return Ok(Done::Failed);
     }
     tell(world.summary(&news));
+    if world.is_empty() {
+        tell(NOTHING_READ);
+        return Ok(Done::Failed);
+    }
     let mut keepers = Vec::new();
     for endpoints in &arguments.nb {
         let client = open(databases, Database::Northbound, endpoints, applied()).await?;
@@ -101,6 +105,10 @@ async fn follow(
             told: Vec::new(),
         });
     }
+    for keeper in &keepers {
+        // What is refused now will be refused until somebody does something about it.
+        keeper.plan(arguments, &world)?;
+    }
     let mut has_ended = false;
     loop {
         for keeper in &mut keepers {
@@ -112,7 +120,7 @@ async fn follow(
         tokio::select! {
             change = changes.recv(), if !has_ended => match change {
                 Some(change) => {
-                    let mut news = world.take(change?);
+                    let mut news = world.follow(change?);
                     // What is assumed changes with each pod; nobody has to act on it.
                     news.diagnostics.retain(|news| news.severity > Severity::Note);
                     tell_news(&world, &news);

@@ -40,6 +40,35 @@ pub(crate) struct Inputs {
     /// family [default: 10.244.0.0/16, and fd00:10:244::/48 where there are IPv6 addresses]
     #[arg(long = "cluster-subnet", value_name = "CIDR")]
     cluster_subnets: Vec<Cidr>,
+
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// What ovn-kubernetes takes from flags of the same names.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "As ovn-kubernetes is configured")]
+struct Configured {
+    /// Deny multicast but to namespaces with the annotation k8s.ovn.org/multicast-enabled
+    #[arg(long)]
+    enable_multicast: bool,
+
+    /// Heed the annotation k8s.ovn.org/acl-stateless of NetworkPolicies
+    #[arg(long)]
+    enable_stateless_netpol: bool,
+
+    /// Let ICMP through to isolated pods
+    #[arg(long)]
+    allow_icmp_network_policy: bool,
+
+    /// Lines of ACL logging a second
+    #[arg(long, value_name = "NUMBER", default_value_t = Options::default().log_rate)]
+    acl_logging_rate_limit: u32,
+
+    /// The namespace that stands for pods of the host's network where a policy selects whole
+    /// namespaces
+    #[arg(long, value_name = "NAME", default_value_t = Options::default().host_network_namespace)]
+    host_network_namespace: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -73,6 +102,8 @@ pub(crate) struct World {
     told: BTreeSet<String>,
     /// Texts that nothing refers to any more.
     old_texts: Vec<FileId>,
+    /// Changes that wait because with them something cannot be compiled.
+    waiting: BTreeMap<Key, Option<Arc<Object>>>,
 }
 
 /// What a change brought.
@@ -128,7 +159,11 @@ impl World {
             },
             cluster_subnets: inputs.cluster_subnets.clone(),
             sampling: inputs.sampling(),
-            ..Options::default()
+            multicast: inputs.configured.enable_multicast,
+            allow_icmp: inputs.configured.allow_icmp_network_policy,
+            stateless: inputs.configured.enable_stateless_netpol,
+            log_rate: inputs.configured.acl_logging_rate_limit,
+            host_network_namespace: inputs.configured.host_network_namespace.clone(),
         };
         Self {
             inputs: inputs.clone(),
@@ -140,7 +175,40 @@ impl World {
             options,
             told: BTreeSet::new(),
             old_texts: Vec::new(),
+            waiting: BTreeMap::new(),
         }
+    }
+
+    /// Takes a change and compiles. If something cannot be compiled with it, all is left as it
+    /// was, and the change waits for the next one: a policy that is left out could open what it
+    /// should close.
+    pub(crate) fn follow(&mut self, mut change: Change) -> News {
+        let mut tried = std::mem::take(&mut self.waiting);
+        tried.extend(change.objects);
+        let before: Vec<_> = tried
+            .keys()
+            .map(|key| (key.clone(), self.objects.get(key).cloned()))
+            .collect();
+        change.objects = tried.clone();
+        let mut news = self.take(change);
+        let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+        if !self.compiler.diagnostics().any(is_error) {
+            return news;
+        }
+        for (key, object) in before {
+            self.set(key, object);
+        }
+        self.assume();
+        self.compiler.compile();
+        let message = format!(
+            "{} changed objects wait, and all is left as it was",
+            tried.len()
+        );
+        let waits = Diagnostic::new(Severity::Warning, "waits", message);
+        let help = "mend what is told as an error: they are taken together";
+        news.diagnostics.push(waits.help(help));
+        self.waiting = tried;
+        news
     }
 
     /// Takes a change and compiles.
@@ -159,10 +227,7 @@ impl World {
             }
         }
         for (key, object) in change.objects {
-            match object {
-                Some(object) => self.objects.insert(key, object),
-                None => self.objects.remove(&key),
-            };
+            self.set(key, object);
         }
         let assumed = self.assume();
         self.compiler.compile();
@@ -181,6 +246,13 @@ impl World {
             errors: count(&diagnostics, Severity::Error),
             diagnostics,
         }
+    }
+
+    fn set(&mut self, key: Key, object: Option<Arc<Object>>) {
+        match object {
+            Some(object) => self.objects.insert(key, object),
+            None => self.objects.remove(&key),
+        };
     }
 
     /// Fills in what was left out, and hands the compiler what is different by that.
@@ -239,6 +311,11 @@ impl World {
         );
         let note = Diagnostic::new(Severity::Note, "assumed", message);
         vec![note.help("--cluster-subnet tells them; egress firewalls leave them out")]
+    }
+
+    /// True if there are no objects.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.objects.is_empty()
     }
 
     /// The zones, or the one with this name.
