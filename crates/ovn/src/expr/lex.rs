@@ -261,7 +261,8 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         loop {
             match self.rest() {
-                [] => return Kind::Fault(Fault::OpenString),
+                // OVN's text ends with a null byte, and can have none before.
+                [] | [0, ..] | [b'\\', 0, ..] => return Kind::Fault(Fault::OpenString),
                 [b'"', ..] => break,
                 [b'\\', _, ..] => self.at += 2,
                 _ => self.at += 1,

@@ -34,6 +34,10 @@
 //! # Ok::<_, netverdict_ovn::expr::MatchError>(())
 //! ```
 //!
+//! A match means here what it says. On a node OVN 25.03 does less in one case: Open vSwitch cannot match a part of a nominal field, so
+//! ovn-controller leaves `ip.dscp` and `ip.ecn`, and any nominal field under a mask, out of the flows it installs. An ACL with
+//! `ip.dscp == 46` takes all IP packets there.
+//!
 //! Two symbols are not here, `icmp4.frag_mtu` and `icmp6.frag_mtu`: actions can write them, no packet can be asked for them.
 
 mod constant;

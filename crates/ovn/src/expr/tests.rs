@@ -286,6 +286,13 @@ fn a_number_of_more_than_128_bits_fits_nothing_but_under_a_mask() {
     );
 }
 
+#[test]
+fn parentheses_nest_a_hundred_deep() {
+    let nested = |depth| format!("{}tcp{}", "(".repeat(depth), ")".repeat(depth));
+    prints(&nested(100), "tcp");
+    fails(&nested(101), "Parentheses nested too deeply.", "(");
+}
+
 fn tcp(port: u128) -> Fields<'static> {
     Fields::new("web-0", "here")
         .with(Field::EthType, 0x800)
