@@ -181,7 +181,8 @@ def interrupted(northbound, wanted):
 def main():
     ovn.watch_northd()
     northbound, southbound = ovn.Database(ovn.NB, 'OVN_Northbound'), ovn.Database(ovn.SB, 'OVN_Southbound')
-    for options in ['--compat', 'strict'], ['--compat', 'strict', '--sampling', 'off'], ['--sampling', 'off'], []:
+    configured = ['--enable-multicast', '--enable-stateless-netpol', '--allow-icmp-network-policy']
+    for options in ['--compat', 'strict'], ['--compat', 'strict', *configured], ['--compat', 'strict', '--sampling', 'off'], configured, ['--sampling', 'off'], []:
         northbound.empty()
         ovn.apply(FIXTURES, *options)
         ovn.wait_for_northd()
