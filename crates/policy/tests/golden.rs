@@ -82,7 +82,10 @@ fn the_generator_writes_the_cases() {
             "{}",
             String::from_utf8_lossy(&check.stderr)
         ),
-        Err(error) => println!("not checked: no python3: {error}"),
+        Err(error) if std::env::var_os("CI").is_none() => {
+            println!("not checked: no python3: {error}");
+        }
+        Err(error) => panic!("no python3: {error}"),
     }
 }
 
