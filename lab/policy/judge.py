@@ -50,7 +50,7 @@ class Judge:
         if from_nothing:
             self.timed('emptying', self.northbound.empty)
         subnets = [o for s in cluster.POD_SUBNETS if (6 if ':' in s else 4) in families for o in ('--cluster-subnet', s)]
-        self.timed('apply', ovn.apply, MANIFESTS, '--compat', 'strict', *subnets)
+        self.timed('apply', ovn.apply, MANIFESTS, '--compat', 'strict', *subnets, *self.options)
         self.timed('northd', ovn.wait_for_northd)
         self.topology = ovn.Topology(self.northbound)
         tracer = self.timed('ovn-trace reads', ovn.Tracer, question_count)
@@ -63,6 +63,12 @@ class Judge:
         the_set = cluster.Set(SEED, number)
         asker = questions.Asker(the_set.objects, the_set.families, the_set.random)
         asked = self.timed('questions', asker.questions, QUESTIONS)
+        # What must not change an answer: who samples and who logs.
+        self.variant = 'unsampled' if number & 2 else 'sampled', 'logged' if number & 4 else 'not logged'
+        self.options = ['--sampling', 'off'] if number & 2 else []
+        for o in the_set.objects if number & 4 else ():
+            if o['kind'] in ('Namespace', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy', 'ClusterNetworkPolicy'):
+                o['metadata'].setdefault('annotations', {})['k8s.ovn.org/acl-logging'] = '{"allow": "info", "deny": "alert"}'
         the_set.random.shuffle(the_set.objects)  # nothing may depend on the order of a manifest
         files = the_set.random.randint(1, 3)
         texts = [manifest.write(part, the_set.random) for part in (the_set.objects[n::files] for n in range(files))]
@@ -91,6 +97,7 @@ class Judge:
         answer, party, _ = answers[0] if answers else (None, None, None)
         for cell in questions.cells(question, answer, party, bool(answer and answer.allowed)):
             self.cells[cell] += 1
+        self.cells['variant', *self.variant, 'allowed' if answer and answer.allowed else 'dropped', question.source.family] += 1
         try:
             question.difference = self.difference(answers, tracer, question)
         except (RuntimeError, KeyError) as e:  # the rows lack what the question needs

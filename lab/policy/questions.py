@@ -273,6 +273,8 @@ def wanted_cells():
         wanted |= {('through service', *what[:1], direction, what[1]) for what in (('NetworkPolicy', 'Allow'), ('isolation', 'Deny'), ('default', 'Allow'))}
     wanted |= {('service of a kind', traffic, early, verdict) for traffic in ('Cluster', 'Local') for early in (False, True)
                for verdict in ('allowed', 'dropped', 'no backend')}
+    wanted |= {('variant', sampled, logged, verdict, family) for sampled in ('sampled', 'unsampled') for logged in ('logged', 'not logged')
+               for verdict in ('allowed', 'dropped') for family in (4, 6)}
     for where in 'outside to pod', 'pod to node', 'pod to outside', 'same node', 'other node':
         wanted |= {('path', where, verdict) for verdict in ('allowed', 'dropped')}
     wanted |= {('path', where, 'allowed') for where in ('own node to pod', 'pod to own node', 'pod to itself')}
