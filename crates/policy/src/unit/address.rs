@@ -75,8 +75,8 @@ pub(crate) fn nth_subnet(range: Cidr, prefix: u8, n: u128) -> Option<Cidr> {
 
 /// True if the address is in the range.
 pub(crate) fn contains(range: Cidr, address: IpAddr) -> bool {
-    let prefix = range.prefix;
-    range.is_v6() == address.is_ipv6() && range.network() == Cidr { address, prefix }.network()
+    let prefix = if address.is_ipv6() { 128 } else { 32 };
+    range.contains(&Cidr { address, prefix })
 }
 
 /// Reads `address/length`.
