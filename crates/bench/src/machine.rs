@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use netverdict_types::Timestamp;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -52,6 +52,16 @@ fn usage(who: UsageWho) -> Result<Duration> {
     let usage = getrusage(who)?;
     let micros = [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
     Ok(Duration::from_micros(u64::try_from(micros[0] + micros[1])?))
+}
+
+/// The most memory that this process has had so far, in MiB (proc(5), `VmHWM`).
+pub(crate) fn peak() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
+        .context("the kernel does not tell the peak")?;
+    Ok(peak.trim().parse::<f64>()? / 1024.0)
 }
 
 /// The middle one.

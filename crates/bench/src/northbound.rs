@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use uuid::Uuid;
 
 use crate::figure;
-use crate::machine::{median, process_time};
+use crate::machine::{median, peak, process_time};
 use crate::server::{Server, northbound};
 
 const ACLS: usize = 100_000;
@@ -125,16 +125,11 @@ pub(crate) fn child(mut arguments: impl Iterator<Item = String>) -> Result<()> {
         (counts.alive, counts.bad_rows) == (ACLS, 0),
         "not all rows came: {counts:?}"
     );
-    let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
-        .context("the kernel does not tell the peak")?;
     println!(
         "{} {} {}",
         cpu.as_secs_f64() * 1e3,
         wall.as_secs_f64() * 1e3,
-        peak.trim().parse::<f64>()? / 1024.0
+        peak()?
     );
     let asked = asked.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
     fs::write(requests, &*asked)?;

@@ -16,7 +16,7 @@ use netverdict_policy::{Compiler, Options};
 use uuid::Uuid;
 
 use crate::figure;
-use crate::machine::{median, process_time};
+use crate::machine::{median, peak, process_time};
 use crate::server::{Server, schema};
 
 const POLICIES: usize = 10_000;
@@ -287,15 +287,6 @@ fn tree() -> Result<PathBuf> {
         root.display()
     );
     Ok(root.to_owned())
-}
-
-fn peak() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
-        .context("the kernel does not tell the peak")?;
-    Ok(peak.trim().parse::<f64>()? / 1024.0)
 }
 
 fn options() -> Options {
