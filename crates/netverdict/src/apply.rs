@@ -9,8 +9,9 @@ use clap::Args;
 use netverdict_control::{Terms, applied, apply};
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Columns, Endpoints, Replica};
+use netverdict_source::objects::Change;
 
-use crate::compile::{Inputs, News, World, tell_news};
+use crate::compile::{Inputs, World, tell_news};
 use crate::databases::{Databases, Remote, Tls};
 use crate::exit::{Done, tell};
 use crate::write::{WriteArguments, Writer};
@@ -76,18 +77,9 @@ impl Apply {
     }
 
     async fn once(&self, databases: &Databases) -> Result<Done> {
-        let mut world = World::new(&self.inputs);
-        let news = world.take(self.inputs.read()?);
-        tell_news(&world, &news);
-        if news.errors > 0 {
-            tell(refusal(&world, &news));
+        let Some(world) = self.begin(self.inputs.read()?) else {
             return Ok(Done::Failed);
-        }
-        tell(world.summary(&news));
-        if world.is_empty() {
-            tell(NOTHING_READ);
-            return Ok(Done::Failed);
-        }
+        };
         let mut writer = Writer::new(&self.write, databases, ADVICE)?;
         for endpoints in &self.nb {
             let plan = |nb: &Replica| {
@@ -101,6 +93,30 @@ impl Apply {
                 .map_err(|error| self.explain(error))?;
         }
         writer.run().await
+    }
+
+    /// Takes the first objects; `None`, and says why, if they are not to be applied.
+    fn begin(&self, first: Change) -> Option<World> {
+        let mut world = World::new(&self.inputs);
+        let news = world.take(first);
+        tell_news(&world, &news);
+        let summary = world.summary(&news);
+        if news.errors > 0 {
+            tell(format_args!(
+                "{summary}: nothing is applied while a document is broken"
+            ));
+            return None;
+        }
+        tell(summary);
+        if world.is_empty() {
+            // A command before a pipe that failed is no wish to delete everything.
+            tell(
+                "no object was read: nothing is applied. A Namespace alone is enough to take away \
+                 all that apply made",
+            );
+            return None;
+        }
+        Some(world)
     }
 
     fn terms(&self) -> Terms {
@@ -127,15 +143,6 @@ impl Apply {
             _ => error,
         }
     }
-}
-
-/// A command before a pipe that failed is no wish to delete everything.
-const NOTHING_READ: &str = "no object was read: nothing is applied. A Namespace alone is enough to \
-                            take away all that apply made";
-
-fn refusal(world: &World, news: &News) -> String {
-    let summary = world.summary(news);
-    format!("{summary}: nothing is applied while a document is broken")
 }
 
 /// The zone that a NB is for.

@@ -17,7 +17,7 @@ use netverdict_source::objects::{Change, Objects};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Apply, NOTHING_READ, refusal, zone_of};
+use super::{Apply, zone_of};
 use crate::compile::{World, tell_news};
 use crate::databases::Databases;
 use crate::exit::{Done, tell};
@@ -78,21 +78,12 @@ async fn follow(
     databases: &Databases,
     changes: &mut mpsc::Receiver<Result<Change>>,
 ) -> Result<Done> {
-    let mut world = World::new(&arguments.inputs);
     let Some(first) = changes.recv().await else {
         return Err(anyhow!("no objects came"));
     };
-    let news = world.take(first?);
-    tell_news(&world, &news);
-    if news.errors > 0 {
-        tell(refusal(&world, &news));
+    let Some(mut world) = arguments.begin(first?) else {
         return Ok(Done::Failed);
-    }
-    tell(world.summary(&news));
-    if world.is_empty() {
-        tell(NOTHING_READ);
-        return Ok(Done::Failed);
-    }
+    };
     let mut keepers = Vec::new();
     for endpoints in &arguments.nb {
         let client = open(databases, Database::Northbound, endpoints, applied()).await?;
