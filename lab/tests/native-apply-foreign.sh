@@ -1,30 +1,9 @@
 # netverdict apply leaves a NB that ovn-kubernetes runs alone, unless it is told that the NB is its own; and also that can be undone.
 set -u
-failures=0
+. "${BASH_SOURCE%/*}/checks.sh"
 nb=unix:/run/ovn/ovnnb_db.sock
 here=${BASH_SOURCE%/*}
 
-check() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
-  echo "FAIL  $what"
-  sed 's/^/    | /' /tmp/output
-  failures=$((failures + 1))
-}
-status_of() { # STATUS COMMAND...
-  local wanted=$1 got=0
-  shift
-  "$@" || got=$?
-  [ $got = "$wanted" ] || { echo "exit status $got, not $wanted"; return 1; }
-}
-says() { # TEXT COMMAND...: it is among what COMMAND prints, whatever its exit status
-  local text=$1 output
-  shift
-  output=$("$@" 2>&1)
-  echo "$output"
-  [[ $output == *"$text"* ]]
-}
 contents() { python3 "$here/apply-contents.py" $nb; }
 is() { # FILE COMMAND...: COMMAND prints FILE
   local file=$1

@@ -1,23 +1,8 @@
 # lab: --bare --ovn bookworm
 # netverdict apply on OVN 23.03, which has neither tiers nor samples: what means the same without is applied, the rest is refused.
 set -u
-failures=0
+. "${BASH_SOURCE%/*}/checks.sh"
 nb=unix:/run/ovn/ovnnb_db.sock
-check() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
-  echo "FAIL  $what"
-  sed 's/^/    | /' /tmp/output
-  failures=$((failures + 1))
-}
-says() { # TEXT COMMAND...: it is among what COMMAND prints, whatever its exit status
-  local text=$1 output
-  shift
-  output=$("$@" 2>&1)
-  echo "$output"
-  [[ $output == *"$text"* ]]
-}
 mkdir /tmp/policies
 cat >/tmp/policies/policy.yaml <<'Y'
 kind: Pod

@@ -2,16 +2,7 @@
 # Real OVN takes what plain manifests compile to, and packets find their way through it: between pods of one node, of two, and of
 # two zones, to a service, from and to the world outside, in both families. Nothing is allowed or denied here: that is the judge's.
 set -u
-failures=0
-
-check() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
-  echo "FAIL  $what"
-  sed 's/^/    | /' /tmp/output
-  failures=$((failures + 1))
-}
+. "${BASH_SOURCE%/*}/checks.sh"
 
 manifests() { # ZONE OF node-1, ZONE OF node-2: two nodes, and what a cluster would add is left out
   local node

@@ -1,15 +1,7 @@
 # lab: --bare --ovn bookworm
 # netverdict sampling on OVN 23.03, which cannot sample: it says so and what remains, and writes nothing.
 set -u
-failures=0
-check() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
-  echo "FAIL  $what"
-  sed 's/^/    | /' /tmp/output
-  failures=$((failures + 1))
-}
+. "${BASH_SOURCE%/*}/checks.sh"
 ovn-nbctl ls-add sw -- acl-add sw to-lport 1000 ip4 drop
 ovsdb-client dump unix:/run/ovn/ovnnb_db.sock OVN_Northbound ACL >/tmp/before
 check 'status says that it cannot, and what remains' bash -c 'netverdict sampling status | grep "older than OVN 24.09.*ACL log"'

@@ -1,33 +1,9 @@
 # lab: --bare
 # netverdict sampling against real OVN, row by row: what it writes, that northd takes it and how, and that it all can be undone.
 set -u
-failures=0
+. "${BASH_SOURCE%/*}/checks.sh"
 nb=unix:/run/ovn/ovnnb_db.sock
 ovs=unix:/run/openvswitch/db.sock
-
-check() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
-  echo "FAIL  $what"
-  sed 's/^/    | /' /tmp/output
-  failures=$((failures + 1))
-}
-
-status_of() { # STATUS COMMAND...
-  local wanted=$1 got=0
-  shift
-  "$@" || got=$?
-  [ $got = "$wanted" ] || { echo "exit status $got, not $wanted"; return 1; }
-}
-
-says() { # TEXT COMMAND...: it is among what COMMAND prints, whatever its exit status
-  local text=$1 output
-  shift
-  output=$("$@" 2>&1)
-  echo "$output"
-  [[ $output == *"$text"* ]]
-}
 
 rows() { # the rows that may change, with their identities
   local table

@@ -1,15 +1,7 @@
 # netverdict sampling in two zones, with traffic: each new connection gives the very samples that ovn-kubernetes' own rows would give, and the node's
 # flows stay the optimised ones. ovn-kubernetes' rows are taken away first.
 set -u
-failures=0
-check() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >/tmp/output 2>&1; then echo "ok    $what"; return; fi
-  echo "FAIL  $what"
-  sed 's/^/    | /' /tmp/output
-  failures=$((failures + 1))
-}
+. "${BASH_SOURCE%/*}/checks.sh"
 unsample() { # NODE
   local acl commands=()
   for acl in $(node "$1" ovn-nbctl --bare --columns=_uuid list ACL); do commands+=(-- clear ACL "$acl" sample_new sample_est); done
