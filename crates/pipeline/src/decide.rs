@@ -1,0 +1,1 @@
+//! Runs packets through the ACL stages compiled: fixed flows as code, ACLs in a classifier.

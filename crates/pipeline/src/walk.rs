@@ -1,0 +1,1 @@
+//! Runs packets through the logical flows themselves: slow, and each step can be seen.
