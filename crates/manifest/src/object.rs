@@ -733,6 +733,12 @@ impl Cidr {
         self.address.is_ipv6()
     }
 
+    /// The range that holds one address and nothing else.
+    pub fn from_address(address: IpAddr) -> Self {
+        let prefix = if address.is_ipv6() { 128 } else { 32 };
+        Self { address, prefix }
+    }
+
     /// The same range without host bits.
     #[must_use]
     pub fn network(&self) -> Self {

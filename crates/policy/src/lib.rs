@@ -23,3 +23,4 @@ pub use compiler::{Compiler, Delta};
 pub use options::{Compat, Options};
 pub use row::{Origin, Row, Scope, Table};
 pub use row_json::Names;
+pub use unit::node::host_addresses;

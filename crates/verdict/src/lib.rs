@@ -6,8 +6,15 @@
 
 mod connections;
 mod doubles;
+mod fix;
 mod names;
+mod near;
 mod resolver;
 
+pub use fix::{Fix, Opened, Part};
 pub use names::{Endpoints, NameChange, Names, Place};
+pub use near::{
+    Ask, Denial, End, Failing, Isolating, LabelTerm, Near, NearMiss, Objects, RuleId, Term,
+    Transport,
+};
 pub use resolver::{Counts, Resolver};

@@ -210,7 +210,7 @@ impl Gateway {
 
 /// All addresses of a node itself, those that ovn-kubernetes found on it, else those of its status
 /// (`util.GetNodeHostAddrs`).
-pub(crate) fn host_addresses(node: &Object) -> Vec<IpAddr> {
+pub fn host_addresses(node: &Object) -> Vec<IpAddr> {
     let found = node.meta.annotations.get(HOST);
     let found = found.and_then(|found| serde_json::from_str(&found.value).ok());
     match (found, &node.spec) {
