@@ -476,6 +476,14 @@ impl Northbound {
             .filter_map(|acl| Some((*acl, self.acls.get(acl)?)))
     }
 
+    /// Whether a switch has a load balancer with a VIP.
+    pub fn has_vip(&self, switch: &Switch) -> bool {
+        let balancers = switch.load_balancers.iter();
+        balancers
+            .filter_map(|balancer| self.load_balancers.get(balancer))
+            .any(|balancer| !balancer.row.vips.is_empty())
+    }
+
     /// The number of a sampling application, 0 if it has none.
     pub fn app_id(&self, app: App) -> u8 {
         self.apps.get(app as usize).copied().flatten().unwrap_or(0)
