@@ -1,6 +1,7 @@
 use netverdict_types::{Action, App};
 use uuid::Uuid;
 
+use crate::flow::LogicalFlow;
 use crate::{Lport, Packet, Stage, State, SwitchId};
 
 /// Where in a zone something happens.
@@ -45,6 +46,16 @@ pub trait Observer {
     /// From here on everything happens in this zone (its number in the twin), in a switch that the packet enters by a port.
     fn enter(&mut self, zone: usize, switch: SwitchId, inport: Lport) {
         let _ = (zone, switch, inport);
+    }
+
+    /// The packet is to leave the switch by a port: the egress pipeline begins.
+    fn leave(&mut self, zone: usize, switch: SwitchId, outport: Lport) {
+        let _ = (zone, switch, outport);
+    }
+
+    /// A flow is the one that matched in its table. Told by [`crate::walk`] only, which sees flows.
+    fn step(&mut self, at: At, flow: &LogicalFlow, before: &State, after: &State) {
+        let _ = (at, flow, before, after);
     }
 
     /// A load balancer has chosen a backend: the packet is that after the translation.
