@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use netverdict_source::{Counts, Sender, Stop, acl_log, ipfix, psample};
+use netverdict_source::{Counts, Sender, Stop, acl_log, ipfix, psample, psample_unix};
 use netverdict_types::{SystemClock, ZoneId};
 
 /// One source, as the user names it.
@@ -31,6 +31,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Live {
     Psample(Vec<u32>),
+    PsampleUnix(PathBuf),
     Ipfix(SocketAddr),
     AclLog(PathBuf),
 }
@@ -64,6 +65,7 @@ impl FromStr for Spec {
                     })
                     .collect::<Result<_, _>>()?,
             )),
+            "psample-unix" => Kind::Live(Live::PsampleUnix(file()?)),
             "ipfix" => Kind::Live(Live::Ipfix(rest.parse().map_err(|_| {
                 format!("{rest:?} is not an address and port, as in ipfix:0.0.0.0:4739")
             })?)),
@@ -73,8 +75,8 @@ impl FromStr for Spec {
             "pcap" => Kind::Pcap(file()?),
             other => {
                 return Err(format!(
-                    "there is no source {other:?}; there are psample, ipfix, acl-log, capture, bundle, \
-                     pcap"
+                    "there is no source {other:?}; there are psample, psample-unix, ipfix, acl-log, \
+                     capture, bundle, pcap"
                 ));
             }
         };
@@ -92,6 +94,7 @@ impl std::fmt::Display for Spec {
                     write!(f, "{before}{group}")?;
                 }
             }
+            Kind::Live(Live::PsampleUnix(path)) => write!(f, "psample-unix:{}", path.display())?,
             Kind::Live(Live::Ipfix(address)) => write!(f, "ipfix:{address}")?,
             Kind::Live(Live::AclLog(path)) => write!(f, "acl-log:{}", path.display())?,
             Kind::Capture(path) => write!(f, "capture:{}", path.display())?,
@@ -145,6 +148,17 @@ pub(crate) fn start(
             };
             let source = psample::Psample::open(&options, clock, sender, counters.clone())?;
             let thread = spawn("psample", move || Ok(source.run(&stop)?))?;
+            Ok((counters, thread))
+        }
+        Live::PsampleUnix(path) => {
+            let counters = Arc::new(psample_unix::Counters::default());
+            let options = psample_unix::Options {
+                zone,
+                ..psample_unix::Options::new(path)
+            };
+            let source =
+                psample_unix::PsampleUnix::bind(&options, clock, sender, counters.clone())?;
+            let thread = spawn("psample-unix", move || Ok(source.run(&stop)?))?;
             Ok((counters, thread))
         }
         Live::Ipfix(address) => {

@@ -6,13 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use netverdict_types::{Clock, ZoneId};
+use netverdict_types::{Clock, Timestamp, ZoneId};
 use netverdict_wire::ipfix::{Decoder, Limits};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::receive::{Codec, Receiving};
 use crate::socket::{Drops, ReceiveBuffer};
-use crate::sys::Datagrams;
-use crate::{Count, Counts, Sender, Stop};
+use crate::sys::Datagram;
+use crate::{Batch, Count, Counts, Sender, Stop};
 
 /// Collects IPFIX messages from any number of exporters.
 ///
@@ -43,13 +44,8 @@ use crate::{Count, Counts, Sender, Stop};
 pub struct Ipfix {
     socket: Socket,
     receive_buffer: ReceiveBuffer,
-    drops: Drops,
-    zone: ZoneId,
-    zones: HashMap<IpAddr, ZoneId>,
-    decoder: Decoder,
-    clock: Arc<dyn Clock>,
-    sender: Sender,
-    counters: Arc<Counters>,
+    receiving: Receiving,
+    messages: Messages,
 }
 
 /// How to collect.
@@ -229,13 +225,21 @@ impl Ipfix {
         Ok(Self {
             socket,
             receive_buffer,
-            drops,
-            zone: options.zone,
-            zones: options.zones.clone(),
-            decoder: Decoder::new(options.limits),
-            clock,
-            sender,
-            counters,
+            receiving: Receiving {
+                holds: receive_buffer.bytes,
+                drops,
+                clock,
+                sender,
+                at_once: DATAGRAMS,
+                longest: LONGEST,
+            },
+            messages: Messages {
+                zone: options.zone,
+                zones: options.zones.clone(),
+                decoder: Decoder::new(options.limits),
+                counters,
+                told: false,
+            },
         })
     }
 
@@ -254,74 +258,56 @@ impl Ipfix {
     /// # Errors
     /// [`Error::Socket`].
     pub fn run(mut self, stop: &Stop) -> Result<(), Error> {
-        let mut datagrams = Datagrams::new(DATAGRAMS, LONGEST);
-        let Some(mut batch) = self.sender.batch() else {
-            return Ok(());
+        self.receiving
+            .run(self.socket.as_fd(), &mut self.messages, stop)
+            .map_err(|failed| Error::Socket(failed.error))
+    }
+}
+
+struct Messages {
+    zone: ZoneId,
+    zones: HashMap<IpAddr, ZoneId>,
+    decoder: Decoder,
+    counters: Arc<Counters>,
+    /// The user was told that records wait for their templates.
+    told: bool,
+}
+
+impl Codec for Messages {
+    fn datagram(&mut self, datagram: &Datagram<'_>, now: Timestamp, batch: &mut Batch) {
+        self.counters.datagrams.one();
+        let (Some(exporter), false) = (datagram.sender(), datagram.truncated) else {
+            self.counters.unreadable.one();
+            return;
         };
-        // Something may have been dropped since the counter was read.
-        let mut was_full = false;
-        let mut told = false;
-        let mut stopped = false;
-        while !stopped {
-            // What the socket holds when it is asked to end is still read: nothing is lost unseen.
-            stopped = !stop.wait(self.socket.as_fd()).map_err(Error::Socket)?;
-            let mut left = self.receive_buffer.bytes;
-            loop {
-                let count = match datagrams.receive(self.socket.as_fd()) {
-                    Ok(count) => count,
-                    // An ICMP error that came back for nothing that we sent.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => 0,
-                    Err(error) => return Err(Error::Socket(error)),
-                };
-                let now = self.clock.now();
-                for datagram in datagrams.iter(count) {
-                    self.counters.datagrams.one();
-                    left = left.saturating_sub(datagram.bytes.len());
-                    let (Some(exporter), false) = (datagram.sender(), datagram.truncated) else {
-                        self.counters.unreadable.one();
-                        continue;
-                    };
-                    let zone = match self.zones.is_empty() {
-                        true => self.zone,
-                        false => *self.zones.get(&exporter.ip()).unwrap_or(&self.zone),
-                    };
-                    self.decoder
-                        .decode(datagram.bytes, exporter, now, zone, |sample| {
-                            batch.push(&sample);
-                        });
-                    if batch.is_full() {
-                        self.counters.set(&self.decoder);
-                        if !self.sender.exchange(&mut batch) {
-                            return Ok(());
-                        }
-                    }
-                }
-                if count < datagrams.capacity() || stopped && left == 0 {
-                    break;
-                }
-                was_full = true;
-            }
-            if was_full {
-                self.drops
-                    .read(self.socket.as_fd(), &self.counters.dropped)
-                    .map_err(Error::Socket)?;
-                was_full = false;
-            }
-            self.counters.set(&self.decoder);
-            if !told && self.decoder.waiting() > 0 {
-                told = true;
-                tracing::warn!(
-                    "IPFIX records came before their template and wait for it: Open vSwitch repeats \
-                     its templates every `template_interval` seconds (table IPFIX; 600 by default)"
-                );
-            }
-            if !self.sender.exchange(&mut batch) {
-                return Ok(());
-            }
+        let zone = match self.zones.is_empty() {
+            true => self.zone,
+            false => *self.zones.get(&exporter.ip()).unwrap_or(&self.zone),
+        };
+        self.decoder
+            .decode(datagram.bytes, exporter, now, zone, |sample| {
+                batch.push(&sample);
+            });
+    }
+
+    /// After an ICMP error that came back for nothing that we sent.
+    fn goes_on(&mut self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::ConnectionRefused
+    }
+
+    fn count(&mut self) {
+        self.counters.set(&self.decoder);
+        if !self.told && self.decoder.waiting() > 0 {
+            self.told = true;
+            tracing::warn!(
+                "IPFIX records came before their template and wait for it: Open vSwitch repeats \
+                 its templates every `template_interval` seconds (table IPFIX; 600 by default)"
+            );
         }
-        self.drops
-            .read(self.socket.as_fd(), &self.counters.dropped)
-            .map_err(Error::Socket)
+    }
+
+    fn dropped(&self) -> &Count {
+        &self.counters.dropped
     }
 }
 

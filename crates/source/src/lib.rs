@@ -15,6 +15,8 @@ pub mod kubernetes;
 pub mod manifests;
 pub mod objects;
 pub mod psample;
+pub mod psample_unix;
+mod receive;
 mod socket;
 mod stop;
 mod sys;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use netverdict_types::{Clock, ZoneId};
+use netverdict_types::{Clock, Timestamp, ZoneId};
 use netverdict_wire::psample::{Decoder, Family, FamilyError, attr};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
@@ -12,9 +12,10 @@ use nix::sys::socket::{
 };
 use socket2::{SockFilter, SockRef};
 
+use crate::receive::{Codec, Failed, Receiving};
 use crate::socket::{Drops, ReceiveBuffer};
-use crate::sys::{self, Datagrams};
-use crate::{Count, Counts, Sender, Stop};
+use crate::sys::{self, Datagram};
+use crate::{Batch, Count, Counts, Sender, Stop};
 
 /// Receives the samples of the network namespace that it was opened in.
 ///
@@ -45,12 +46,8 @@ use crate::{Count, Counts, Sender, Stop};
 pub struct Psample {
     socket: OwnedFd,
     receive_buffer: ReceiveBuffer,
-    drops: Drops,
-    zone: ZoneId,
-    decoder: Decoder,
-    clock: Arc<dyn Clock>,
-    sender: Sender,
-    counters: Arc<Counters>,
+    receiving: Receiving,
+    messages: Messages,
 }
 
 /// What to receive.
@@ -168,16 +165,23 @@ impl Psample {
         Ok(Self {
             socket,
             receive_buffer,
-            drops,
-            zone: options.zone,
-            decoder: Decoder {
-                family: Some(family.id),
-                groups: options.groups.clone(),
-                ..Decoder::default()
+            receiving: Receiving {
+                holds: receive_buffer.bytes,
+                drops,
+                clock,
+                sender,
+                at_once: DATAGRAMS,
+                longest: LONGEST,
             },
-            clock,
-            sender,
-            counters,
+            messages: Messages {
+                zone: options.zone,
+                decoder: Decoder {
+                    family: Some(family.id),
+                    groups: options.groups.clone(),
+                    ..Decoder::default()
+                },
+                counters,
+            },
         })
     }
 
@@ -191,72 +195,38 @@ impl Psample {
     /// # Errors
     /// [`Error::Socket`].
     pub fn run(mut self, stop: &Stop) -> Result<(), Error> {
-        let mut datagrams = Datagrams::new(DATAGRAMS, LONGEST);
-        let Some(mut batch) = self.sender.batch() else {
-            return Ok(());
-        };
-        // The kernel told of a loss, and drops everything until the queue was empty once.
-        let mut congested = false;
-        let mut stopped = false;
-        while !stopped {
-            // What the socket holds when it is asked to end is still read: nothing is lost unseen.
-            stopped = !stop
-                .wait(self.socket.as_fd())
-                .map_err(|error| failed("wait", error))?;
-            let mut left = self.receive_buffer.bytes;
-            loop {
-                let count = match datagrams.receive(self.socket.as_fd()) {
-                    Ok(count) => count,
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                        self.counters.overruns.one();
-                        self.read_drops()?;
-                        congested = true;
-                        continue;
-                    }
-                    Err(error) => return Err(failed("receive", error)),
-                };
-                let now = self.clock.now();
-                for datagram in datagrams.iter(count) {
-                    self.counters.datagrams.one();
-                    left = left.saturating_sub(datagram.bytes.len());
-                    if datagram.truncated || datagram.netlink_port() != Some(0) {
-                        self.counters.malformed.one();
-                        continue;
-                    }
-                    self.decoder
-                        .decode(datagram.bytes, now, self.zone, |sample| {
-                            batch.push(&sample);
-                        });
-                    if batch.is_full() {
-                        self.count();
-                        if !self.sender.exchange(&mut batch) {
-                            return Ok(());
-                        }
-                    }
-                }
-                if count < datagrams.capacity() || stopped && left == 0 {
-                    break;
-                }
-            }
-            if congested {
-                self.read_drops()?;
-                congested = false;
-            }
-            self.count();
-            if !self.sender.exchange(&mut batch) {
-                return Ok(());
-            }
+        self.receiving
+            .run(self.socket.as_fd(), &mut self.messages, stop)
+            .map_err(|Failed { what, error }| failed(what, error))
+    }
+}
+
+struct Messages {
+    zone: ZoneId,
+    decoder: Decoder,
+    counters: Arc<Counters>,
+}
+
+impl Codec for Messages {
+    fn datagram(&mut self, datagram: &Datagram<'_>, now: Timestamp, batch: &mut Batch) {
+        self.counters.datagrams.one();
+        if datagram.truncated || datagram.netlink_port() != Some(0) {
+            self.counters.malformed.one();
+            return;
         }
-        self.read_drops()
+        self.decoder
+            .decode(datagram.bytes, now, self.zone, |sample| {
+                batch.push(&sample);
+            });
     }
 
-    fn read_drops(&mut self) -> Result<(), Error> {
-        self.drops
-            .read(self.socket.as_fd(), &self.counters.dropped)
-            .map_err(|error| failed("tell what it drops", error))
+    /// The kernel tells so of a loss, and drops everything until the queue was empty once.
+    fn goes_on(&mut self, error: &io::Error) -> bool {
+        let lost = error.raw_os_error() == Some(libc::ENOBUFS);
+        self.counters.overruns.add(u64::from(lost));
+        lost
     }
 
-    /// Publishes what the decoder has met since the last time.
     fn count(&mut self) {
         let met = std::mem::take(&mut self.decoder.counters);
         self.counters.samples.add(met.samples);
@@ -264,6 +234,10 @@ impl Psample {
         self.counters.foreign.add(met.foreign());
         self.counters.malformed.add(met.malformed + met.errors);
         self.counters.overruns.add(met.overruns);
+    }
+
+    fn dropped(&self) -> &Count {
+        &self.counters.dropped
     }
 }
 

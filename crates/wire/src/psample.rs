@@ -497,6 +497,38 @@ pub fn encode(message: &Message<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Sets the sequence number and the port of a netlink message, which the kernel leaves 0 in samples.
+/// A sender outside the kernel tells with them what was lost.
+pub fn stamp(message: &mut [u8], stamp: Stamp) {
+    if let Some(place) = message.get_mut(8..NETLINK_HEADER) {
+        let (sequence, port) = place.split_at_mut(4);
+        sequence.copy_from_slice(&stamp.sequence.to_ne_bytes());
+        port.copy_from_slice(&stamp.port.to_ne_bytes());
+    }
+}
+
+/// The stamps of the netlink messages in a datagram, as far as it can be read.
+pub fn stamps(mut datagram: &[u8]) -> impl Iterator<Item = Stamp> {
+    std::iter::from_fn(move || {
+        let header = *datagram.first_chunk::<NETLINK_HEADER>()?;
+        split(&mut datagram).ok()?;
+        let [.., s0, s1, s2, s3, p0, p1, p2, p3] = header;
+        Some(Stamp {
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            port: u32::from_ne_bytes([p0, p1, p2, p3]),
+        })
+    })
+}
+
+/// Which message of which sender it is (struct nlmsghdr, `nlmsg_seq` and `nlmsg_pid`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stamp {
+    /// One more than in the message before it; 0 is not counted.
+    pub sequence: u32,
+    /// The sender, by a number that it chose.
+    pub port: u32,
+}
+
 /// What the kernel's generic netlink controller says about the psample family.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Family {
