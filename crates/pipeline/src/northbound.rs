@@ -82,6 +82,8 @@ pub struct Switch {
     pub load_balancers: Vec<Uuid>,
     /// `other_config`.
     pub config: HashMap<String, String>,
+    /// `external_ids`: the network.
+    pub ids: HashMap<String, String>,
     /// The key of its datapath as asked for by `requested-tnl-key`.
     pub requested_key: Option<u32>,
 }
@@ -99,6 +101,8 @@ pub struct Port {
     pub addresses: Vec<String>,
     /// Options: `router-port`, `requested-chassis`, `enable_router_port_acl`.
     pub options: HashMap<String, String>,
+    /// `external_ids`: whose port it is.
+    pub ids: HashMap<String, String>,
     /// The switch that it is on.
     pub switch: Option<SwitchId>,
     /// Its zone of conntrack, as the twin counts them; 0 where OVN has none: on ports of routers and remote ones (physical.c,
@@ -505,6 +509,7 @@ impl Northbound {
             kind,
             addresses,
             options: map(row, "options"),
+            ids: map(row, "external_ids"),
             switch: None,
             ct_zone: if has_zone { number.0 as u16 } else { 0 },
         });
@@ -534,6 +539,7 @@ impl Northbound {
                 .get("requested-tnl-key")
                 .and_then(|key| key.parse().ok()),
             config,
+            ids: map(row, "external_ids"),
         }));
     }
 
