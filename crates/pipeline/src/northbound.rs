@@ -152,6 +152,8 @@ pub struct AclRow {
     pub meter: Option<String>,
     /// `log-related`, `persist-established`, `apply-after-lb`.
     pub options: HashMap<String, String>,
+    /// What ovn-kubernetes knows it by (`external_ids:k8s.ovn.org/id`).
+    pub id: Option<Box<str>>,
 }
 
 /// A load balancer.
@@ -568,6 +570,10 @@ impl Northbound {
                     severity: row.text("severity").map(str::to_owned),
                     meter: row.text("meter").map(str::to_owned),
                     options: map(row, "options"),
+                    id: row
+                        .column("external_ids")
+                        .and_then(|ids| ids.lookup(netverdict_ovn::ids::key::ID))
+                        .map(Into::into),
                 };
                 self.acls.insert(row.uuid(), acl);
             }
