@@ -2,7 +2,7 @@ use netverdict_types::{Action, App};
 use uuid::Uuid;
 
 use crate::flow::LogicalFlow;
-use crate::{Lport, Packet, Stage, State, SwitchId};
+use crate::{Fate, Lport, Packet, Stage, State, SwitchId};
 
 /// Where in a zone something happens.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -41,6 +41,23 @@ pub struct Logged<'a> {
     pub meter: Option<&'a str>,
 }
 
+/// A table that a packet went through.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The table.
+    pub at: At,
+    /// The flow that matched.
+    pub flow: &'a LogicalFlow,
+    /// Others of its priority that match too: OVN takes any one of them.
+    pub also: &'a [&'a LogicalFlow],
+    /// The packet before the flow's actions.
+    pub before: &'a State,
+    /// The packet after them.
+    pub after: &'a State,
+    /// Whether it goes on.
+    pub fate: Fate,
+}
+
 /// Is told what happens to a packet. Each method does nothing by default.
 pub trait Observer {
     /// From here on everything happens in this zone (its number in the twin), in a switch that the packet enters by a port.
@@ -53,9 +70,10 @@ pub trait Observer {
         let _ = (zone, switch, outport);
     }
 
-    /// A flow is the one that matched in its table. Told by [`crate::walk`] only, which sees flows.
-    fn step(&mut self, at: At, flow: &LogicalFlow, before: &State, after: &State) {
-        let _ = (at, flow, before, after);
+    /// A flow is the one that matched in its table, and its actions are done: what they sample, log and commit was told before. Told by
+    /// [`crate::walk`] only, which sees flows.
+    fn step(&mut self, step: &Step<'_>) {
+        let _ = step;
     }
 
     /// A load balancer has chosen a backend: the packet is that after the translation.

@@ -18,7 +18,7 @@ mod stage;
 mod state;
 pub mod walk;
 
-pub use event::{At, Ignore, Logged, Observer, Sampled};
+pub use event::{At, Ignore, Logged, Observer, Sampled, Step};
 pub use northbound::{Lport, Northbound, Port, SwitchId};
 pub use packet::{L4, Packet, PacketError, Tuple};
 pub use stage::{Block, Fate, Stage, Stages};

@@ -424,6 +424,9 @@ impl Northbound {
             };
             this.meters.insert(text(row, "name"), meter);
         }
+        // northd makes this set itself (en-sync-sb.c, `sync_addr_sets`), of an address that it chooses once and writes down.
+        let monitor = this.options.get("svc_monitor_mac").map(String::as_str);
+        this.sets.set_addresses("svc_monitor_mac", monitor);
         for row in rows("Address_Set") {
             let addresses = texts(row, "addresses");
             this.sets

@@ -1,5 +1,6 @@
 use netverdict_ovn::expr;
 use netverdict_ovn::expr::Field;
+use netverdict_types::Timestamp;
 
 use crate::{Lport, Northbound, Packet};
 
@@ -59,6 +60,8 @@ pub struct State {
     pub ct: CtView,
     /// The zone of conntrack that `ct_next` and `ct_commit` use (`reg13`): that of the port last met that has one. 0 is none.
     pub ct_zone: u16,
+    /// When: what conntrack's timeouts count from. [`Stages::run`](crate::Stages::run) commits at this time.
+    pub now: Timestamp,
 }
 
 impl State {
@@ -74,6 +77,7 @@ impl State {
             flags: 0,
             ct: CtView::default(),
             ct_zone: 0,
+            now: Timestamp(0),
         }
     }
 
@@ -98,6 +102,12 @@ impl State {
             8 | 9 => self.xreg4 = put(u128::from(self.xreg4), 32 * (9 - number)) as u64,
             _ => {}
         }
+    }
+
+    /// What is known of its connection after a `ct_commit`: nothing. Open vSwitch takes the packet for untracked until it goes through conntrack
+    /// again (ofproto-dpif-xlate.c, `compose_conntrack_action`). `ct_commit_nat` is different: it goes through conntrack.
+    pub fn forget_connection(&mut self) {
+        self.ct = CtView::default();
     }
 
     /// What happens between the ingress and the egress pipeline: `reg0` to `reg9` are zeroed, flags and conntrack are kept.

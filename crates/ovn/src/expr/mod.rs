@@ -61,6 +61,17 @@ pub use packet::{Field, Fields, Packet};
 pub use parse::Term;
 
 use parse::Node;
+use symbols::Base;
+
+/// Where the number of that name lies: the field, its lowest bit in there, and how many bits it has. `ct_mark.obs_stage` is 2 bits of `ct_mark`
+/// from bit 4 on. Nothing for ports, predicates, and names that OVN does not have.
+pub fn place(name: &str) -> Option<(Field, u32, u32)> {
+    let symbol = symbols::symbol(name)?;
+    match symbol.base {
+        Base::Bits(field, low) => Some((field, low, symbol.width)),
+        Base::Inport | Base::Outport | Base::Predicate(_) => None,
+    }
+}
 
 /// A match that OVN takes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -83,6 +83,8 @@ pub(super) static SYMBOLS: &[Symbol] = &[
     part("flags.tunnel_rx", Field::Flags, 16, 16, ""),
     part("flags.unsnat_new", Field::Flags, 20, 20, ""),
     part("flags.unsnat_not_tracked", Field::Flags, 21, 21, ""),
+    // Of OVN 26.03; here for the flows of its northd.
+    part("flags.pkt_sampled", Field::Flags, 23, 23, ""),
     part("flags.network_id", Field::Flags, 28, 31, ""),
     part("flags.from_ctrl", Field::Flags, 19, 19, ""),
     ordinal("ct_mark", Field::CtMark, ""),
