@@ -218,6 +218,7 @@ pub fn psample(data: &[u8]) {
             assert!(matches!(read, Ok(read) if read == tunnel));
         }
     }
+    assert!(netlink::stamps(data).count() <= data.len() / 16);
     // A good message in front is never lost.
     let good = netlink::Message {
         family: 34,

@@ -517,7 +517,7 @@ prop_compose! {
         headers in headers(), domain in any::<u32>(), point in any::<u32>(), frame in 60u16..,
         egress in any::<bool>(), tunnel in any::<Option<[u8; 4]>>(), dropped in any::<bool>(),
         delta in prop::sample::select(vec![1u64, 2, 10, 100, 655, 65_535]),
-        micros in 0i64..1_000_000, tos in any::<u8>(),
+        millis in 0i64..1_000, tos in any::<u8>(),
     ) -> Record<'static> {
         Record {
             domain, point, frame_length: frame,
@@ -526,7 +526,7 @@ prop_compose! {
                 src: Ipv4Addr::from(src), dst: Ipv4Addr::new(172, 18, 0, 2), protocol: 17,
                 src_port: 50_000, dst_port: 6_081, kind: 7, key: &[0, 1, 2],
             }),
-            tos, time: NOW.after(micros * 1_000), packet_delta: delta, dropped,
+            tos, time: NOW.after(millis * 1_000_000), packet_delta: delta, dropped,
             ..record(headers)
         }
     }

@@ -7,7 +7,8 @@ use super::template::{Field, Layer4, OPTIONS_TEMPLATE, TemplateKind, VARIABLE_LE
 use super::{MESSAGE_HEADER, SET_HEADER, SET_OPTIONS_TEMPLATE, SET_TEMPLATE, VERSION};
 use crate::headers::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
-/// Writes IPFIX messages as an exporter of Open vSwitch without a cache does.
+/// Writes IPFIX messages as an exporter of Open vSwitch without a cache does; when to send which
+/// is up to the caller. [`CachingExporter`](super::CachingExporter) knows it itself.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     sequence: u32,
@@ -162,25 +163,58 @@ impl Exporter {
     /// sample: Open vSwitch rounds up.
     pub fn sample(&mut self, export_time: u32, record: &Record<'_>, out: &mut Vec<u8>) {
         let template = record.template();
-        self.totals.add(record, template);
-        let start = out.len();
+        let counters = self.account(record, template);
+        let message = out.len();
         self.start(out, record.domain, export_time, template.id());
-        let mut source = Source {
-            record,
+        record.put_key(template, out);
+        self.end(
+            out,
+            message,
+            export_time,
             template,
-            totals: &self.totals,
-            virtual_id: self.virtual_id.as_deref().unwrap_or_default(),
-            delta: u32::try_from(
-                (i64::from(export_time) * 1_000_000).saturating_sub(record.time.0 / 1_000),
-            )
-            .unwrap_or_default(),
-            names: 0,
-            descriptions: 0,
-        };
-        for field in template.fields(self.virtual_id.is_some()) {
-            source.put(field, out);
+            &counters,
+            ACTIVE_TIMEOUT,
+        );
+    }
+
+    /// Appends the message with one flow, whose key [`Record::put_key`] wrote.
+    pub(super) fn flow(
+        &mut self,
+        export_time: u32,
+        (domain, template, key): (u32, TemplateKind, &[u8]),
+        counters: &Counters,
+        reason: u8,
+        out: &mut Vec<u8>,
+    ) {
+        let message = out.len();
+        self.start(out, domain, export_time, template.id());
+        out.extend(key);
+        self.end(out, message, export_time, template, counters, reason);
+    }
+
+    /// Counts a packet.
+    pub(super) fn account(&mut self, record: &Record<'_>, template: TemplateKind) -> Counters {
+        self.totals.add(record, template);
+        Counters::of(record, template, self.totals)
+    }
+
+    fn end(
+        &mut self,
+        out: &mut Vec<u8>,
+        message: usize,
+        export_time: u32,
+        template: TemplateKind,
+        counters: &Counters,
+        reason: u8,
+    ) {
+        if let Some(id) = &self.virtual_id {
+            put_text(out, id.as_bytes(), 254);
         }
-        if let Some(message) = out.get_mut(start..) {
+        for field in template.counter_fields() {
+            let number = counters.number(field, export_time, reason);
+            put_number(out, number, field.length);
+        }
+        if let Some(message) = out.get_mut(message..) {
             set_lengths(message);
         }
         self.sequence = self.sequence.wrapping_add(1);
@@ -291,56 +325,40 @@ fn ethernet_header(template: TemplateKind) -> u8 {
     if template.vlan { 18 } else { 14 }
 }
 
-/// Where the values of one record come from.
-struct Source<'a> {
-    record: &'a Record<'a>,
-    template: TemplateKind,
-    totals: &'a Totals,
-    virtual_id: &'a str,
-    delta: u32,
-    names: u8,
-    descriptions: u8,
-}
+impl Record<'_> {
+    /// Appends the fields that tell its flow from others.
+    pub(super) fn put_key(&self, template: TemplateKind, out: &mut Vec<u8>) {
+        let mut interface = &self.input;
+        let output = self.output.unwrap_or_default();
+        for field in template.key_fields() {
+            if field.element == OUTPUT_INTERFACE {
+                interface = &output;
+            }
+            self.put(template, interface, field, out);
+        }
+    }
 
-impl Source<'_> {
-    /// Appends the value of a field.
-    fn put(&mut self, field: Field, out: &mut Vec<u8>) {
-        let record = self.record;
-        let totals = self.totals;
-        let headers = &record.headers;
-        let output = record.output.unwrap_or_default();
-        let (octets, squares) = octets(record, self.template);
-        let multicast_out = self.template.egress && matches!(cast(record), Cast::Multi);
+    fn put(
+        &self,
+        template: TemplateKind,
+        interface: &Interface<'_>,
+        field: Field,
+        out: &mut Vec<u8>,
+    ) {
+        let headers = &self.headers;
         let number: u64 = match (field.enterprise, field.element) {
             (0, 56) => return out.extend(headers.eth_src.unwrap_or_default()),
             (0, 80) => return out.extend(headers.eth_dst.unwrap_or_default()),
-            (0, 82) => {
-                self.names += 1;
-                let interface = if self.names == 1 {
-                    record.input
-                } else {
-                    output
-                };
-                return put_text(out, interface.name.as_bytes(), 64);
-            }
-            (0, 83) => {
-                self.descriptions += 1;
-                let interface = if self.descriptions == 1 {
-                    record.input
-                } else {
-                    output
-                };
-                return put_text(out, interface.description.as_bytes(), 128);
-            }
+            (0, 82) => return put_text(out, interface.name.as_bytes(), 64),
+            (0, 83) => return put_text(out, interface.description.as_bytes(), 128),
             (0, 8 | 27) => return put_address(out, headers.src, field.length),
             (0, 12 | 28) => return put_address(out, headers.dst, field.length),
             (VMWARE, 892) => {
-                let key = record.tunnel.map(|tunnel| tunnel.key).unwrap_or_default();
+                let key = self.tunnel.map(|tunnel| tunnel.key).unwrap_or_default();
                 return put_text(out, key, 254);
             }
-            (VMWARE, 898) => return put_text(out, self.virtual_id.as_bytes(), 254),
             (VMWARE, element) => {
-                let Some(tunnel) = &record.tunnel else {
+                let Some(tunnel) = &self.tunnel else {
                     return out.resize(out.len() + usize::from(field.length), 0);
                 };
                 match element {
@@ -352,63 +370,159 @@ impl Source<'_> {
                     _ => u64::from(tunnel.kind),
                 }
             }
-            (_, 138) => u64::from(record.point),
-            (_, 61) => u64::from(self.template.egress),
+            (_, 138) => u64::from(self.point),
+            (_, 61) => u64::from(template.egress),
             (_, 256) => u64::from(headers.ethertype.unwrap_or_default()),
-            (_, 240) => u64::from(ethernet_header(self.template)),
-            (_, 10) => u64::from(record.input.index),
-            (_, 368) => u64::from(record.input.kind),
-            (_, 14) => u64::from(output.index),
-            (_, 369) => u64::from(output.kind),
+            (_, 240) => u64::from(ethernet_header(template)),
+            (_, 10 | OUTPUT_INTERFACE) => u64::from(interface.index),
+            (_, 368 | 369) => u64::from(interface.kind),
             (_, 58 | 243) => u64::from(headers.vlan.unwrap_or_default()),
-            (_, 244) => u64::from(record.vlan_priority),
-            (_, 60) => u64::from(self.template.ip.unwrap_or_default()),
+            (_, 244) => u64::from(self.vlan_priority),
+            (_, 60) => u64::from(template.ip.unwrap_or_default()),
             (_, 192) => u64::from(headers.ttl.unwrap_or_default()),
             (_, 4) => u64::from(headers.protocol.unwrap_or_default()),
-            (_, 195) => u64::from(record.tos >> 2),
-            (_, 196) => u64::from(record.tos >> 5),
-            (_, 5) => u64::from(record.tos),
-            (_, 31) => u64::from(record.flow_label),
+            (_, 195) => u64::from(self.tos >> 2),
+            (_, 196) => u64::from(self.tos >> 5),
+            (_, 5) => u64::from(self.tos),
+            (_, 31) => u64::from(self.flow_label),
             (_, 7) => u64::from(headers.src_port.unwrap_or_default()),
             (_, 11) => u64::from(headers.dst_port.unwrap_or_default()),
             (_, 176 | 178) => u64::from(headers.icmp.unwrap_or_default().kind),
             (_, 177 | 179) => u64::from(headers.icmp.unwrap_or_default().code),
-            (_, 158 | 159) => u64::from(self.delta),
-            (_, 133) if record.dropped => record.packet_delta,
-            (_, 135) => totals.dropped_packets,
-            (_, 2) => record.packet_delta,
-            (_, 86) => totals.packets,
-            (_, 354) => totals.in_unicast,
-            (_, 355) => totals.in_multicast,
-            (_, 356) => totals.in_broadcast,
-            (_, 357) => totals.out_unicast,
-            (_, 358) => totals.out_broadcast,
-            (_, 19) if multicast_out => record.packet_delta,
-            (_, 174) => totals.post_multicast,
-            (_, 352) => record.packet_delta * u64::from(record.frame_length),
-            (_, 353) => totals.layer2_octets,
-            (_, 136) => ACTIVE_TIMEOUT,
-            (_, 132) if record.dropped => octets,
-            (_, 134) => totals.dropped_octets,
-            (_, 1) => octets,
-            (_, 85) => totals.octets,
-            (_, 198) => squares,
-            (_, 199) => totals.octet_squares,
-            (_, 25 | 26) => u64::from(ip_length(record, self.template)),
-            (_, 20) if multicast_out => octets,
-            (_, 175) => totals.post_multicast_octets,
-            (_, 219) => totals.tcp[0],
-            (_, 218) => totals.tcp[1],
-            (_, 220) => totals.tcp[2],
-            (_, 221) => totals.tcp[3],
-            (_, 222) => totals.tcp[4],
-            (_, 223) => totals.tcp[5],
             _ => 0,
         };
-        let bytes = number.to_be_bytes();
-        let skip = bytes.len().saturating_sub(usize::from(field.length));
-        out.extend(bytes.get(skip..).unwrap_or_default());
+        put_number(out, number, field.length);
     }
+}
+
+/// What a flow has counted, and where the running totals of its exporter stood at its last packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    /// When the flow's first and last packet came, in microseconds since 1970; Open vSwitch knows
+    /// whole milliseconds.
+    pub(super) start: i64,
+    end: i64,
+    packets: u64,
+    dropped_packets: u64,
+    layer2_octets: u64,
+    octets: u64,
+    dropped_octets: u64,
+    octet_squares: u64,
+    post_multicast: u64,
+    post_multicast_octets: u64,
+    shortest: u16,
+    longest: u16,
+    totals: Totals,
+}
+
+impl Counters {
+    fn of(record: &Record<'_>, template: TemplateKind, totals: Totals) -> Self {
+        let delta = record.packet_delta;
+        let (octets, octet_squares) = octets(record, template);
+        let length = match template.ip {
+            Some(_) => ip_length(record, template),
+            None => 0,
+        };
+        let (dropped_packets, dropped_octets) = match record.dropped {
+            true => (delta, octets),
+            false => (0, 0),
+        };
+        let (post_multicast, post_multicast_octets) = match (cast(record), template.egress) {
+            (Cast::Multi, true) => (delta, octets),
+            _ => (0, 0),
+        };
+        let time = milliseconds(record.time);
+        Self {
+            start: time,
+            end: time,
+            packets: delta,
+            dropped_packets,
+            layer2_octets: delta.wrapping_mul(u64::from(record.frame_length)),
+            octets,
+            dropped_octets,
+            octet_squares,
+            post_multicast,
+            post_multicast_octets,
+            shortest: length,
+            longest: length,
+            totals,
+        }
+    }
+
+    /// Adds a later packet of the same flow.
+    pub(super) fn add(&mut self, later: &Self) {
+        self.start = self.start.min(later.start);
+        self.end = self.end.max(later.end);
+        for (sum, more) in [
+            (&mut self.packets, later.packets),
+            (&mut self.dropped_packets, later.dropped_packets),
+            (&mut self.layer2_octets, later.layer2_octets),
+            (&mut self.octets, later.octets),
+            (&mut self.dropped_octets, later.dropped_octets),
+            (&mut self.octet_squares, later.octet_squares),
+            (&mut self.post_multicast, later.post_multicast),
+            (&mut self.post_multicast_octets, later.post_multicast_octets),
+        ] {
+            *sum = sum.wrapping_add(more);
+        }
+        if self.shortest == 0 || (later.shortest != 0 && later.shortest < self.shortest) {
+            self.shortest = later.shortest;
+        }
+        self.longest = self.longest.max(later.longest);
+        self.totals = later.totals;
+    }
+
+    fn number(&self, field: Field, export_time: u32, reason: u8) -> u64 {
+        let totals = &self.totals;
+        // Counted back from the time in the header.
+        let before = |time: i64| (i64::from(export_time) * 1_000_000 - time) as u64;
+        match field.element {
+            158 => before(self.start),
+            159 => before(self.end),
+            133 => self.dropped_packets,
+            135 => totals.dropped_packets,
+            2 => self.packets,
+            86 => totals.packets,
+            354 => totals.in_unicast,
+            355 => totals.in_multicast,
+            356 => totals.in_broadcast,
+            357 => totals.out_unicast,
+            358 => totals.out_broadcast,
+            19 => self.post_multicast,
+            174 => totals.post_multicast,
+            352 => self.layer2_octets,
+            353 => totals.layer2_octets,
+            136 => u64::from(reason),
+            132 => self.dropped_octets,
+            134 => totals.dropped_octets,
+            1 => self.octets,
+            85 => totals.octets,
+            198 => self.octet_squares,
+            199 => totals.octet_squares,
+            25 => u64::from(self.shortest),
+            26 => u64::from(self.longest),
+            20 => self.post_multicast_octets,
+            175 => totals.post_multicast_octets,
+            219 => totals.tcp[0],
+            218 => totals.tcp[1],
+            220 => totals.tcp[2],
+            221 => totals.tcp[3],
+            222 => totals.tcp[4],
+            223 => totals.tcp[5],
+            _ => 0,
+        }
+    }
+}
+
+/// A time as Open vSwitch knows it: whole milliseconds, in microseconds since 1970.
+pub(super) fn milliseconds(time: Timestamp) -> i64 {
+    time.0.div_euclid(1_000_000) * 1_000
+}
+
+fn put_number(out: &mut Vec<u8>, number: u64, length: u16) {
+    let bytes = number.to_be_bytes();
+    let skip = bytes.len().saturating_sub(usize::from(length));
+    out.extend(bytes.get(skip..).unwrap_or_default());
 }
 
 fn put_specifier(out: &mut Vec<u8>, field: Field) {
@@ -453,5 +567,7 @@ fn set_lengths(message: &mut [u8]) {
 
 /// Open vSwitch sends a message of templates when it has reached so many bytes.
 const FULL_MESSAGE: usize = 1_024;
-/// `flowEndReason` of an exporter without a cache.
-const ACTIVE_TIMEOUT: u64 = 2;
+/// `egressInterface`, the first field about the output.
+const OUTPUT_INTERFACE: u16 = 14;
+/// A value of `flowEndReason`: the flow was in the cache for as long as it may be.
+pub(super) const ACTIVE_TIMEOUT: u8 = 2;

@@ -3,12 +3,14 @@
 //! A [`Decoder`] keeps the templates of each exporter and turns data records into samples. An
 //! [`Exporter`] writes what Open vSwitch would.
 
+mod cache;
 mod decode;
 mod encode;
 mod plan;
 mod sequence;
 mod template;
 
+pub use cache::{CacheOptions, CachingExporter};
 pub use decode::{Counters, Decoder, ExporterStats, Limits};
 pub use encode::{Exporter, Interface, Record, TunnelEnds};
 pub use template::{Field, Layer4, TemplateKind, VARIABLE_LENGTH, VMWARE};

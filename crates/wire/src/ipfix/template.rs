@@ -102,6 +102,14 @@ impl TemplateKind {
 
     /// The fields in the order of Open vSwitch, with `virtualObsID` where that is configured.
     pub fn fields(self, virtual_id: bool) -> impl Iterator<Item = Field> {
+        let virtual_id: &[_] = if virtual_id { VIRTUAL_ID } else { &[] };
+        self.key_fields()
+            .chain(of(VMWARE, virtual_id))
+            .chain(self.counter_fields())
+    }
+
+    /// The fields that tell flows apart, which come first.
+    pub(super) fn key_fields(self) -> impl Iterator<Item = Field> {
         let address: &[_] = match self.ip {
             None => &[],
             Some(4) => &[(8, 4), (12, 4)],
@@ -113,26 +121,33 @@ impl TemplateKind {
             (Layer4::Icmp, Some(4)) => &[(176, 1), (177, 1)],
             (Layer4::Icmp, _) => &[(178, 1), (179, 1)],
         };
-        let when = |wanted: bool, fields: &'static [(u16, u16)]| if wanted { fields } else { &[] };
-        let own = |fields: &'static [(u16, u16)]| fields.iter().map(|field| (0, *field));
-        let vmware = |fields: &'static [(u16, u16)]| fields.iter().map(|field| (VMWARE, *field));
-        own(KEY)
-            .chain(own(when(self.egress, OUTPUT)))
-            .chain(own(when(self.vlan, VLAN)))
-            .chain(own(when(self.ip.is_some(), IP)))
-            .chain(own(address))
-            .chain(own(transport))
-            .chain(vmware(when(self.tunnel, TUNNEL)))
-            .chain(vmware(when(virtual_id, VIRTUAL_ID)))
-            .chain(own(COUNTERS))
-            .chain(own(when(self.ip.is_some(), IP_COUNTERS)))
-            .chain(own(when(self.layer4 == Layer4::Tcp, TCP_COUNTERS)))
-            .map(|(enterprise, (element, length))| Field {
-                enterprise,
-                element,
-                length,
-            })
+        of(0, KEY)
+            .chain(of(0, when(self.egress, OUTPUT)))
+            .chain(of(0, when(self.vlan, VLAN)))
+            .chain(of(0, when(self.ip.is_some(), IP)))
+            .chain(of(0, address))
+            .chain(of(0, transport))
+            .chain(of(VMWARE, when(self.tunnel, TUNNEL)))
     }
+
+    /// The fields that count, which come last.
+    pub(super) fn counter_fields(self) -> impl Iterator<Item = Field> {
+        of(0, COUNTERS)
+            .chain(of(0, when(self.ip.is_some(), IP_COUNTERS)))
+            .chain(of(0, when(self.layer4 == Layer4::Tcp, TCP_COUNTERS)))
+    }
+}
+
+fn when(wanted: bool, fields: &'static [(u16, u16)]) -> &'static [(u16, u16)] {
+    if wanted { fields } else { &[] }
+}
+
+fn of(enterprise: u32, fields: &'static [(u16, u16)]) -> impl Iterator<Item = Field> {
+    fields.iter().map(move |&(element, length)| Field {
+        enterprise,
+        element,
+        length,
+    })
 }
 
 // Element and length, in the order of ipfix_define_template_fields.
