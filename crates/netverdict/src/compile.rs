@@ -13,7 +13,7 @@ use netverdict_policy::Row;
 
 use crate::exit::{Done, tell};
 
-pub(crate) use world::{Inputs, News, World};
+pub(crate) use world::{Inputs, News, Settings, World};
 
 /// See what policies become in OVN: the northbound rows that ovn-kubernetes makes of them
 ///

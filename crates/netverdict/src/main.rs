@@ -11,6 +11,7 @@ mod engine;
 mod exit;
 mod feed;
 mod filters;
+mod lflow;
 mod observe;
 mod output;
 mod packets;
@@ -19,6 +20,7 @@ mod sampling;
 mod session;
 mod sources;
 mod totals;
+mod twin;
 mod write;
 
 use std::io::IsTerminal;
@@ -41,6 +43,7 @@ enum Command {
     Compile(compile::Compile),
     Doctor(doctor::Doctor),
     Connections(connections::Connections),
+    Lflow(lflow::Lflow),
     Observe(observe::Observe),
     Record(record::Record),
     Sampling(sampling::Sampling),
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Compile(compile) => compile.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Connections(connections) => connections.run(),
+        Command::Lflow(lflow) => lflow.run(),
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),

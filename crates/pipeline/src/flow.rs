@@ -35,6 +35,33 @@ pub enum Release {
     R26_03,
 }
 
+impl Release {
+    /// The number of a table (northd.h, `PIPELINE_STAGES`).
+    pub fn table(self, stage: Stage) -> u8 {
+        let (old, new) = match stage {
+            Stage::InPreAcl => (4, 5),
+            Stage::InAclHint => (7, 8),
+            Stage::InAclEval => (8, 9),
+            Stage::InAclSample => (9, 10),
+            Stage::InAclAction => (10, 11),
+            Stage::InAclAfterLbEval => (18, 20),
+            Stage::InAclAfterLbSample => (19, 21),
+            Stage::InAclAfterLbAction => (20, 22),
+            Stage::InStateful => (21, 24),
+            Stage::OutPreAcl => (2, 2),
+            Stage::OutAclHint => (5, 5),
+            Stage::OutAclEval => (6, 6),
+            Stage::OutAclSample => (7, 7),
+            Stage::OutAclAction => (8, 8),
+            Stage::OutStateful => (10, 12),
+        };
+        match self {
+            Self::R25_03 => old,
+            Self::R26_03 => new,
+        }
+    }
+}
+
 /// The flows of one switch, as northd would write them: by stage, the highest priority first, each once.
 pub fn flows(northbound: &Northbound, switch: SwitchId, release: Release) -> Vec<LogicalFlow> {
     let Some(row) = northbound.switch(switch) else {
@@ -683,7 +710,7 @@ impl<'a> Writer<'a> {
         // Where the answer to who is rejected enters the other pipeline: ls_out_qos, ls_in_l2_lkup.
         let answers = match self.release {
             Release::R25_03 => (9, 28),
-            Release::R26_03 => (10, 33),
+            Release::R26_03 => (10, 32),
         };
         for (block, (_, eval, _, stage)) in BLOCKS.into_iter().enumerate() {
             if !self.has_acls {

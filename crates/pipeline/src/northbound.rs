@@ -38,6 +38,8 @@ pub struct Northbound {
     pub groups: HashMap<Uuid, PortGroup>,
     /// ACLs.
     pub acls: HashMap<Uuid, AclRow>,
+    /// The numbers that northd gave to ACLs with `persist-established`, as far as rows of the SB table ACL_ID were among those read.
+    pub acl_numbers: HashMap<Uuid, u16>,
     /// Samples.
     pub samples: HashMap<Uuid, Sample>,
     /// Sample collectors.
@@ -140,6 +142,8 @@ pub struct PortGroup {
 pub struct AclRow {
     /// What it says.
     pub acl: Acl,
+    /// Its primary id (`k8s.ovn.org/id`), where ovn-kubernetes or `netverdict apply` gave one.
+    pub id: Option<Arc<str>>,
     /// The Sample of new connections.
     pub sample_new: Option<Uuid>,
     /// The Sample of established connections.
@@ -355,6 +359,11 @@ impl Northbound {
         for row in rows("ACL") {
             this.take_acl(row);
         }
+        for row in rows("ACL_ID") {
+            let number = row.integer("id").and_then(|id| u16::try_from(id).ok());
+            this.acl_numbers
+                .extend(number.map(|number| (row.uuid(), number)));
+        }
         for row in rows("Sample") {
             match Sample::read(row) {
                 Ok(sample) => drop(this.samples.insert(row.uuid(), sample)),
@@ -567,6 +576,7 @@ impl Northbound {
             Ok(read) => {
                 let acl = AclRow {
                     acl: read.acl,
+                    id: lookup(row, "external_ids", "k8s.ovn.org/id").map(Arc::from),
                     sample_new: read.sample_new,
                     sample_est: read.sample_est,
                     log: row.boolean("log").unwrap_or(false),
@@ -627,6 +637,10 @@ impl Names for Northbound {
 
 fn text(row: &Row, column: &str) -> String {
     row.text(column).unwrap_or_default().to_owned()
+}
+
+fn lookup<'a>(row: &'a Row, column: &str, key: &str) -> Option<&'a str> {
+    row.column(column)?.lookup(key)
 }
 
 fn texts(row: &Row, column: &str) -> Vec<String> {

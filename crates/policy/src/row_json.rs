@@ -64,7 +64,8 @@ impl Row {
 }
 
 impl Origin {
-    fn json(&self, names: &Names) -> Value {
+    /// Object, rule and place, in JSON.
+    pub fn json(&self, names: &Names) -> Value {
         let mut origin = json!({"object": self.object.to_string()});
         if let Some(rule) = &self.rule {
             origin["rule"] = json!(rule);

@@ -27,6 +27,13 @@ pub(crate) struct Inputs {
     #[arg(long, value_name = "FILE", conflicts_with = "paths")]
     kubeconfig: Option<Cluster>,
 
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// How objects are compiled.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Settings {
     /// Whom to follow where ovn-kubernetes departs from the Kubernetes API
     #[arg(long, value_enum, default_value_t)]
     compat: CompatWith,
@@ -116,6 +123,15 @@ pub(crate) struct News {
 }
 
 impl Inputs {
+    /// Manifests.
+    pub(crate) fn manifests(paths: Vec<PathBuf>, settings: Settings) -> Self {
+        Self {
+            paths,
+            kubeconfig: None,
+            settings,
+        }
+    }
+
     /// All there is now.
     ///
     /// # Errors
@@ -146,24 +162,30 @@ impl Inputs {
 
     /// True if the rows say what is sampled.
     pub(crate) fn sampling(&self) -> bool {
-        self.sampling == Switch::On
+        self.settings.sampling == Switch::On
     }
 }
 
 impl World {
     pub(crate) fn new(inputs: &Inputs) -> Self {
+        let Settings {
+            compat,
+            cluster_subnets,
+            configured,
+            ..
+        } = &inputs.settings;
         let options = Options {
-            compat: match inputs.compat {
+            compat: match compat {
                 CompatWith::OvnKubernetes => Compat::OvnKubernetes,
                 CompatWith::Strict => Compat::Strict,
             },
-            cluster_subnets: inputs.cluster_subnets.clone(),
+            cluster_subnets: cluster_subnets.clone(),
             sampling: inputs.sampling(),
-            multicast: inputs.configured.enable_multicast,
-            allow_icmp: inputs.configured.allow_icmp_network_policy,
-            stateless: inputs.configured.enable_stateless_netpol,
-            log_rate: inputs.configured.acl_logging_rate_limit,
-            host_network_namespace: inputs.configured.host_network_namespace.clone(),
+            multicast: configured.enable_multicast,
+            allow_icmp: configured.allow_icmp_network_policy,
+            stateless: configured.enable_stateless_netpol,
+            log_rate: configured.acl_logging_rate_limit,
+            host_network_namespace: configured.host_network_namespace.clone(),
         };
         Self {
             inputs: inputs.clone(),
@@ -257,7 +279,7 @@ impl World {
 
     /// Fills in what was left out, and hands the compiler what is different by that.
     fn assume(&mut self) -> Vec<Diagnostic> {
-        if self.inputs.cluster_subnets.is_empty() {
+        if self.inputs.settings.cluster_subnets.is_empty() {
             let subnets = cluster_subnets(self.objects.values().map(AsRef::as_ref));
             if subnets != self.options.cluster_subnets {
                 self.options.cluster_subnets = subnets;
@@ -296,7 +318,7 @@ impl World {
 
     /// A cluster's objects do not tell its subnets.
     fn assumed_subnets(&self) -> Vec<Diagnostic> {
-        if !self.inputs.cluster_subnets.is_empty() {
+        if !self.inputs.settings.cluster_subnets.is_empty() {
             return Vec::new();
         }
         let subnets: Vec<String> = self
@@ -311,6 +333,11 @@ impl World {
         );
         let note = Diagnostic::new(Severity::Note, "assumed", message);
         vec![note.help("--cluster-subnet tells them; egress firewalls leave them out")]
+    }
+
+    /// All zones.
+    pub(crate) fn zones(&self) -> Vec<Arc<str>> {
+        self.compiler.zones()
     }
 
     /// True if there are no objects.

@@ -1,0 +1,165 @@
+//! What the twin is made of: the northbound rows of each zone, live, dumped, or compiled from manifests.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use netverdict_ovn::Database;
+use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
+use netverdict_pipeline::Northbound;
+use netverdict_policy::{Names, Origin, Table};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::compile::{self, Settings, World, tell_news};
+use crate::databases::{Databases, Remote};
+use crate::exit::tell;
+
+/// Where the rows come from.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Inputs {
+    /// Instead of databases, what these manifests compile to: files, directories, or - for
+    /// standard input
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["nb", "sb", "ovs"])]
+    manifests: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) databases: Databases,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The rows of all zones, and where they come from.
+pub(crate) struct Twin {
+    /// One for each NB, or each zone of the manifests.
+    pub(crate) zones: Vec<Northbound>,
+    /// The objects that the rows were compiled from, if they were.
+    #[allow(dead_code)] // explain and matrix look things up in it.
+    pub(crate) world: Option<World>,
+    /// How many documents could not be read or compiled; the others were.
+    pub(crate) errors: usize,
+    /// What rows and texts are called.
+    pub(crate) names: Names,
+    /// By the ACL's row.
+    origins: HashMap<Uuid, Vec<Origin>>,
+}
+
+impl Inputs {
+    /// The rows as they are now. What is wrong with some of them is told on standard error.
+    ///
+    /// # Errors
+    /// If there is nothing to read, a database cannot be reached, or a path cannot be read.
+    pub(crate) fn twin(&self) -> Result<Twin> {
+        let twin = match self.manifests.is_empty() {
+            true => self.loaded()?,
+            false => self.compiled()?,
+        };
+        for zone in &twin.zones {
+            for error in &zone.bad_rows {
+                tell(format_args!("left out: {error}"));
+            }
+        }
+        Ok(twin)
+    }
+
+    fn loaded(&self) -> Result<Twin> {
+        self.databases.check_tls()?;
+        let nbs = self.databases.remotes(Database::Northbound)?;
+        if nbs.is_empty() {
+            bail!("no NB: --nb names one, --manifests reads policies instead");
+        }
+        let sbs = self.databases.remotes(Database::Southbound)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let zones = runtime.block_on(async {
+            let mut zones = Vec::new();
+            for (number, nb) in nbs.iter().enumerate() {
+                zones.push(self.zone(nb, sbs.get(number)).await?);
+            }
+            Ok::<_, anyhow::Error>(zones)
+        })?;
+        Ok(Twin {
+            zones,
+            world: None,
+            errors: 0,
+            names: Names::new([], []),
+            origins: HashMap::new(),
+        })
+    }
+
+    async fn zone(&self, nb: &Remote, sb: Option<&Remote>) -> Result<Northbound> {
+        let wanted = Northbound::wanted();
+        let nb = self
+            .databases
+            .load_these(Database::Northbound, nb, wanted)
+            .await?;
+        // Numbers of such ACLs are the only thing about ACLs that northd keeps in SB.
+        let sb = match sb.filter(|_| has_persistent(&nb)) {
+            Some(sb) => {
+                let wanted = Wanted::new().table("ACL_ID", ["id"]);
+                self.databases
+                    .load_these(Database::Southbound, sb, wanted)
+                    .await?
+            }
+            None => Replica::default(),
+        };
+        let tables = nb.tables().chain(sb.tables());
+        Ok(Northbound::new(tables.flat_map(|table| table.rows())))
+    }
+
+    fn compiled(&self) -> Result<Twin> {
+        let inputs = compile::Inputs::manifests(self.manifests.clone(), self.settings.clone());
+        let mut world = World::new(&inputs);
+        let news = world.take(inputs.read()?);
+        tell_news(&world, &news);
+        let mut origins = HashMap::new();
+        let mut zones = Vec::new();
+        for zone in world.zones() {
+            let wanted = world.rows(&zone);
+            let rows = wanted
+                .iter()
+                .map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(&zone)));
+            let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(&*zone))]);
+            let rows: Vec<Row> = std::iter::once(global).chain(rows).collect();
+            zones.push(Northbound::new(&rows));
+            for row in wanted.iter().filter(|row| row.table == Table::Acl) {
+                origins
+                    .entry(row.uuid)
+                    .or_insert_with(|| row.origins.clone());
+            }
+        }
+        if zones.is_empty() {
+            bail!("the manifests tell no cluster: there is no pod and no node");
+        }
+        Ok(Twin {
+            zones,
+            names: world.names(),
+            world: Some(world),
+            errors: news.errors,
+            origins,
+        })
+    }
+}
+
+impl Twin {
+    /// Where an ACL comes from, the most telling place first; nothing if it was not compiled.
+    pub(crate) fn origins(&self, acl: Uuid) -> &[Origin] {
+        self.origins.get(&acl).map_or(&[], Vec::as_slice)
+    }
+
+    /// The same in JSON, as `netverdict compile -o json` has it.
+    pub(crate) fn origins_json(&self, acl: Uuid) -> Vec<Value> {
+        let origins = self.origins(acl).iter();
+        origins.map(|origin| origin.json(&self.names)).collect()
+    }
+}
+
+fn has_persistent(nb: &Replica) -> bool {
+    nb.rows("ACL").any(|row| {
+        let option = row.column("options");
+        option.is_some_and(|options| options.lookup("persist-established").is_some())
+    })
+}
