@@ -142,8 +142,6 @@ pub struct PortGroup {
 pub struct AclRow {
     /// What it says.
     pub acl: Acl,
-    /// Its primary id (`k8s.ovn.org/id`), where ovn-kubernetes or `netverdict apply` gave one.
-    pub id: Option<Arc<str>>,
     /// The Sample of new connections.
     pub sample_new: Option<Uuid>,
     /// The Sample of established connections.
@@ -576,7 +574,6 @@ impl Northbound {
             Ok(read) => {
                 let acl = AclRow {
                     acl: read.acl,
-                    id: lookup(row, "external_ids", "k8s.ovn.org/id").map(Arc::from),
                     sample_new: read.sample_new,
                     sample_est: read.sample_est,
                     log: row.boolean("log").unwrap_or(false),
@@ -637,10 +634,6 @@ impl Names for Northbound {
 
 fn text(row: &Row, column: &str) -> String {
     row.text(column).unwrap_or_default().to_owned()
-}
-
-fn lookup<'a>(row: &'a Row, column: &str, key: &str) -> Option<&'a str> {
-    row.column(column)?.lookup(key)
 }
 
 fn texts(row: &Row, column: &str) -> Vec<String> {
