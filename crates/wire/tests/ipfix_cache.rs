@@ -300,11 +300,13 @@ proptest! {
             decoder.decode(message, from, now, ZoneId(0), |sample| {
                 assert!(sample.time <= now);
                 assert!(now.0 - sample.time.0 <= i64::from(active_timeout) * 1_000_000_000);
-                let scaled = (65_535.0 * sample.probability.fraction()).round() as u64;
-                let scale = if sample.packets == 1 { 65_535 / scaled.max(1) } else { 1 };
-                came += sample.packets * scale;
-                octets += sample.bytes * scale;
             });
+            if is_data(message) {
+                let kind = TemplateKind::from_id(set(message)).unwrap();
+                let values = values(kind, false, &message[20..]);
+                came += number(values[&(0, 2)][0]);
+                octets += number(values[&(0, 1)][0]);
+            }
             true
         };
         for (domain, flow, frame_length, dropped, dst_port, packet_delta, wait) in packets {
