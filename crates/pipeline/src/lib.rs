@@ -7,6 +7,7 @@
 //! The judge is OVN: northd for the flows, `ovn-trace` for the verdicts, Open vSwitch for the samples.
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod conntrack;
 pub mod decide;
 mod event;

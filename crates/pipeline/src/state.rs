@@ -81,6 +81,20 @@ impl State {
         }
     }
 
+    /// The value of a field, as matches read it; 0 where the packet has it not.
+    pub fn number(&self, field: Field) -> u128 {
+        match field {
+            Field::XxReg0 => self.xxreg0,
+            Field::XxReg1 => self.xxreg1,
+            Field::XReg4 => self.xreg4.into(),
+            Field::Flags => self.flags.into(),
+            Field::CtState => self.ct.state.into(),
+            Field::CtMark => self.ct.mark.into(),
+            Field::CtLabel => self.ct.label,
+            header => self.packet.number(header),
+        }
+    }
+
     /// `reg0` to `reg9`, by number.
     pub fn reg(&self, number: u32) -> u32 {
         match number {
@@ -129,17 +143,7 @@ pub struct View<'a> {
 
 impl expr::Packet for View<'_> {
     fn number(&self, field: Field) -> u128 {
-        let state = self.state;
-        match field {
-            Field::XxReg0 => state.xxreg0,
-            Field::XxReg1 => state.xxreg1,
-            Field::XReg4 => state.xreg4.into(),
-            Field::Flags => state.flags.into(),
-            Field::CtState => state.ct.state.into(),
-            Field::CtMark => state.ct.mark.into(),
-            Field::CtLabel => state.ct.label,
-            header => state.packet.number(header),
-        }
+        self.state.number(field)
     }
 
     fn inport(&self) -> &str {
