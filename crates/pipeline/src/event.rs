@@ -76,6 +76,21 @@ pub trait Observer {
         let _ = step;
     }
 
+    /// The packet leaves the switch by a port: no stage has stopped it.
+    fn output(&mut self, zone: usize, switch: SwitchId, outport: Lport, packet: &Packet) {
+        let _ = (zone, switch, outport, packet);
+    }
+
+    /// A router has found the way: by its row and that of the port that the packet leaves by, with new MAC addresses.
+    fn routed(&mut self, zone: usize, router: Uuid, port: Uuid, packet: &Packet) {
+        let _ = (zone, router, port, packet);
+    }
+
+    /// Conntrack was asked in one of its zones, or a translation committed there: the packet before, and what is known of it after.
+    fn tracked(&mut self, ct_zone: u16, before: &Packet, after: &State) {
+        let _ = (ct_zone, before, after);
+    }
+
     /// A load balancer has chosen a backend: the packet is that after the translation.
     fn balanced(&mut self, balancer: Uuid, packet: &Packet) {
         let _ = (balancer, packet);

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod actions;
+mod balance;
 pub mod conntrack;
 pub mod decide;
 mod event;
@@ -15,6 +16,7 @@ pub mod flow;
 pub mod journey;
 mod northbound;
 mod packet;
+mod route;
 mod stage;
 mod state;
 pub mod walk;
