@@ -74,8 +74,8 @@ pub enum Outcome {
         zone: usize,
         /// The table; `None` for a load balancer or a router.
         at: Option<At>,
-        /// The TCP reset or ICMP error.
-        answer: Packet,
+        /// The TCP reset or ICMP error; there is none to resets and errors.
+        answer: Option<Packet>,
     },
     /// It gets lost for another reason.
     Lost {
@@ -631,11 +631,11 @@ impl<S: Stages> Zone<S> {
             remember(state, vip.ip, vip.port);
         }
         let zone = state.ct_zone;
-        self.to_backend(here.zone, number, zone, MARK_NATTED, state, with)
+        self.translate(here.zone, number, zone, MARK_NATTED, state, with)
     }
 
     /// `ct_lb_mark` of a virtual address: the connection is committed with its new destination.
-    fn to_backend(
+    fn translate(
         &mut self,
         zone: usize,
         number: u32,
@@ -764,7 +764,7 @@ impl<S: Stages> Zone<S> {
             .routed(zone, router.uuid, out.uuid, &state.packet);
 
         let (peer, source) = (out.peer, out.first(nexthop.is_ipv4()));
-        self.translate_back(number, source, &mut state, with);
+        self.source_back(number, source, &mut state, with);
         match peer {
             Peer::Nothing => Break(lost(zone, Lost::NoRoute)),
             Peer::Switch(port) => Continue(Next::In(Place { zone, port }, state.packet)),
@@ -807,7 +807,7 @@ impl<S: Stages> Zone<S> {
                     (false, true) => MARK_FORCE_SNAT,
                     (false, false) => 0,
                 };
-                self.to_backend(zone, vip, dnat, MARK_NATTED | more, state, with)?;
+                self.translate(zone, vip, dnat, MARK_NATTED | more, state, with)?;
             }
         }
         if !state.ct.is(CtView::RPL) && state.ct.mark & MARK_NATTED != 0 {
@@ -821,7 +821,7 @@ impl<S: Stages> Zone<S> {
     }
 
     /// `lr_out_undnat` and `lr_out_snat` of a router with load balancers.
-    fn translate_back(
+    fn source_back(
         &mut self,
         number: usize,
         source: Option<IpAddr>,
@@ -886,8 +886,9 @@ impl Router {
     /// `lr_in_ip_input`: what a router takes, and its answer to an echo request in the request's place.
     fn admit(&self, zone: usize, packet: Packet) -> ControlFlow<Outcome, Packet> {
         let odd = |address: IpAddr| address.is_loopback() || address.is_multicast();
+        let forged = |from: IpAddr| from.is_ipv4() && self.owns(from);
         match packet.ip {
-            Some((from, to)) if !odd(from) && !odd(to) && !(from.is_ipv4() && self.owns(from)) => {
+            Some((from, to)) if !(odd(from) || odd(to) || forged(from)) => {
                 if !self.owns(to) {
                     return match packet.ttl {
                         0 | 1 => Break(lost(zone, Lost::Ttl)),
@@ -1009,6 +1010,6 @@ fn switch_name(northbound: &Northbound, port: Lport) -> &str {
     switch.map_or("", |switch| &switch.name)
 }
 
-fn answer(packet: &Packet) -> Packet {
-    *packet
+fn answer(_packet: &Packet) -> Option<Packet> {
+    None
 }
