@@ -203,7 +203,9 @@ impl Virtual {
 /// Source and destination port.
 pub(crate) fn ports(packet: &Packet) -> Option<(u16, u16)> {
     match packet.l4 {
-        L4::Tcp { src, dst, .. } | L4::Udp { src, dst } | L4::Sctp { src, dst } => Some((src, dst)),
+        L4::Tcp { src, dst, .. } | L4::Udp { src, dst } | L4::Sctp { src, dst, .. } => {
+            Some((src, dst))
+        }
         _ => None,
     }
 }

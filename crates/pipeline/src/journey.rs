@@ -600,7 +600,7 @@ impl<S: Stages> Zone<S> {
             Fate::Reject => Break(Outcome::Rejected {
                 zone: here.zone,
                 at: Some(at),
-                answer: answer(&state.packet),
+                answer: state.packet.reset_or_unreachable(),
             }),
         }
     }
@@ -652,7 +652,7 @@ impl<S: Stages> Zone<S> {
                 true => Outcome::Rejected {
                     zone,
                     at: None,
-                    answer: answer(&state.packet),
+                    answer: state.packet.reset_or_unreachable(),
                 },
                 false => lost(zone, Lost::NoBackends),
             });
@@ -901,7 +901,7 @@ impl Router {
                     None => Break(Outcome::Rejected {
                         zone,
                         at: None,
-                        answer: answer(&packet),
+                        answer: packet.reset_or_unreachable(),
                     }),
                 }
             }
@@ -1008,8 +1008,4 @@ fn switch_name(northbound: &Northbound, port: Lport) -> &str {
     let switch = northbound.port(port).and_then(|port| port.switch);
     let switch = switch.and_then(|switch| northbound.switch(switch));
     switch.map_or("", |switch| &switch.name)
-}
-
-fn answer(_packet: &Packet) -> Option<Packet> {
-    None
 }
