@@ -11,6 +11,7 @@ pub mod actions;
 mod balance;
 pub mod conntrack;
 pub mod decide;
+pub mod emit;
 mod event;
 pub mod flow;
 pub mod journey;
@@ -22,7 +23,7 @@ mod state;
 pub mod walk;
 
 pub use event::{At, Ignore, Logged, Observer, Sampled, Step};
-pub use northbound::{Lport, Northbound, Port, SwitchId};
+pub use northbound::{Lport, Meter, Northbound, Port, SwitchId};
 pub use packet::{L4, Packet, PacketError, Tuple};
 pub use stage::{Block, Fate, Stage, Stages};
 pub use state::{CtView, State, View};

@@ -399,7 +399,7 @@ fn tcp_flags(value: &str) -> Option<TcpFlags> {
             "ece" => 0x40,
             "cwr" => 0x80,
             // Beyond the byte that headers carry.
-            "ns" => 0x00,
+            "ns" | "[200]" | "[400]" | "[800]" => 0x00,
             _ => return None,
         };
         Some(TcpFlags(flags.0 | flag))
