@@ -119,6 +119,34 @@ impl Sources {
         shown
     }
 
+    /// A place in its line, as compilers show it, with what is to be seen there; `None` if the text is not known. Every line ends with a line
+    /// end.
+    pub fn snippet(&self, span: Span, label: &str, colors: bool) -> Option<String> {
+        let source = self.texts.get(&span.file)?;
+        let renderer = match colors {
+            true => Renderer::styled(),
+            false => Renderer::plain(),
+        };
+        let part = Part::of(&source.text, span);
+        let text = source.text.get(part.range.clone())?;
+        let annotation = AnnotationKind::Primary.span(part.place(&source.text, span));
+        let snippet = Snippet::source(text)
+            .line_start(part.line as usize)
+            .annotation(match label {
+                "" => annotation,
+                label => annotation.label(label),
+            });
+        let group = Group::with_level(Level::NOTE).element(snippet);
+        let mut shown = String::new();
+        for line in renderer.render(&[group]).lines() {
+            if !is_empty_path(line) {
+                shown.push_str(line);
+                shown.push('\n');
+            }
+        }
+        Some(shown)
+    }
+
     fn group<'s>(&'s self, diagnostic: &'s Diagnostic) -> Group<'s> {
         let level = match diagnostic.severity {
             Severity::Note => Level::NOTE,

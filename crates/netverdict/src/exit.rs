@@ -13,15 +13,24 @@ pub(crate) enum Done {
     Ok,
     /// 1: done, and what was found is told: something does not work.
     Failed,
+    /// 2: what was asked for is not clear without a further argument.
+    Usage,
+    /// 3: dropped.
+    Dropped,
+    /// 4: what was given does not tell.
+    Unknown,
 }
 
-/// The exit code of a command: 0 done, 1 failed, 2 wrong usage (told by clap).
+/// The exit code of a command: 0 done, 1 failed, 2 wrong usage (mostly told by clap), 3 dropped, 4 cannot know.
 ///
 /// Output to a closed pipe ends quietly.
 pub(crate) fn code(result: Result<Done, Error>) -> ExitCode {
     match result {
         Ok(Done::Ok) => ExitCode::SUCCESS,
         Ok(Done::Failed) => ExitCode::FAILURE,
+        Ok(Done::Usage) => ExitCode::from(2),
+        Ok(Done::Dropped) => ExitCode::from(3),
+        Ok(Done::Unknown) => ExitCode::from(4),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             tell(format_args!("{error:#}"));

@@ -6,10 +6,10 @@ mod bundle;
 mod compile;
 mod connections;
 mod databases;
-mod demo;
 mod doctor;
 mod engine;
 mod exit;
+mod explain;
 mod feed;
 mod filters;
 mod lflow;
@@ -17,6 +17,7 @@ mod observe;
 mod output;
 mod packets;
 mod record;
+mod refs;
 mod sampling;
 mod session;
 mod sources;
@@ -42,9 +43,9 @@ enum Command {
     Apply(apply::Apply),
     Bundle(bundle::Bundle),
     Compile(compile::Compile),
-    Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Connections(connections::Connections),
+    Explain(explain::Explain),
     Lflow(lflow::Lflow),
     Observe(observe::Observe),
     Record(record::Record),
@@ -67,10 +68,10 @@ fn main() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Bundle(bundle) => bundle.run(),
         Command::Compile(compile) => compile.run(),
-        Command::Demo(demo) => demo.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Connections(connections) => connections.run(),
         Command::Lflow(lflow) => lflow.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),

@@ -1,13 +1,17 @@
 //! What the twin is made of: the northbound rows of each zone, live, dumped, or compiled from manifests.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
 use netverdict_pipeline::Northbound;
+use netverdict_pipeline::flow::Release;
+use netverdict_pipeline::journey::Zone;
+use netverdict_pipeline::walk::Walk;
 use netverdict_policy::{Names, Origin, Table};
 use serde_json::Value;
 use uuid::Uuid;
@@ -36,7 +40,6 @@ pub(crate) struct Twin {
     /// One for each NB, or each zone of the manifests.
     pub(crate) zones: Vec<Northbound>,
     /// The objects that the rows were compiled from, if they were.
-    #[allow(dead_code)] // explain and matrix look things up in it.
     pub(crate) world: Option<World>,
     /// How many documents could not be read or compiled; the others were.
     pub(crate) errors: usize,
@@ -47,15 +50,6 @@ pub(crate) struct Twin {
 }
 
 impl Inputs {
-    /// These manifests, with the usual settings.
-    pub(crate) fn of_manifests(path: &Path) -> Self {
-        Self {
-            manifests: vec![path.to_owned()],
-            databases: Databases::default(),
-            settings: Settings::default(),
-        }
-    }
-
     /// The rows as they are now. What is wrong with some of them is told on standard error.
     ///
     /// # Errors
@@ -127,12 +121,14 @@ impl Inputs {
         let mut origins = HashMap::new();
         let mut zones = Vec::new();
         for zone in world.zones() {
-            zones.push(Northbound::new(&rows(&world, &zone)));
-            for row in world
-                .rows(&zone)
+            let wanted = world.rows(&zone);
+            let rows = wanted
                 .iter()
-                .filter(|row| row.table == Table::Acl)
-            {
+                .map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(&zone)));
+            let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(&*zone))]);
+            let rows: Vec<Row> = std::iter::once(global).chain(rows).collect();
+            zones.push(Northbound::new(&rows));
+            for row in wanted.iter().filter(|row| row.table == Table::Acl) {
                 origins
                     .entry(row.uuid)
                     .or_insert_with(|| row.origins.clone());
@@ -151,13 +147,13 @@ impl Inputs {
     }
 }
 
-/// All rows of a zone of the manifests.
-pub(crate) fn rows(world: &World, zone: &str) -> Vec<Row> {
-    let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(zone))]);
-    let rows = world.rows(zone).into_iter();
-    std::iter::once(global)
-        .chain(rows.map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(zone))))
-        .collect()
+/// The twin of these zones, with every step to be seen.
+pub(crate) fn run(zones: Vec<Northbound>) -> netverdict_pipeline::journey::Twin<Walk> {
+    let zones = zones.into_iter().map(|zone| {
+        let zone = Arc::new(zone);
+        Zone::new(zone.clone(), Walk::new(zone, Release::default()))
+    });
+    netverdict_pipeline::journey::Twin::new(zones)
 }
 
 impl Twin {

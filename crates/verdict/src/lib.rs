@@ -6,6 +6,7 @@
 
 mod connections;
 mod doubles;
+pub mod explain;
 mod fix;
 mod names;
 mod near;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
 use clap::{Args, ValueEnum};
-use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources};
+use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources, Span};
 use netverdict_policy::{Assumed, Compat, Compiler, Names, Options, Row, assume, cluster_subnets};
 use netverdict_source::Stop;
 use netverdict_source::kubernetes::{Cluster, KubeWatch};
@@ -32,7 +32,7 @@ pub(crate) struct Inputs {
 }
 
 /// How objects are compiled.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
     /// Whom to follow where ovn-kubernetes departs from the Kubernetes API
     #[arg(long, value_enum, default_value_t)]
@@ -76,19 +76,6 @@ struct Configured {
     /// namespaces
     #[arg(long, value_name = "NAME", default_value_t = Options::default().host_network_namespace)]
     host_network_namespace: String,
-}
-
-impl Default for Configured {
-    fn default() -> Self {
-        let options = Options::default();
-        Self {
-            enable_multicast: false,
-            enable_stateless_netpol: false,
-            allow_icmp_network_policy: false,
-            acl_logging_rate_limit: options.log_rate,
-            host_network_namespace: options.host_network_namespace,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -392,6 +379,11 @@ impl World {
             objects: &self.compiled,
             options: &self.options,
         }
+    }
+
+    /// A place in its line of the text.
+    pub(crate) fn snippet(&self, span: Span, label: &str, colours: bool) -> Option<String> {
+        self.sources.snippet(span, label, colours)
     }
 
     pub(crate) fn render(&self, diagnostics: &[Diagnostic], colours: bool) -> String {

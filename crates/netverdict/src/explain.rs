@@ -1,0 +1,390 @@
+//! `netverdict explain`: why a connection is let through or not.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::str::FromStr;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use netverdict_manifest::{Key, Kind, Protocol, Spec};
+use netverdict_types::EndpointKind;
+use netverdict_verdict::explain::{
+    Answer, Atlas, Explanation, Party, Question, Source, Spot, Style, Texts, explain,
+};
+use netverdict_verdict::{Objects, Transport};
+use uuid::Uuid;
+
+use crate::exit::{Done, tell};
+use crate::refs::Ref;
+use crate::twin::{Inputs, Twin};
+
+/// Ask why a connection is let through or dropped: every ACL on the way, in both directions
+///
+/// Sends the connection's first packet and its answer through the twin, which does what OVN would
+/// do with these rows: load balancing, every stage and tier of ACLs on both nodes, connection
+/// tracking. With --manifests each rule is shown where it is written, and for what is dropped the
+/// rules that came closest.
+///
+/// A REF is NAMESPACE/POD, svc/NAMESPACE/NAME, node/NAME, or an IP address; with @NETWORK behind
+/// it where there are several networks.
+///
+/// Exit status: 0 allowed, 3 dropped or rejected, 4 cannot know, 1 failed, 2 wrong usage.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Explain {
+    /// Who opens the connection
+    #[arg(long, value_name = "REF")]
+    from: Ref,
+
+    /// To whom
+    #[arg(long, value_name = "REF")]
+    to: Ref,
+
+    /// On what: 8080/tcp, 8080, 53/udp, icmp, or the name of a port of the pod or service
+    /// [default: all ports of the service; those that the pod's containers name]
+    #[arg(long, value_name = "PORT")]
+    port: Option<Port>,
+
+    /// Every table, with match, actions, registers and connection tracking
+    #[arg(long)]
+    walk: bool,
+
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object (docs/explanation.schema.json)
+    Json,
+}
+
+/// What is asked for, as people write it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Port {
+    /// A protocol and port, or a protocol without ports.
+    Known(Transport),
+    /// A port by name.
+    Named(String),
+}
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let protocol = |word: &str| match word.to_ascii_lowercase().as_str() {
+            "tcp" => Some(Protocol::Tcp),
+            "udp" => Some(Protocol::Udp),
+            "sctp" => Some(Protocol::Sctp),
+            _ => None,
+        };
+        if text.eq_ignore_ascii_case("icmp") || text.eq_ignore_ascii_case("icmp6") {
+            return Ok(Self::Known(Transport::Icmp));
+        }
+        let number = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
+        let (left, right) = match text.split_once(['/', ':']) {
+            Some((left, right)) => (left, right),
+            None => (text, "tcp"),
+        };
+        let port = match (number(left), protocol(right), protocol(left), number(right)) {
+            (Some(port), Some(of), ..) | (_, _, Some(of), Some(port)) => (of, port),
+            _ => {
+                let is_name = |text: &str| {
+                    let fine = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+                    text.len() <= 63
+                        && text.chars().all(fine)
+                        && text.chars().any(|letter| letter.is_ascii_alphabetic())
+                };
+                if is_name(text) && protocol(text).is_none() {
+                    return Ok(Self::Named(text.to_owned()));
+                }
+                return Err(format!(
+                    "{text:?} is no port; write 8080/tcp, 53/udp, 3868/sctp, icmp, or a port's name"
+                ));
+            }
+        };
+        Ok(Self::Known(Transport::Port(port.0, port.1)))
+    }
+}
+
+impl Explain {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If the rows cannot be read, or the output not be written.
+    pub(crate) fn run(&self) -> Result<Done> {
+        let mut twin = self.inputs.twin()?;
+        let zones = std::mem::take(&mut twin.zones);
+        let atlas = Atlas::new(&zones);
+        let (from, to) = match (self.from.find(&atlas), self.to.find(&atlas)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (from, to) => {
+                for error in [from.err(), to.err()].into_iter().flatten() {
+                    tell(error);
+                }
+                return Ok(Done::Unknown);
+            }
+        };
+        let transports = match self.transports(&twin, &atlas, &to) {
+            Ok(transports) => transports,
+            Err((message, done)) => {
+                tell(message);
+                return Ok(done);
+            }
+        };
+        if let Err(message) = can_open(&from) {
+            tell(message);
+            return Ok(Done::Unknown);
+        }
+        let known = Known {
+            twin: &twin,
+            colour: colours(),
+        };
+        let question = Question {
+            from,
+            to,
+            transports,
+        };
+        let mut running = crate::twin::run(zones);
+        let explanation = explain(&mut running, &atlas, &known, &question);
+        self.print(&explanation, &known)?;
+        Ok(match (explanation.verdict, twin.errors) {
+            (Answer::Allowed, 0) => Done::Ok,
+            (Answer::Allowed, _) => Done::Failed,
+            (Answer::Dropped | Answer::Rejected, _) => Done::Dropped,
+            (Answer::Unknown, _) => Done::Unknown,
+        })
+    }
+
+    fn print(&self, explanation: &Explanation, known: &Known<'_>) -> Result<()> {
+        let mut out = stdout().lock();
+        match self.output {
+            Output::Json => {
+                serde_json::to_writer(&mut out, explanation)?;
+                writeln!(out)?;
+            }
+            Output::Text => {
+                let snippet = |spot: &Spot, label: &str| known.snippet(spot, label);
+                let style = Style {
+                    colour: known.colour,
+                    walk: self.walk,
+                    snippet: &snippet,
+                };
+                out.write_all(explanation.text(&style).as_bytes())?;
+            }
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    /// What to ask on.
+    fn transports(
+        &self,
+        twin: &Twin,
+        atlas: &Atlas,
+        to: &Party,
+    ) -> Result<Vec<Transport>, (String, Done)> {
+        let named = |name: &str| {
+            let ports = ports_of(twin, to);
+            let of_name = ports.iter().filter(|(of, ..)| of == name);
+            let found: Vec<Transport> = of_name.map(|(_, transport)| *transport).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            let mut message = format!("cannot know: no port of {} is called {name}", to.label());
+            let mut names: Vec<&str> = ports.iter().map(|(name, _)| name.as_str()).collect();
+            names.retain(|name| !name.is_empty());
+            match (names.is_empty(), &twin.world) {
+                (false, _) => message.push_str(&format!("; there are {}", names.join(", "))),
+                (true, Some(_)) => message.push_str("; it has no ports with names"),
+                (true, None) => {
+                    message.push_str(
+                        ": OVN does not know names of ports, manifests do; write its number",
+                    );
+                }
+            }
+            Err((message, Done::Unknown))
+        };
+        match &self.port {
+            Some(Port::Known(transport)) => Ok(vec![*transport]),
+            Some(Port::Named(name)) => named(name),
+            None => {
+                let ports = match to.kind {
+                    EndpointKind::Service => service_ports(atlas, to),
+                    _ => {
+                        let ports = ports_of(twin, to).into_iter();
+                        ports.map(|(_, transport)| transport).collect()
+                    }
+                };
+                if ports.is_empty() {
+                    let message = format!(
+                        "on which port of {}? Name it: --port 8080/tcp, 53/udp, icmp",
+                        to.label()
+                    );
+                    return Err((message, Done::Usage));
+                }
+                Ok(ports)
+            }
+        }
+    }
+}
+
+/// The ports of a service, by its load balancers.
+fn service_ports(atlas: &Atlas, to: &Party) -> Vec<Transport> {
+    let is_it = |service: &&netverdict_verdict::explain::Serving| {
+        service.party().label() == to.label() && service.network == to.network
+    };
+    let mut ports: Vec<Transport> = Vec::new();
+    for (_, port, protocol) in atlas
+        .services()
+        .iter()
+        .filter(is_it)
+        .flat_map(|it| &it.vips)
+    {
+        let protocol = match protocol {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            132 => Protocol::Sctp,
+            _ => continue,
+        };
+        if let Some(port) = port {
+            ports.push(Transport::Port(protocol, *port));
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// The ports that a pod's containers, or a service, have in the manifests, with their names.
+fn ports_of(twin: &Twin, to: &Party) -> Vec<(String, Transport)> {
+    let kind = match to.kind {
+        EndpointKind::Pod => Kind::Pod,
+        EndpointKind::Service => Kind::Service,
+        _ => return Vec::new(),
+    };
+    let (Some(world), Some(namespace), Some(name)) = (&twin.world, &to.namespace, &to.name) else {
+        return Vec::new();
+    };
+    let key = Key::new(kind, namespace, name);
+    let mut ports: Vec<(String, Transport)> = match world.objects().object(&key).map(|it| &it.spec)
+    {
+        Some(Spec::Pod(pod)) => {
+            let ports = pod.ports.iter();
+            ports
+                .map(|port| {
+                    let transport = Transport::Port(port.protocol, port.port);
+                    (port.name.clone(), transport)
+                })
+                .collect()
+        }
+        Some(Spec::Service(service)) => {
+            let ports = service.ports.iter();
+            ports
+                .map(|port| {
+                    let transport = Transport::Port(port.protocol, port.port);
+                    (port.name.clone(), transport)
+                })
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    ports.dedup();
+    ports
+}
+
+/// Whether a connection can be sent from there.
+fn can_open(from: &Party) -> Result<(), String> {
+    if from.place.is_some() {
+        return Ok(());
+    }
+    let who = from.label();
+    Err(match (from.kind, &from.zone) {
+        (EndpointKind::Service, _) => {
+            format!(
+                "cannot know: {who} is a service, which opens no connections; name a pod behind it"
+            )
+        }
+        (EndpointKind::External, _) => format!(
+            "cannot know: nobody in these rows has the address {who}; give --nb for the zone that has it"
+        ),
+        (_, None) => format!(
+            "cannot know: {who} is in a zone whose rows were not given; give --nb for it as well"
+        ),
+        _ => format!("cannot know: {who} is a router's own address, and has no port of its own"),
+    })
+}
+
+/// True where colours are welcome: on a terminal, and never with NO_COLOR.
+fn colours() -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stdout().is_terminal() && !no_colour
+}
+
+/// What the manifests tell.
+pub(crate) struct Known<'a> {
+    pub(crate) twin: &'a Twin,
+    pub(crate) colour: bool,
+}
+
+impl Known<'_> {
+    pub(crate) fn snippet(&self, spot: &Spot, label: &str) -> Option<String> {
+        let world = self.twin.world.as_ref()?;
+        world.snippet(spot.span, label, self.colour)
+    }
+}
+
+impl Texts for Known<'_> {
+    fn origins(&self, _zone: usize, acl: Uuid) -> Vec<Source> {
+        let origins = self.twin.origins(acl).iter();
+        origins
+            .map(|origin| Source {
+                object: origin.object.to_string(),
+                rule: origin.rule.clone(),
+                spot: self.spot(origin.span),
+            })
+            .collect()
+    }
+
+    fn spot(&self, span: netverdict_manifest::Span) -> Option<Spot> {
+        Some(Spot {
+            file: self.twin.names.file(span.file)?.into(),
+            line: span.line,
+            column: span.column,
+            span,
+        })
+    }
+
+    fn objects(&self) -> Option<Objects<'_>> {
+        Some(self.twin.world.as_ref()?.objects())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_as_people_write_them() {
+        let known = |protocol, port| Ok(Port::Known(Transport::Port(protocol, port)));
+        for (text, port) in [
+            ("8080", known(Protocol::Tcp, 8080)),
+            ("8080/tcp", known(Protocol::Tcp, 8080)),
+            ("tcp/8080", known(Protocol::Tcp, 8080)),
+            ("53/UDP", known(Protocol::Udp, 53)),
+            ("udp:53", known(Protocol::Udp, 53)),
+            ("icmp", Ok(Port::Known(Transport::Icmp))),
+            ("http", Ok(Port::Named("http".to_owned()))),
+        ] {
+            assert_eq!(text.parse(), port, "{text}");
+        }
+        for text in ["", "0/tcp", "70000", "80/ftp", "tcp", "a b"] {
+            assert!(text.parse::<Port>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,726 @@
+//! Explanations for people: 100 columns, colours only if asked for.
+
+use std::fmt::Write as _;
+
+use netverdict_types::{Action, EndpointKind, Pipeline};
+
+use super::pace::Pace;
+use super::way::{Passing, Ruling, Station, Way};
+use super::{Answer, Case, Chosen, Close, Explanation, Mend, Party, Source, Spot, is_inside};
+
+const WIDTH: usize = 100;
+
+/// How an explanation is written.
+pub struct Style<'a> {
+    /// With escape sequences.
+    pub colour: bool,
+    /// Every table too.
+    pub walk: bool,
+    /// Shows a place in its text as compilers do, with what is to be seen there; `None` where the text is not known.
+    pub snippet: &'a dyn Fn(&Spot, &str) -> Option<String>,
+}
+
+impl Explanation {
+    /// For people. Ends with a line end.
+    pub fn text(&self, style: &Style<'_>) -> String {
+        let mut page = Page {
+            out: String::new(),
+            style,
+        };
+        page.explanation(self);
+        page.out
+    }
+}
+
+/// The sentence for all cases.
+pub(super) fn summary(explanation: &Explanation) -> String {
+    let Explanation {
+        from,
+        to,
+        cases,
+        notes,
+        verdict,
+        ..
+    } = explanation;
+    let Some(worst) = cases.iter().find(|case| case.verdict == *verdict) else {
+        return notes.first().cloned().unwrap_or_default();
+    };
+    let good = cases.iter().filter(|case| case.verdict == Answer::Allowed);
+    let good = good.count();
+    let mut ports: Vec<&str> = cases.iter().map(|case| case.port.as_str()).collect();
+    ports.dedup();
+    let ends = format!("{} -> {} on {}", from.label(), to.label(), ports.join(", "));
+    if good == cases.len() || good == 0 {
+        return format!("{ends}: {}", worst.message);
+    }
+    format!(
+        "{ends}: allowed in {good} of {} cases; else {}",
+        cases.len(),
+        worst.message
+    )
+}
+
+/// The sentence for one case: what became of it, and by whom.
+pub(super) fn case(from: &Party, to: &Party, case: &Case) -> String {
+    let _ = from;
+    let verdict = case.verdict.as_str();
+    let is_stopped = |way: &&Way| way.verdict != Answer::Allowed;
+    let reply = case.reply.as_ref();
+    let (what, way) = match (
+        Some(&case.request).filter(is_stopped),
+        reply.filter(is_stopped),
+    ) {
+        (Some(way), _) => ("", way),
+        (None, Some(way)) => ("the reply is ", way),
+        (None, None) => {
+            let outside = !is_inside(to) && case.service.is_none();
+            return match outside {
+                true => format!("{verdict}, and leaves the cluster"),
+                false => verdict.to_owned(),
+            };
+        }
+    };
+    let no_endpoint = || {
+        case.service
+            .as_ref()
+            .filter(|chosen| chosen.backend.is_none())
+    };
+    let by = match way.stations.last().map(|station| station.by) {
+        _ if way.verdict == Answer::Unknown => format!("it {}", way.message),
+        Some(Passing::Acl | Passing::Invalid | Passing::DefaultDrop)
+            if way.decided_by().is_some()
+                || way
+                    .stations
+                    .last()
+                    .is_some_and(|last| last.by != Passing::Acl) =>
+        {
+            let last = way.stations.last();
+            last.map_or_else(String::new, |last| {
+                format!("{}, {}", last.message, place(last))
+            })
+        }
+        _ => match no_endpoint() {
+            Some(chosen) => format!("service {} has no ready endpoint", chosen.service),
+            None => format!("it {}", way.message),
+        },
+    };
+    format!("{what}{verdict}. {}", sentence(&by))
+}
+
+/// What a packet of a connection that stands already would meet.
+pub(super) fn state(
+    request: &Way,
+    reply: Option<&Way>,
+    later: Option<&Way>,
+    from: &Party,
+    to: &Party,
+    chosen: Option<&Chosen>,
+) -> Vec<String> {
+    let to = chosen
+        .and_then(|chosen| chosen.backend.as_ref())
+        .unwrap_or(to);
+    let mut told = Vec::new();
+    let by_acl = |station: &&Station, actions: &[Action]| {
+        let ruling = station.tiers.last().and_then(|tier| tier.ruling.as_ref());
+        ruling.is_some_and(|ruling| actions.contains(&ruling.action))
+    };
+    if let Some(later) = later {
+        told.push(format!(
+            "Later packets fare otherwise than the first: a packet of the standing connection {}",
+            later.message
+        ));
+    }
+    let stateless = request
+        .stations
+        .iter()
+        .find(|station| by_acl(station, &[Action::AllowStateless]));
+    if let Some(station) = stateless {
+        told.push(format!(
+            "Stateless {}: connection tracking does not know this connection there, so each packet, \
+             and each answer, is judged by itself",
+            place(station)
+        ));
+    }
+    if let Some(reply) = reply
+        && request.verdict == Answer::Allowed
+        && reply.verdict == Answer::Allowed
+        && reply.is_all_by(Passing::Reply)
+    {
+        told.push(
+            "Answers pass because the connection stands; when a policy changes, its next packet \
+             from the opener is judged anew, and if that is dropped, answers are too"
+                .to_owned(),
+        );
+    }
+    if request.decided_by().is_some() && request.verdict == Answer::Dropped && is_inside(to) {
+        told.push(format!(
+            "This is about connections that {} opens: answers to those that {} opens pass, where \
+             policies let them be opened; a connection that stood before the policy is cut off at \
+             its next packet",
+            from.label(),
+            to.label()
+        ));
+    }
+    told
+}
+
+struct Page<'a> {
+    out: String,
+    style: &'a Style<'a>,
+}
+
+impl Page<'_> {
+    fn explanation(&mut self, explanation: &Explanation) {
+        let Explanation {
+            from,
+            to,
+            cases,
+            notes,
+            verdict,
+            message,
+        } = explanation;
+        let headline = self.painted(*verdict, message);
+        self.wrapped("", &headline);
+        self.line("");
+        self.party("from", from);
+        self.party("to", to);
+        let mut shown: Vec<&Case> = Vec::new();
+        for case in cases {
+            let like = shown.iter().position(|other| is_alike(other, case));
+            match like {
+                Some(_) if !self.style.walk => continue,
+                _ => shown.push(case),
+            }
+        }
+        let many = shown.len() > 1;
+        for case in &shown {
+            self.line("");
+            if many {
+                let chosen = case.service.as_ref();
+                let behind = chosen.and_then(|chosen| chosen.backend.as_ref());
+                let behind =
+                    behind.map_or_else(String::new, |party| format!(" to {}", party.label()));
+                let title = format!("Case {}{behind}: {}", case.port, case.message);
+                let title = self.painted(case.verdict, &title);
+                self.wrapped("", &title);
+            }
+            self.case(from, case);
+            let same = cases
+                .iter()
+                .filter(|other| !std::ptr::eq(*case, *other) && is_alike(case, other));
+            let same: Vec<String> = same.map(variant).collect();
+            if !same.is_empty() && !self.style.walk {
+                self.line("");
+                self.wrapped("", &format!("The same for {}", same.join(", ")));
+            }
+        }
+        for note in notes {
+            self.line("");
+            self.wrapped("note: ", note);
+        }
+    }
+
+    fn party(&mut self, word: &str, party: &Party) {
+        let mut text = format!("{word:<5} {}", party.label());
+        let addresses: Vec<String> = party.addresses.iter().map(ToString::to_string).collect();
+        if party.kind != EndpointKind::External {
+            let _ = write!(text, ", {}", addresses.join(" and "));
+        }
+        for (what, value) in [("node", &party.node), ("switch", &party.switch)] {
+            match value {
+                Some(value) if what == "switch" && party.node.as_ref() == Some(value) => {}
+                Some(value) => {
+                    let _ = write!(text, ", {what} {value}");
+                }
+                None => {}
+            }
+        }
+        if let Some(zone) = party
+            .zone
+            .as_ref()
+            .filter(|zone| party.node.as_ref() != Some(zone))
+        {
+            let _ = write!(text, ", zone {zone}");
+        }
+        if &*party.network != crate::names::Names::DEFAULT {
+            let _ = write!(text, ", network {}", party.network);
+        }
+        if party.kind == EndpointKind::External {
+            text.push_str(", nobody that these rows know");
+        }
+        self.wrapped("  ", &text);
+    }
+
+    fn case(&mut self, from: &Party, case: &Case) {
+        let Case {
+            service,
+            request,
+            reply,
+            state,
+            near,
+            fix,
+            ..
+        } = case;
+        if let Some(chosen) = service {
+            self.service(chosen);
+        }
+        self.way("Request", request);
+        match reply {
+            Some(reply) => {
+                self.line("");
+                self.way("Reply", reply);
+            }
+            None => {
+                self.line("");
+                self.wrapped("", "Reply: none, as the request does not arrive");
+            }
+        }
+        let _ = from;
+        if let Some(near) = near {
+            self.near(near);
+        }
+        if let Some(fix) = fix {
+            self.fix(fix);
+        }
+        for state in state {
+            self.line("");
+            self.wrapped("state: ", state);
+        }
+    }
+
+    fn service(&mut self, chosen: &Chosen) {
+        let Chosen {
+            service,
+            ip,
+            port,
+            backend,
+            backend_port,
+            backends,
+        } = chosen;
+        let socket = |ip: std::net::IpAddr, port: Option<u16>| match port {
+            Some(port) => std::net::SocketAddr::new(ip, port).to_string(),
+            None => ip.to_string(),
+        };
+        let vip = socket(*ip, *port);
+        let text = match backend {
+            None => format!("Service {service}, {vip}, has no ready endpoint"),
+            Some(party) => {
+                let mut text = format!("Service {service}, {vip} -> {}", party.label());
+                if let Some(ip) = party.address_like(*ip) {
+                    let _ = write!(text, ", {}", socket(ip, *backend_port));
+                }
+                if let Some(node) = &party.node {
+                    let _ = write!(text, ", on node {node}");
+                }
+                match backends {
+                    1 => text.push_str(" (its only endpoint)"),
+                    more => {
+                        let _ = write!(text, " (one of {more} endpoints)");
+                    }
+                }
+                text
+            }
+        };
+        self.wrapped("", &text);
+        self.line("");
+    }
+
+    fn way(&mut self, what: &str, way: &Way) {
+        self.wrapped("", &format!("{what}: {}", way.packet));
+        if self.style.walk {
+            for pace in &way.walk {
+                self.pace(pace);
+            }
+        } else if what == "Reply" && way.is_all_by(Passing::Reply) {
+            let mut at: Vec<String> = way.stations.iter().map(place).collect();
+            at.dedup();
+            self.wrapped(
+                "  ",
+                &format!(
+                    "passes as the answer of this connection, without an ACL being asked: {}",
+                    at.join(", ")
+                ),
+            );
+        } else {
+            for station in &way.stations {
+                self.station(station);
+            }
+        }
+        let arrow = self.painted(way.verdict, &way.message);
+        self.wrapped("  => ", &arrow);
+    }
+
+    fn station(&mut self, station: &Station) {
+        self.wrapped("  ", &place(station));
+        let mut is_told = false;
+        for tier in &station.tiers {
+            match &tier.ruling {
+                Some(ruling) => {
+                    is_told = ruling.action != Action::Pass;
+                    self.ruling(tier.tier, ruling);
+                }
+                None => {
+                    let acls = match tier.acls {
+                        1 => "its one ACL does not match".to_owned(),
+                        more => format!("none of its {more} ACLs matches"),
+                    };
+                    self.line(&format!("    tier {}  {acls}", tier.tier));
+                }
+            }
+        }
+        if !is_told {
+            self.wrapped("    ", &station.message);
+        }
+    }
+
+    fn ruling(&mut self, tier: u8, ruling: &Ruling) {
+        let head = format!("    tier {tier}  {}", ruling.action.as_str());
+        let verdict = match ruling.action {
+            Action::Drop => Answer::Dropped,
+            Action::Reject => Answer::Rejected,
+            _ => Answer::Allowed,
+        };
+        let head = match ruling.action {
+            Action::Pass => head,
+            _ => self.painted(verdict, &head),
+        };
+        self.line(&head);
+        self.wrapped("            ", &ruling.message);
+        let is_isolation = ruling.owner.rule.kind.as_deref() == Some("defaultDeny");
+        match ruling.sources.as_slice() {
+            [] => {
+                let id = ruling
+                    .id
+                    .as_deref()
+                    .map_or_else(|| format!("ACL {}", ruling.acl), |id| format!("ACL {id}"));
+                self.wrapped(
+                    "            ",
+                    &format!("{id}, priority {}", ruling.priority),
+                );
+                self.wrapped("            match ", &ruling.matches);
+            }
+            sources if is_isolation => {
+                for source in sources {
+                    self.wrapped("            ", &written(source));
+                }
+            }
+            [first, ..] => {
+                self.wrapped("            ", &written(first));
+                self.snippet(first, "");
+            }
+        }
+    }
+
+    fn snippet(&mut self, source: &Source, label: &str) {
+        let Some(spot) = &source.spot else {
+            return;
+        };
+        if let Some(shown) = (self.style.snippet)(spot, label) {
+            for line in shown.lines() {
+                self.line(&format!("            {line}"));
+            }
+        }
+    }
+
+    fn near(&mut self, near: &Close) {
+        let Close {
+            direction,
+            isolating,
+            misses,
+        } = near;
+        if !isolating.is_empty() {
+            self.line("");
+            let direction = direction.as_str().to_lowercase();
+            let count = match isolating.len() {
+                1 => "This policy isolates".to_owned(),
+                more => format!("These {more} policies isolate"),
+            };
+            self.wrapped("", &format!("{count} the pod for {direction}:"));
+            for source in isolating {
+                self.wrapped("  ", &written(source));
+            }
+        }
+        let Some((closest, others)) = misses.split_first() else {
+            self.line("");
+            self.line("No rule comes near: nothing that is allowed is like it");
+            return;
+        };
+        self.line("");
+        self.wrapped(
+            "",
+            &format!("What came closest: {}", written(&closest.source)),
+        );
+        for failed in &closest.failing {
+            self.wrapped("  - ", &failed.message);
+            let source = Source {
+                spot: failed.spot.clone(),
+                ..closest.source.clone()
+            };
+            self.snippet(&source, "this does not match");
+        }
+        for other in others.iter().take(3) {
+            let failing: Vec<&str> = other
+                .failing
+                .iter()
+                .map(|failed| failed.message.as_str())
+                .collect();
+            self.wrapped(
+                "",
+                &format!("Then {}: {}", written(&other.source), failing.join("; ")),
+            );
+        }
+        if others.len() > 3 {
+            self.line(&format!("and {} more rules, further off", others.len() - 3));
+        }
+    }
+
+    fn fix(&mut self, fix: &Mend) {
+        self.line("");
+        self.line("Fix, tried in the twin:");
+        for part in &fix.parts {
+            self.wrapped("  ", &part.message);
+            for line in part.diff.iter().flat_map(|diff| diff.lines()) {
+                self.line(&format!("    {line}"));
+            }
+        }
+        let some = |of: &[String]| {
+            let mut text = of.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            if of.len() > 5 {
+                let _ = write!(text, " and {} more", of.len() - 5);
+            }
+            text
+        };
+        match fix.opens.as_slice() {
+            [] => self.line("  It opens nothing else"),
+            opens => self.wrapped("  ", &format!("It also opens {}", some(opens))),
+        }
+        if !fix.closes.is_empty() {
+            self.wrapped("  ", &format!("It closes {}", some(&fix.closes)));
+        }
+    }
+
+    fn pace(&mut self, pace: &Pace) {
+        match pace {
+            Pace::Enter {
+                zone,
+                switch,
+                port,
+                packet,
+            } => {
+                self.line("");
+                self.wrapped("  ", &format!("into switch {switch} of zone {zone} by {port}: {packet}"));
+            }
+            Pace::Leave { switch, port, .. } => {
+                self.wrapped("  ", &format!("out of switch {switch} by {port}: registers are cleared"));
+            }
+            Pace::Balance { balancer, packet } => {
+                self.wrapped("    ", &format!("load balancer {balancer}: {packet}"));
+            }
+            Pace::Table {
+                table,
+                priority,
+                matches,
+                actions,
+                acl,
+                changes,
+                ct_zone,
+                ct,
+            } => {
+                if **matches == *"1" && acl.is_none() && changes.is_empty() {
+                    self.wrapped("    ", &format!("{table}, priority {priority}: nothing in particular, {actions}"));
+                    return;
+                }
+                let zone = ct_zone.map_or_else(|| "none".to_owned(), |zone| zone.to_string());
+                self.line(&format!("    {table}, priority {priority}    conntrack zone {zone}: {ct}"));
+                self.wrapped("      match    ", matches);
+                let shown = if actions.is_empty() { "drop" } else { actions };
+                self.wrapped("      actions  ", shown);
+                if let Some(acl) = acl {
+                    self.wrapped("      ACL      ", &format!("{}: {}", acl.action, acl.message));
+                }
+                for change in changes {
+                    let meaning = match change.meaning {
+                        "" => String::new(),
+                        meaning => format!(" ({meaning})"),
+                    };
+                    self.wrapped(
+                        "      changes  ",
+                        &format!("{}{meaning}: {} -> {}", change.field, change.before, change.after),
+                    );
+                }
+            }
+            Pace::Route { router, port } => {
+                self.wrapped("  ", &format!("router {router} sends it on by {port}"));
+            }
+            Pace::Track {
+                ct_zone,
+                ct,
+                packet,
+            } => self.wrapped(
+                "    ",
+                &format!("conntrack zone {ct_zone} is asked: {ct}; {packet}"),
+            ),
+            Pace::Commit {
+                ct_zone,
+                mark,
+                label,
+            } => self.wrapped(
+                "    ",
+                &format!("connection committed in conntrack zone {ct_zone}: mark {mark:#x}, label {label}"),
+            ),
+            Pace::Sample {
+                app,
+                point,
+                set,
+                probability,
+            } => self.wrapped(
+                "    ",
+                &format!("sample for {app}: point {point}, collector set {set}, probability {probability}/65535"),
+            ),
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.out.push_str(text.trim_end());
+        self.out.push('\n');
+    }
+
+    /// A text behind a first word, its further lines below its beginning.
+    fn wrapped(&mut self, first: &str, text: &str) {
+        let indent = " ".repeat(
+            first
+                .chars()
+                .count()
+                .max(first.len() - first.trim_start().len()),
+        );
+        let mut line = first.to_owned();
+        let mut used = first.chars().count();
+        let mut is_empty = true;
+        for word in text.split(' ') {
+            let width = visible(word);
+            if !is_empty && used + 1 + width > WIDTH {
+                let done = std::mem::replace(&mut line, format!("{indent}  "));
+                self.line(&done);
+                used = indent.len() + 2;
+                is_empty = true;
+            }
+            if !is_empty {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += width;
+            is_empty = false;
+        }
+        self.line(&line);
+    }
+
+    fn painted(&self, verdict: Answer, text: &str) -> String {
+        if !self.style.colour {
+            return text.to_owned();
+        }
+        let colour = match verdict {
+            Answer::Allowed => "\u{1b}[32m",
+            Answer::Dropped | Answer::Rejected => "\u{1b}[31m",
+            Answer::Unknown => "\u{1b}[33m",
+        };
+        format!("{colour}{text}\u{1b}[0m")
+    }
+}
+
+/// Columns that a word takes on a terminal, escape sequences aside.
+fn visible(word: &str) -> usize {
+    let mut count = 0;
+    let mut is_escape = false;
+    for letter in word.chars() {
+        match letter {
+            '\u{1b}' => is_escape = true,
+            'm' if is_escape => is_escape = false,
+            _ if is_escape => {}
+            _ => count += 1,
+        }
+    }
+    count
+}
+
+/// Where a station is: `on node n1, from shop/web (from-lport)`.
+fn place(station: &Station) -> String {
+    let mut text = match &station.node {
+        Some(node) if **node == *station.switch => format!("on node {node}"),
+        Some(node) => format!("on node {node}, switch {}", station.switch),
+        None => format!("on switch {}", station.switch),
+    };
+    let is_own = station.node.as_ref() == Some(&station.zone);
+    if !is_own {
+        let _ = write!(text, " of zone {}", station.zone);
+    }
+    let (end, port) = match station.pipeline {
+        Pipeline::ToLport => ("to", "out by"),
+        Pipeline::FromLport | Pipeline::FromLportAfterLb => ("from", "in by"),
+    };
+    match (&station.party, &station.port) {
+        (Some(party), _) => {
+            let _ = write!(text, ", {end} {party}");
+        }
+        (None, Some(name)) => {
+            let _ = write!(text, ", {port} {name}");
+        }
+        (None, None) => {}
+    }
+    let _ = write!(text, " ({})", station.pipeline.as_str());
+    text
+}
+
+/// `ingress[0] of NetworkPolicy shop/web, web.yaml:12:5`.
+fn written(source: &Source) -> String {
+    let mut text = match &source.rule {
+        Some(rule) => format!("{rule} of {}", source.object),
+        None => source.object.clone(),
+    };
+    if let Some(Spot {
+        file, line, column, ..
+    }) = &source.spot
+    {
+        let _ = write!(text, ", {file}:{line}:{column}");
+    }
+    text
+}
+
+/// Which of several cases that are alike.
+fn variant(case: &Case) -> String {
+    let Some(chosen) = &case.service else {
+        return case.request.packet.clone();
+    };
+    match &chosen.backend {
+        Some(party) => match party.address_like(chosen.ip) {
+            Some(ip) => format!("{} ({ip})", party.label()),
+            None => party.label(),
+        },
+        None => chosen.ip.to_string(),
+    }
+}
+
+/// True for cases that differ in addresses and places alone.
+fn is_alike(a: &Case, b: &Case) -> bool {
+    let rulings = |case: &Case| -> Vec<uuid::Uuid> {
+        let ways = std::iter::once(&case.request).chain(&case.reply);
+        ways.flat_map(|way| &way.stations)
+            .flat_map(|station| &station.tiers)
+            .filter_map(|tier| tier.ruling.as_ref().map(|ruling| ruling.acl))
+            .collect()
+    };
+    let nobody = |case: &Case| {
+        let chosen = case.service.as_ref();
+        chosen.is_some_and(|chosen| chosen.backend.is_none())
+    };
+    a.port == b.port && a.verdict == b.verdict && nobody(a) == nobody(b) && rulings(a) == rulings(b)
+}
+
+/// With a large letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
