@@ -520,7 +520,9 @@ pub(crate) mod tcp {
     pub(crate) const FIN: u16 = 0x01;
     pub(crate) const SYN: u16 = 0x02;
     pub(crate) const RST: u16 = 0x04;
+    pub(crate) const PSH: u16 = 0x08;
     pub(crate) const ACK: u16 = 0x10;
+    pub(crate) const URG: u16 = 0x20;
 }
 
 /// Types of chunks (RFC 9260 section 3.2).
@@ -611,7 +613,7 @@ const ETH_QINQ: u16 = 0x88a8;
 /// What stands for the ethertype of a frame that has a length instead.
 const ETH_NONE: u16 = 0x05ff;
 const VLAN_PRESENT: u16 = 0x1000;
-const FRAGMENT_ANY: u8 = 1;
+pub(crate) const FRAGMENT_ANY: u8 = 1;
 const FRAGMENT_LATER: u8 = 2;
 const ND_SOLICIT: u8 = 135;
 const ND_ADVERT: u8 = 136;
