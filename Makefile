@@ -5,9 +5,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/netverdict/target
 
 .PHONY: demo test bench fuzz faults
 
-# A recorded cluster through the product; no root, no OVN.
+# A cluster inside the program; no root, no OVN. make demo QUERY=verdict=dropped shows a part.
 demo:
-	@scripts/demo
+	@scripts/demo $(QUERY)
 
 # Everything: format, lints, fast tests, the native lab, the VM lab. Sets up what is missing.
 test:

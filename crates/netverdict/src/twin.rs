@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use netverdict_manifest::Severity;
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
 use netverdict_pipeline::Northbound;
@@ -116,7 +117,10 @@ impl Inputs {
     fn compiled(&self) -> Result<Twin> {
         let inputs = compile::Inputs::manifests(self.manifests.clone(), self.settings.clone());
         let mut world = World::new(&inputs);
-        let news = world.take(inputs.read()?);
+        let mut news = world.take(inputs.read()?);
+        // What was assumed is for `compile` to tell: here it is the answer that matters.
+        news.diagnostics
+            .retain(|diagnostic| diagnostic.severity != Severity::Note);
         tell_news(&world, &news);
         let mut origins = HashMap::new();
         let mut zones = Vec::new();
