@@ -380,7 +380,7 @@ impl Dump {
 }
 
 /// Writes what `ovsdb-client dump -f json` prints: a table a line.
-fn write_dump(out: &mut impl Write, replica: &Replica) -> Result<()> {
+pub(crate) fn write_dump(out: &mut impl Write, replica: &Replica) -> Result<()> {
     for table in replica.tables() {
         let columns: Vec<_> = table.columns().collect();
         let headings: Vec<_> = std::iter::once("_uuid").chain(columns.clone()).collect();

@@ -6,6 +6,7 @@ mod bundle;
 mod compile;
 mod connections;
 mod databases;
+mod demo;
 mod doctor;
 mod engine;
 mod exit;
@@ -43,6 +44,7 @@ enum Command {
     Apply(apply::Apply),
     Bundle(bundle::Bundle),
     Compile(compile::Compile),
+    Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Connections(connections::Connections),
     Explain(explain::Explain),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Bundle(bundle) => bundle.run(),
         Command::Compile(compile) => compile.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Connections(connections) => connections.run(),
         Command::Lflow(lflow) => lflow.run(),

@@ -1,7 +1,7 @@
 //! What the twin is made of: the northbound rows of each zone, live, dumped, or compiled from manifests.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -51,6 +51,15 @@ pub(crate) struct Twin {
 }
 
 impl Inputs {
+    /// These manifests, with the usual settings.
+    pub(crate) fn of_manifests(path: &Path) -> Self {
+        Self {
+            manifests: vec![path.to_owned()],
+            databases: Databases::default(),
+            settings: Settings::default(),
+        }
+    }
+
     /// The rows as they are now. What is wrong with some of them is told on standard error.
     ///
     /// # Errors
@@ -125,14 +134,12 @@ impl Inputs {
         let mut origins = HashMap::new();
         let mut zones = Vec::new();
         for zone in world.zones() {
-            let wanted = world.rows(&zone);
-            let rows = wanted
+            zones.push(Northbound::new(&rows(&world, &zone)));
+            for row in world
+                .rows(&zone)
                 .iter()
-                .map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(&zone)));
-            let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(&*zone))]);
-            let rows: Vec<Row> = std::iter::once(global).chain(rows).collect();
-            zones.push(Northbound::new(&rows));
-            for row in wanted.iter().filter(|row| row.table == Table::Acl) {
+                .filter(|row| row.table == Table::Acl)
+            {
                 origins
                     .entry(row.uuid)
                     .or_insert_with(|| row.origins.clone());
@@ -158,6 +165,15 @@ pub(crate) fn run(zones: Vec<Northbound>) -> netverdict_pipeline::journey::Twin<
         Zone::new(zone.clone(), Walk::new(zone, Release::default()))
     });
     netverdict_pipeline::journey::Twin::new(zones)
+}
+
+/// All rows of a zone of the manifests.
+pub(crate) fn rows(world: &World, zone: &str) -> Vec<Row> {
+    let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(zone))]);
+    let rows = world.rows(zone).into_iter();
+    std::iter::once(global)
+        .chain(rows.map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(zone))))
+        .collect()
 }
 
 impl Twin {

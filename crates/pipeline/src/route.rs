@@ -138,6 +138,11 @@ impl Routers {
         self.of_switch_port.get(&port).copied()
     }
 
+    /// The MAC address of who has an address on a switch.
+    pub(crate) fn neighbour(&self, switch: SwitchId, address: IpAddr) -> Option<Mac> {
+        self.neighbours.get(&(switch, address)).copied()
+    }
+
     /// The MAC address of a neighbour of a router's port, if it is known.
     pub(crate) fn resolve(
         &self,
@@ -149,7 +154,7 @@ impl Routers {
             Peer::Nothing => None,
             Peer::Switch(port) => {
                 let switch = northbound.port(port)?.switch?;
-                self.neighbours.get(&(switch, neighbour)).copied()
+                self.neighbour(switch, neighbour)
             }
             Peer::Router(router, port) => {
                 let port = self.list.get(router)?.ports.get(port)?;

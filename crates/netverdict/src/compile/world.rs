@@ -32,7 +32,7 @@ pub(crate) struct Inputs {
 }
 
 /// How objects are compiled.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Settings {
     /// Whom to follow where ovn-kubernetes departs from the Kubernetes API
     #[arg(long, value_enum, default_value_t)]
@@ -76,6 +76,19 @@ struct Configured {
     /// namespaces
     #[arg(long, value_name = "NAME", default_value_t = Options::default().host_network_namespace)]
     host_network_namespace: String,
+}
+
+impl Default for Configured {
+    fn default() -> Self {
+        let options = Options::default();
+        Self {
+            enable_multicast: false,
+            enable_stateless_netpol: false,
+            allow_icmp_network_policy: false,
+            acl_logging_rate_limit: options.log_rate,
+            host_network_namespace: options.host_network_namespace,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -398,14 +398,17 @@ mod tests {
         traffic.add(start(false), 0.001, Timestamp(0));
         let first = traffic.due().unwrap();
         let mut times = Vec::new();
-        traffic.run(Timestamp(first.0 + 10_000_000_000), |place, packet, time| {
-            assert_eq!(flags(&packet), SYN);
-            times.push(time.0 - first.0);
-            Outcome::Lost {
-                zone: place.zone,
-                reason: netverdict_pipeline::journey::Lost::NoRoute,
-            }
-        });
+        traffic.run(
+            Timestamp(first.0 + 10_000_000_000),
+            |place, packet, time| {
+                assert_eq!(flags(&packet), SYN);
+                times.push(time.0 - first.0);
+                Outcome::Lost {
+                    zone: place.zone,
+                    reason: netverdict_pipeline::journey::Lost::NoRoute,
+                }
+            },
+        );
         assert_eq!(times, [0, 1_000_000_000, 3_000_000_000]);
     }
 }
