@@ -1,1 +1,1126 @@
 //! Runs packets through the ACL stages compiled: fixed flows as code, ACLs in a classifier.
+//!
+//! What each stage does is that of [`crate::flow`], which writes it as northd does. Where two flows of one priority match, OVN does not say
+//! which wins; here as in [`crate::walk`] it is the first in the order of [`crate::flow::flows`]. One case is left open: of two ACLs of one
+//! switch, stage, tier, priority and text of match that differ in what they do, either is taken.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hashbrown::{HashMap, HashSet};
+use netverdict_ovn::Sample;
+use netverdict_ovn::expr::{Field, Match};
+use netverdict_types::{Action, App, Pipeline};
+use uuid::Uuid;
+
+use crate::classifier::{Classifier, Headers, Op, Rule, Shared};
+use crate::conntrack::{Commit, Conntrack};
+use crate::flow::Release;
+use crate::northbound::{AclRow, Switch};
+use crate::{
+    At, Block, CtView, Fate, L4, Logged, Lport, Northbound, Observer, Packet, Sampled, Stage,
+    Stages, State, SwitchId,
+};
+
+/// The ACL stages of a zone's switches, compiled.
+#[derive(Debug)]
+pub struct Decide {
+    release: Release,
+    /// `use_ct_inv_match`.
+    inv: bool,
+    /// `default_acl_drop`.
+    drops_by_default: bool,
+    drop_sample: Option<Sampled>,
+    /// To the monitor of services, and from it.
+    monitor: [Option<Op>; 2],
+    acls: Vec<Acl>,
+    plans: Vec<Option<Plan>>,
+    shared: Shared,
+    headers: Headers,
+    fields: HashSet<Field>,
+}
+
+impl Decide {
+    /// Compiles what the rows say, for one OVN. ACLs whose match OVN does not take are as if they matched nothing.
+    pub fn new(northbound: &Northbound, release: Release) -> Self {
+        let mut compiler = Compiler {
+            northbound,
+            release,
+            shared: Shared::default(),
+            acls: Vec::new(),
+            known: HashMap::new(),
+            fields: HashSet::new(),
+        };
+        let monitor = ["eth.dst == $svc_monitor_mac", "eth.src == $svc_monitor_mac"]
+            .map(|text| compiler.rule(text).map(|rule| rule.op));
+        let plans = northbound
+            .switches
+            .iter()
+            .map(|row| Some(compiler.plan(row.as_ref()?)))
+            .collect();
+        compiler.shared.seal();
+        let option = |name: &str| northbound.options.get(name).map(String::as_str);
+        Self {
+            release,
+            inv: option("use_ct_inv_match") != Some("false"),
+            drops_by_default: option("default_acl_drop") == Some("true"),
+            drop_sample: drop_sample(northbound),
+            monitor,
+            acls: compiler.acls,
+            plans,
+            shared: compiler.shared,
+            headers: Headers::default(),
+            fields: compiler.fields,
+        }
+    }
+
+    /// The fields that some ACL reads.
+    pub fn fields(&self) -> impl Iterator<Item = Field> {
+        self.fields.iter().copied()
+    }
+
+    /// As [`Stages::run`], with whatever keeps the connections.
+    pub(crate) fn run_with(
+        &mut self,
+        switch: SwitchId,
+        block: Block,
+        state: &mut State,
+        ledger: &mut impl Ledger,
+        observer: &mut impl Observer,
+    ) -> Fate {
+        let Some(Some(plan)) = self.plans.get(switch.0 as usize) else {
+            return Fate::Next;
+        };
+        let mut run = Run {
+            release: self.release,
+            inv: self.inv,
+            drops_by_default: self.drops_by_default,
+            drop_sample: self.drop_sample,
+            monitor: &self.monitor,
+            acls: &self.acls,
+            shared: &self.shared,
+            headers: &mut self.headers,
+            switch,
+            plan,
+            state,
+            ledger,
+            observer,
+        };
+        match block {
+            Block::InPreAcl => run.pre_acl(true),
+            Block::OutPreAcl => run.pre_acl(false),
+            Block::InAcl => run.acls(&BEFORE_LB),
+            Block::InAclAfterLb => run.acls(&AFTER_LB),
+            Block::OutAcl => run.acls(&TO_LPORT),
+            Block::InStateful => run.stateful(Stage::InStateful),
+            Block::OutStateful => run.stateful(Stage::OutStateful),
+        }
+    }
+}
+
+impl Stages for Decide {
+    fn run(
+        &mut self,
+        switch: SwitchId,
+        block: Block,
+        state: &mut State,
+        conntrack: &mut Conntrack,
+        observer: &mut impl Observer,
+    ) -> Fate {
+        self.run_with(switch, block, state, conntrack, observer)
+    }
+}
+
+/// What keeps the connections.
+pub(crate) trait Ledger {
+    /// `ct_commit` and `ct_commit_nat`: what the connection is then.
+    fn commit(&mut self, state: &mut State, commit: Commit) -> CtView;
+}
+
+impl Ledger for Conntrack {
+    fn commit(&mut self, state: &mut State, commit: Commit) -> CtView {
+        Self::commit(self, state.ct_zone, &mut state.packet, state.now, commit)
+    }
+}
+
+/// The stages of one switch.
+#[derive(Debug, Default)]
+struct Plan {
+    has_acls: bool,
+    stateful_acl: bool,
+    lb_vip: bool,
+    /// Ports that conntrack is not for.
+    skips: HashSet<Lport>,
+    /// What is never tracked, in and out.
+    stateless: [Classifier; 2],
+    blocks: [Evaluation; 3],
+}
+
+impl Plan {
+    fn stateful(&self) -> bool {
+        self.stateful_acl || self.lb_vip
+    }
+}
+
+/// One of the three blocks in which ACLs are evaluated.
+#[derive(Debug, Default)]
+struct Evaluation {
+    most: u8,
+    tiers: [Classifier; 4],
+    /// By label: ACLs of the other pipeline that log replies and related packets.
+    log_related: HashMap<u32, u32>,
+    samples: Samples,
+}
+
+/// The flows of a sample stage.
+#[derive(Debug, Default)]
+struct Samples {
+    /// By the point in the label, of the original direction and of replies.
+    of_label: [HashMap<u32, Several>; 2],
+    /// By the point in `reg3`, of stateful ACLs and of stateless ones.
+    of_point: [HashMap<u32, Several>; 2],
+    /// By the collector in `reg8`, of stateful ACLs and of stateless ones.
+    of_new: [HashMap<u8, Sampled>; 2],
+    /// By the collector in the mark, of the original direction and of replies.
+    of_established: [HashMap<u8, Sampled>; 2],
+}
+
+/// Samples for several collectors, or none. `None`: a flow without any action, which ends the packet's way.
+type Several = Option<Box<[Sampled]>>;
+
+/// An ACL, with all that its flows do.
+#[derive(Debug)]
+struct Acl {
+    uuid: Uuid,
+    kind: Kind,
+    /// In `reg8`.
+    verdict: u32,
+    /// With the point of new connections only, and with that of established ones.
+    observe: [Option<Observe>; 2],
+    /// Whether established connections are committed again.
+    again: bool,
+    /// `ct_label.obs_point_id` of a connection that it blocks.
+    blocked: u32,
+    log: Option<Log>,
+}
+
+/// Which hints an ACL's flows ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Free,
+    Allow,
+    Drop,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Observe {
+    new: u32,
+    established: u32,
+    /// The collectors, as they lie in `reg8`.
+    ids: u32,
+}
+
+#[derive(Debug)]
+struct Log {
+    name: Option<String>,
+    action: Action,
+    severity: String,
+    meter: Option<String>,
+}
+
+/// The stages of a block in which ACLs are evaluated.
+struct Tables {
+    /// `ct_mark.obs_stage`.
+    number: usize,
+    eval: Stage,
+    sample: Stage,
+    action: Stage,
+}
+
+const BEFORE_LB: Tables = Tables {
+    number: 0,
+    eval: Stage::InAclEval,
+    sample: Stage::InAclSample,
+    action: Stage::InAclAction,
+};
+
+const AFTER_LB: Tables = Tables {
+    number: 1,
+    eval: Stage::InAclAfterLbEval,
+    sample: Stage::InAclAfterLbSample,
+    action: Stage::InAclAfterLbAction,
+};
+
+const TO_LPORT: Tables = Tables {
+    number: 2,
+    eval: Stage::OutAclEval,
+    sample: Stage::OutAclSample,
+    action: Stage::OutAclAction,
+};
+
+/// Bits of `reg0` (northd.c).
+mod bit {
+    pub const DEFRAG: u32 = 1 << 0;
+    pub const COMMIT: u32 = 1 << 1;
+    pub const ALLOW_NEW: u32 = 1 << 7;
+    pub const ALLOW: u32 = 1 << 8;
+    pub const DROP: u32 = 1 << 9;
+    pub const BLOCK: u32 = 1 << 10;
+    pub const LABEL: u32 = 1 << 13;
+    pub const STATELESS: u32 = 1 << 16;
+    pub const ALLOW_RELATED: u32 = 1 << 17;
+    pub const PERSIST: u32 = 1 << 20;
+    pub const PERSISTED: u32 = 1 << 21;
+}
+
+/// Bits of `reg8`.
+mod verdict {
+    pub const ALLOW: u32 = 1 << 16;
+    pub const DROP: u32 = 1 << 17;
+    pub const REJECT: u32 = 1 << 18;
+    pub const ANY: u32 = ALLOW | DROP | REJECT;
+}
+
+/// `flags.tunnel_rx`.
+const TUNNEL_RX: u32 = 1 << 16;
+/// `flags.pkt_sampled`.
+const PKT_SAMPLED: u32 = 1 << 23;
+/// `ct_mark.blocked`.
+const BLOCKED: u32 = 1 << 0;
+/// `ct_mark.allow_established`.
+const ALLOW_ESTABLISHED: u32 = 1 << 6;
+/// `ct_label.obs_unused`.
+const UNUSED: u128 = (1 << 96) - 1;
+
+/// One block of tables, for one packet.
+struct Run<'a, L, O> {
+    release: Release,
+    inv: bool,
+    drops_by_default: bool,
+    drop_sample: Option<Sampled>,
+    monitor: &'a [Option<Op>; 2],
+    acls: &'a [Acl],
+    shared: &'a Shared,
+    headers: &'a mut Headers,
+    switch: SwitchId,
+    plan: &'a Plan,
+    state: &'a mut State,
+    ledger: &'a mut L,
+    observer: &'a mut O,
+}
+
+impl<L: Ledger, O: Observer> Run<'_, L, O> {
+    fn at(&self, stage: Stage) -> At {
+        At {
+            switch: self.switch,
+            stage,
+        }
+    }
+
+    fn set(&mut self, bits: u32) {
+        self.state.xxreg0 |= u128::from(bits) << 96;
+    }
+
+    fn is(&self, bits: u32) -> bool {
+        self.state.reg(0) & bits != 0
+    }
+
+    fn verdict(&mut self, bits: u32) {
+        self.state.xreg4 |= u64::from(bits) << 32;
+    }
+
+    fn tracked(&self) -> bool {
+        self.state.ct.is(CtView::TRK)
+    }
+
+    /// `ct.new` and the like, of which all must be set: that also asks for `ct.trk`.
+    fn ct(&self, bits: u32) -> bool {
+        self.state.ct.is(CtView::TRK | bits)
+    }
+
+    /// `!ct.new` and the like: this asks for `ct.trk` too.
+    fn not_ct(&self, bits: u32) -> bool {
+        self.state.ct.state & (CtView::TRK | bits) == CtView::TRK
+    }
+
+    fn blocked(&self) -> bool {
+        self.state.ct.mark & BLOCKED != 0
+    }
+
+    fn monitors(&self, ingress: bool) -> bool {
+        let op = &self.monitor[usize::from(!ingress)];
+        op.as_ref().is_some_and(|op| op.holds(self.state))
+    }
+
+    fn pre_acl(&mut self, ingress: bool) -> Fate {
+        let plan = self.plan;
+        let stateless = &plan.stateless[usize::from(!ingress)];
+        if !stateless.is_empty() {
+            self.headers.read(self.state);
+            let found = stateless.find(self.state, self.headers, self.shared, 0, |_| true);
+            if found.is_some() {
+                self.set(bit::STATELESS);
+                return Fate::Next;
+            }
+        }
+        let packet = &self.state.packet;
+        if !plan.stateful_acl || !is_ip(packet) {
+            return Fate::Next;
+        }
+        let port = if ingress {
+            self.state.inport
+        } else {
+            self.state.outport
+        };
+        let too_big = ingress && self.state.flags & TUNNEL_RX != 0 && is_too_big(packet);
+        let past = plan.skips.contains(&port)
+            || packet.eth_dst[0] & 1 != 0
+            || is_service(packet)
+            || is_dhcp6(packet)
+            || too_big
+            || self.monitors(ingress);
+        if !past {
+            self.set(bit::DEFRAG);
+        }
+        Fate::Next
+    }
+
+    fn acls(&mut self, tables: &Tables) -> Fate {
+        self.headers.read(self.state);
+        if tables.number != AFTER_LB.number && self.plan.stateful() {
+            self.hint();
+        }
+        loop {
+            self.evaluate(tables);
+            if self.sample(tables) == Fate::Drop {
+                return Fate::Drop;
+            }
+            if let Some(fate) = self.act(tables) {
+                return fate;
+            }
+        }
+    }
+
+    fn hint(&mut self) {
+        let commits = match self.release {
+            Release::R25_03 => 0,
+            Release::R26_03 => bit::COMMIT,
+        };
+        let blocked = self.blocked();
+        let again = self.not_ct(CtView::NEW | CtView::RPL) && self.ct(CtView::EST);
+        let bits = if self.ct(CtView::NEW) && self.not_ct(CtView::EST) || again && blocked {
+            bit::ALLOW_NEW | bit::DROP | commits
+        } else if !self.tracked() {
+            bit::ALLOW | bit::DROP
+        } else if again {
+            bit::ALLOW | bit::BLOCK
+        } else if self.not_ct(CtView::EST) || blocked {
+            bit::DROP
+        } else {
+            bit::BLOCK
+        };
+        self.set(bits);
+    }
+
+    fn evaluate(&mut self, tables: &Tables) {
+        let plan = self.plan;
+        let block = &plan.blocks[tables.number];
+        let after_lb = tables.number == AFTER_LB.number;
+        if !plan.has_acls && !plan.lb_vip && !after_lb {
+            return;
+        }
+        let decided = plan.stateful()
+            && match after_lb {
+                true => self.is(bit::ALLOW_RELATED | bit::PERSISTED),
+                false => self.established(tables),
+            };
+        if decided {
+            if after_lb {
+                self.verdict(verdict::ALLOW);
+            }
+            return;
+        }
+        let ingress = tables.eval.is_ingress();
+        if is_service(&self.state.packet) || !after_lb && self.monitors(ingress) {
+            self.verdict(verdict::ALLOW);
+            return;
+        }
+        let tier = match block.most {
+            0 => 0,
+            _ => self.state.reg(8) >> 30,
+        };
+        if self.apply(tables, &block.tiers[tier as usize]) || after_lb || !plan.stateful() {
+            return;
+        }
+        if !is_ip(&self.state.packet) {
+            return;
+        }
+        let commits = self.release == Release::R25_03;
+        if self.ct(CtView::EST) && self.blocked() {
+            self.verdict(verdict::ALLOW);
+            if commits {
+                self.set(bit::COMMIT);
+            }
+        } else if self.not_ct(CtView::EST) && commits && !self.drops_by_default {
+            self.set(bit::COMMIT);
+        }
+    }
+
+    /// What conntrack alone decides, before all ACLs; whether it does.
+    fn established(&mut self, tables: &Tables) -> bool {
+        // Nothing of it is for what was not tracked.
+        if !self.tracked() {
+            return false;
+        }
+        let ingress = tables.eval.is_ingress();
+        let blocked = self.blocked();
+        let (old, fresh) = match self.release {
+            Release::R25_03 if self.inv => (CtView::NEW | CtView::INV, CtView::NEW | CtView::INV),
+            Release::R25_03 => (CtView::NEW, CtView::NEW),
+            Release::R26_03 => (0, CtView::NEW),
+        };
+        let reply = self.ct(CtView::EST | CtView::RPL) && self.not_ct(CtView::REL | old);
+        let reply = reply && !blocked;
+        let related = self.ct(CtView::REL) && self.not_ct(CtView::EST | fresh) && !blocked;
+        if related || reply {
+            let label = (self.state.ct.label >> 96) as u32;
+            let block = &self.plan.blocks[tables.number];
+            if let Some(acl) = block.log_related.get(&label) {
+                self.matched(tables, *acl);
+                self.verdict(verdict::ALLOW);
+                return true;
+            }
+        }
+        let blocked_reply = self.ct(CtView::EST | CtView::RPL) && blocked;
+        let persisted = self.ct(CtView::EST) && self.state.ct.mark & ALLOW_ESTABLISHED != 0;
+        if related {
+            if ingress {
+                self.set(bit::ALLOW_RELATED);
+            }
+            self.verdict(verdict::ALLOW);
+            self.observer.commit(self.at(tables.eval), self.state);
+            self.state.ct = self.ledger.commit(self.state, Commit::default());
+        } else if !self.inv && blocked_reply {
+            self.verdict(verdict::DROP);
+        } else if reply {
+            if ingress {
+                self.state.xxreg0 &= !(u128::from(bit::DROP | bit::BLOCK) << 96);
+                self.set(bit::ALLOW_RELATED);
+            }
+            self.verdict(verdict::ALLOW);
+        } else if persisted {
+            if ingress {
+                self.set(bit::PERSISTED);
+            }
+            self.verdict(verdict::ALLOW);
+        } else if self.inv && (self.ct(CtView::INV) || blocked_reply) {
+            self.verdict(verdict::DROP);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Tells that an ACL's flow is the one, and logs.
+    fn matched(&mut self, tables: &Tables, acl: u32) {
+        let acls = self.acls;
+        let acl = &acls[acl as usize];
+        let at = self.at(tables.eval);
+        self.observer.matched(at, self.state, acl.uuid);
+        if let Some(log) = &acl.log {
+            let logged = Logged {
+                name: log.name.as_deref(),
+                action: log.action,
+                severity: &log.severity,
+                meter: log.meter.as_deref(),
+            };
+            self.observer.log(at, &self.state.packet, logged);
+        }
+    }
+
+    /// Does what the first ACL says that matches; whether there is one.
+    fn apply(&mut self, tables: &Tables, classifier: &Classifier) -> bool {
+        let (acls, stateful) = (self.acls, self.plan.stateful());
+        let hints = self.state.reg(0);
+        let order = usize::from(stateful && hints & bit::BLOCK != 0);
+        let wanted = |id: u32| {
+            !stateful
+                || match acls[id as usize].kind {
+                    Kind::Free => true,
+                    Kind::Allow => hints & (bit::ALLOW_NEW | bit::ALLOW) != 0,
+                    Kind::Drop => hints & (bit::DROP | bit::BLOCK) != 0,
+                }
+        };
+        let found = classifier.find(self.state, self.headers, self.shared, order, wanted);
+        let Some(id) = found else {
+            return false;
+        };
+        self.matched(tables, id);
+        let acl = &acls[id as usize];
+        self.verdict(acl.verdict);
+        let allows = stateful && acl.kind == Kind::Allow;
+        if allows {
+            let commits = match hints & bit::ALLOW_NEW {
+                0 => acl.again,
+                _ => self.release == Release::R25_03,
+            };
+            if commits {
+                self.set(bit::COMMIT);
+            }
+        }
+        if let Some(observe) = acl.observe[usize::from(allows)] {
+            let state = &mut *self.state;
+            state.set_reg(3, observe.new);
+            state.set_reg(9, observe.established);
+            let others = state.reg(8) & !(0xffff | 3 << 19);
+            state.set_reg(8, others | observe.ids | (tables.number as u32) << 19);
+            self.set(bit::LABEL);
+        }
+        if stateful && acl.kind == Kind::Drop && hints & bit::BLOCK != 0 {
+            let commit = Commit {
+                mark: (BLOCKED, BLOCKED),
+                label: (u128::from(acl.blocked) << 96, u128::from(u32::MAX) << 96),
+                nat: None,
+            };
+            self.commit(tables.eval, commit);
+        }
+        true
+    }
+
+    fn commit(&mut self, stage: Stage, commit: Commit) {
+        let mut committed = *self.state;
+        let ct = &mut committed.ct;
+        ct.mark = ct.mark & !commit.mark.1 | commit.mark.0;
+        ct.label = ct.label & !commit.label.1 | commit.label.0;
+        self.observer.commit(self.at(stage), &committed);
+        self.ledger.commit(self.state, commit);
+        self.state.forget_connection();
+    }
+
+    fn sample(&mut self, tables: &Tables) -> Fate {
+        if !is_ip(&self.state.packet) {
+            return Fate::Next;
+        }
+        let samples = &self.plan.blocks[tables.number].samples;
+        let at = self.at(tables.sample);
+        let (state, release) = (&mut *self.state, self.release);
+        let ct = state.ct;
+        let unsampled = release == Release::R25_03 || state.flags & PKT_SAMPLED == 0;
+        let tracked = ct.is(CtView::TRK);
+        let established = unsampled
+            && tracked
+            && ct.state & (CtView::EST | CtView::REL) != 0
+            && ct.label & UNUSED == 0;
+        let reply = usize::from(ct.is(CtView::RPL));
+        let is_new =
+            ct.is(CtView::TRK | CtView::NEW) || tables.number == TO_LPORT.number && !tracked;
+        let label = (ct.label >> 96) as u32;
+        let point = state.reg(3);
+        let several = samples.of_label[reply]
+            .get(&label)
+            .filter(|_| established)
+            .or_else(|| samples.of_point[0].get(&point).filter(|_| is_new))
+            .or_else(|| samples.of_point[1].get(&point));
+        if let Some(several) = several {
+            let Some(several) = several else {
+                return Fate::Drop;
+            };
+            if release == Release::R26_03 && !several.is_empty() {
+                state.flags |= PKT_SAMPLED;
+            }
+            for sampled in several {
+                self.observer.sample(at, &state.packet, *sampled);
+            }
+            return Fate::Next;
+        }
+        let reg8 = state.reg(8);
+        let own = reg8 >> 19 & 3 == tables.number as u32;
+        let of_new = |stateless: usize| {
+            let sampled = samples.of_new[stateless].get(&(reg8 as u8))?;
+            (own && (is_new || stateless == 1)).then_some(Sampled { point, ..*sampled })
+        };
+        let of_established = || {
+            let own = reply == 1 || ct.mark >> 4 & 3 == tables.number as u32;
+            let sampled = samples.of_established[reply].get(&((ct.mark >> 16) as u8))?;
+            (own && established).then_some(Sampled {
+                point: label,
+                ..*sampled
+            })
+        };
+        let sampled = match release {
+            Release::R25_03 => of_new(0).or_else(of_established),
+            Release::R26_03 => of_established().or_else(|| of_new(0)),
+        };
+        if let Some(sampled) = sampled.or_else(|| of_new(1)) {
+            if release == Release::R26_03 {
+                state.flags |= PKT_SAMPLED;
+            }
+            self.observer.sample(at, &state.packet, sampled);
+        }
+        Fate::Next
+    }
+
+    /// What comes of the verdict; `None` if the next tier is to be evaluated.
+    fn act(&mut self, tables: &Tables) -> Option<Fate> {
+        if !self.plan.has_acls {
+            return Some(Fate::Next);
+        }
+        let most = u32::from(self.plan.blocks[tables.number].most);
+        let reg8 = self.state.reg(8);
+        let tier = reg8 >> 30;
+        if reg8 & verdict::ANY == 0 && tier < most {
+            self.state.set_reg(8, reg8 & !(3 << 30) | (tier + 1) << 30);
+            return None;
+        }
+        let done = match most {
+            0 => verdict::ANY,
+            _ => verdict::ANY | 3 << 30,
+        };
+        self.state.set_reg(8, reg8 & !done);
+        let drops = if reg8 & verdict::ALLOW != 0 {
+            false
+        } else if reg8 & verdict::DROP != 0 {
+            true
+        } else if reg8 & verdict::REJECT != 0 {
+            self.state.set_reg(0, 0);
+            return Some(Fate::Reject);
+        } else {
+            self.drops_by_default
+        };
+        if !drops {
+            return Some(Fate::Next);
+        }
+        if let Some(sampled) = self.drop_sample {
+            let at = self.at(tables.action);
+            self.observer.sample(at, &self.state.packet, sampled);
+        }
+        Some(Fate::Drop)
+    }
+
+    fn stateful(&mut self, stage: Stage) -> Fate {
+        let reg0 = self.state.reg(0);
+        if reg0 & bit::COMMIT == 0 {
+            return Fate::Next;
+        }
+        let reg8 = self.state.reg(8);
+        let mut mark = (0, BLOCKED | ALLOW_ESTABLISHED);
+        if reg0 & bit::PERSIST != 0 {
+            mark.0 |= ALLOW_ESTABLISHED;
+        }
+        let id = u128::from(self.state.reg(2) >> 16);
+        let mut label: (u128, u128) = (id << 80, 0xffff << 80);
+        if self.release == Release::R26_03 {
+            // `ct_label.nf` and `ct_label.nf_id`.
+            label.1 |= 1 << 7 | 0xff << 17;
+        }
+        if reg0 & bit::LABEL != 0 {
+            mark.0 |= (reg8 >> 19 & 3) << 4 | (reg8 >> 8 & 0xff) << 16;
+            mark.1 |= 3 << 4 | 0xff << 16;
+            label.0 |= u128::from(self.state.reg(9)) << 96;
+            label.1 |= u128::from(u32::MAX) << 96;
+        }
+        let nat = None;
+        self.commit(stage, Commit { mark, label, nat });
+        Fate::Next
+    }
+}
+
+pub(crate) fn is_ip(packet: &Packet) -> bool {
+    matches!(packet.eth_type, 0x800 | 0x86dd)
+}
+
+/// `nd || nd_ra || nd_rs || mldv1 || mldv2`.
+pub(crate) fn is_service(packet: &Packet) -> bool {
+    const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+    if (packet.eth_type, packet.protocol) != (0x86dd, 58) {
+        return false;
+    }
+    let (L4::Icmp { kind, code, .. }, Some((IpAddr::V6(source), IpAddr::V6(destination)))) =
+        (packet.l4, packet.ip)
+    else {
+        return false;
+    };
+    let multicast = packet.eth_dst[..2] == [0x33, 0x33];
+    match kind {
+        133..=136 => code == 0 && packet.ttl == 255,
+        130..=132 => multicast && source.segments()[0] & 0xffc0 == 0xfe80,
+        143 => multicast && destination == ROUTERS,
+        _ => false,
+    }
+}
+
+/// `udp && udp.src == 546 && udp.dst == 547`.
+pub(crate) fn is_dhcp6(packet: &Packet) -> bool {
+    matches!(packet.l4, L4::Udp { src: 546, dst: 547 })
+}
+
+/// An ICMP error that a packet is too big.
+pub(crate) fn is_too_big(packet: &Packet) -> bool {
+    let L4::Icmp { kind, code, .. } = packet.l4 else {
+        return false;
+    };
+    matches!(
+        (packet.eth_type, packet.protocol, kind, code),
+        (0x800, 1, 3, 4) | (0x86dd, 58, 2, 0)
+    )
+}
+
+fn drop_sample(northbound: &Northbound) -> Option<Sampled> {
+    let option = |name: &str| {
+        let value = northbound.options.get(name)?;
+        value.parse::<u32>().ok().filter(|number| *number != 0)
+    };
+    let app_id = match northbound.app_id(App::Drop) {
+        0 => option("debug_drop_domain_id").unwrap_or(0) as u8,
+        id => id,
+    };
+    Some(Sampled {
+        probability: u16::MAX,
+        set_id: option("debug_drop_collector_set")?,
+        app: App::Drop,
+        app_id,
+        point: 0,
+    })
+}
+
+struct Compiler<'a> {
+    northbound: &'a Northbound,
+    release: Release,
+    shared: Shared,
+    acls: Vec<Acl>,
+    /// The number and the match of an ACL that was met before.
+    known: HashMap<Uuid, (u32, Option<Rule>)>,
+    fields: HashSet<Field>,
+}
+
+impl Compiler<'_> {
+    fn rule(&mut self, text: &str) -> Option<Rule> {
+        let found = Match::parse(text, self.northbound).ok()?;
+        let rule = Rule::new(&found.compile(), self.northbound, &mut self.shared);
+        rule.op.fields(&mut self.fields);
+        Some(rule)
+    }
+
+    fn plan(&mut self, switch: &Switch) -> Plan {
+        let northbound = self.northbound;
+        let mut plan = Plan {
+            lb_vip: northbound.has_vip(switch),
+            skips: self.skips(switch),
+            ..Plan::default()
+        };
+        let mut seen = HashSet::new();
+        let mut rows: Vec<(Uuid, &AclRow)> = northbound
+            .acls_of(switch)
+            .filter(|(uuid, _)| seen.insert(*uuid))
+            .collect();
+        for (_, row) in &rows {
+            plan.has_acls = true;
+            plan.stateful_acl |= row.acl.action == Action::AllowRelated;
+            let most = &mut plan.blocks[row.acl.pipeline as usize].most;
+            *most = row.acl.tier.min(3).max(*most);
+        }
+        let stateful = plan.stateful();
+        rows.sort_by(|a, b| place(a, stateful).cmp(&place(b, stateful)));
+        let mut stateless: [Vec<Rule>; 2] = Default::default();
+        let mut tiers: [[Vec<Rule>; 4]; 3] = Default::default();
+        for (number, (uuid, row)) in rows.iter().enumerate() {
+            let pipeline = row.acl.pipeline;
+            let (id, rule) = self.acl(*uuid, row);
+            if let Some(mut rule) = rule {
+                // In the other order drops come before what allows.
+                let other = match kind(row.acl.action) {
+                    Kind::Free => 0,
+                    Kind::Drop => 1,
+                    Kind::Allow => 2,
+                };
+                let number = number as u64;
+                let priority = u64::from(u16::MAX - row.acl.priority);
+                rule.id = id;
+                rule.order = [number, priority << 40 | other << 32 | number];
+                if row.acl.action == Action::AllowStateless && stateful {
+                    let out = pipeline == Pipeline::ToLport;
+                    stateless[usize::from(out)].push(rule.clone());
+                }
+                tiers[pipeline as usize][usize::from(row.acl.tier.min(3))].push(rule);
+            }
+            self.log_related(row, id, &mut plan);
+            self.samples(row, &mut plan);
+        }
+        plan.stateless = stateless.map(|rules| Classifier::new(rules, &self.shared));
+        for (block, tiers) in plan.blocks.iter_mut().zip(tiers) {
+            block.tiers = tiers.map(|rules| Classifier::new(rules, &self.shared));
+        }
+        plan
+    }
+
+    fn skips(&self, switch: &Switch) -> HashSet<Lport> {
+        let skips = |port: &&Lport| {
+            let Some(port) = self.northbound.port(**port) else {
+                return false;
+            };
+            match port.kind.as_str() {
+                "router" => port
+                    .options
+                    .get("enable_router_port_acl")
+                    .is_none_or(|value| value != "true"),
+                "localnet" => true,
+                "switch" => self.release == Release::R26_03,
+                _ => false,
+            }
+        };
+        switch.ports.iter().filter(skips).copied().collect()
+    }
+
+    /// The number of an ACL, and its match if OVN takes it.
+    fn acl(&mut self, uuid: Uuid, row: &AclRow) -> (u32, Option<Rule>) {
+        if let Some(known) = self.known.get(&uuid) {
+            return known.clone();
+        }
+        let id = self.acls.len() as u32;
+        self.acls.push(Acl {
+            uuid,
+            kind: kind(row.acl.action),
+            verdict: match row.acl.action {
+                Action::Drop => verdict::DROP,
+                Action::Reject => verdict::REJECT,
+                Action::Pass => 0,
+                Action::Allow | Action::AllowRelated | Action::AllowStateless => verdict::ALLOW,
+            },
+            observe: [
+                self.observe(row, row.sample_new, None),
+                self.observe(row, row.sample_new, row.sample_est),
+            ],
+            again: row.acl.label != 0 || row.sample_est.is_some(),
+            blocked: self.sample(row.sample_est).map_or(0, |sample| sample.point),
+            log: row.log.then(|| self.log(uuid, row)),
+        });
+        let rule = self.rule(&row.acl.matches);
+        self.known.insert(uuid, (id, rule.clone()));
+        (id, rule)
+    }
+
+    fn sample(&self, sample: Option<Uuid>) -> Option<&Sample> {
+        self.northbound.samples.get(&sample?)
+    }
+
+    fn observe(&self, row: &AclRow, new: Option<Uuid>, est: Option<Uuid>) -> Option<Observe> {
+        let (new, est) = (self.sample(new), self.sample(est));
+        let label = row.acl.label;
+        if label != 0 {
+            return Some(Observe {
+                new: label,
+                established: label,
+                ids: 0,
+            });
+        }
+        let point = |sample: Option<&Sample>| sample.map_or(0, |sample| sample.point);
+        let collector = |sample: Option<&Sample>| match sample.map(|sample| &sample.collectors[..])
+        {
+            Some([only]) => {
+                let collector = self.northbound.collectors.get(only);
+                collector.map_or(0, |collector| u32::from(collector.id))
+            }
+            _ => 0,
+        };
+        (new.is_some() || est.is_some()).then(|| Observe {
+            new: point(new),
+            established: point(est),
+            ids: collector(new) | collector(est) << 8,
+        })
+    }
+
+    fn log(&self, uuid: Uuid, row: &AclRow) -> Log {
+        let meter = row.meter.as_ref().map(|meter| {
+            let fair = self.northbound.meters.get(meter).is_some_and(|it| it.fair);
+            match fair {
+                true => format!("{meter}__{uuid}"),
+                false => meter.clone(),
+            }
+        });
+        Log {
+            name: row.acl.name.clone(),
+            action: row.acl.action,
+            severity: row.severity.clone().unwrap_or_else(|| "info".to_owned()),
+            meter,
+        }
+    }
+
+    fn log_related(&self, row: &AclRow, id: u32, plan: &mut Plan) {
+        let asked = row
+            .options
+            .get("log-related")
+            .is_some_and(|value| value == "true");
+        let asked = asked && row.log && row.acl.label != 0 && plan.stateful();
+        if !asked || kind(row.acl.action) != Kind::Allow {
+            return;
+        }
+        let opposite = match row.acl.pipeline {
+            Pipeline::ToLport => &BEFORE_LB,
+            Pipeline::FromLport | Pipeline::FromLportAfterLb => &TO_LPORT,
+        };
+        let logs = &mut plan.blocks[opposite.number].log_related;
+        // Of several with one label that is the first whose action is the first as text.
+        let text = |id: u32| {
+            let acl = self.acls.get(id as usize)?;
+            Some((acl.log.as_ref()?.text(), acl.uuid))
+        };
+        let first = logs
+            .get(&row.acl.label)
+            .is_none_or(|before| text(id) < text(*before));
+        if first {
+            logs.insert(row.acl.label, id);
+        }
+    }
+
+    /// The flows of the sample stages that an ACL brings.
+    fn samples(&self, row: &AclRow, plan: &mut Plan) {
+        let (new, est) = (self.sample(row.sample_new), self.sample(row.sample_est));
+        let action = row.acl.action;
+        let established = plan.stateful_acl && est.is_some() && action == Action::AllowRelated;
+        if new.is_none() && !established {
+            return;
+        }
+        let stateful = plan.stateful_acl && action != Action::AllowStateless;
+        let block = row.acl.pipeline as usize;
+        let opposite = match row.acl.pipeline {
+            Pipeline::ToLport => BEFORE_LB.number,
+            Pipeline::FromLport | Pipeline::FromLportAfterLb => TO_LPORT.number,
+        };
+        let label = row.acl.label;
+        if let Some(sample) = new {
+            let all = self.sampled(sample, App::AclNew);
+            let samples = &mut plan.blocks[block].samples;
+            let which = usize::from(!stateful);
+            put(
+                &mut samples.of_new[which],
+                &mut samples.of_point[which],
+                sample,
+                &all,
+                label,
+            );
+        }
+        let (true, Some(sample)) = (stateful, est) else {
+            return;
+        };
+        let all = self.sampled(sample, App::AclEst);
+        for (block, reply) in [(block, 0), (opposite, 1)] {
+            let samples = &mut plan.blocks[block].samples;
+            put(
+                &mut samples.of_established[reply],
+                &mut samples.of_label[reply],
+                sample,
+                &all,
+                label,
+            );
+        }
+    }
+
+    /// What a Sample's collectors get, with the number of each.
+    fn sampled(&self, sample: &Sample, app: App) -> Vec<(u8, Sampled)> {
+        let collectors = sample
+            .collectors
+            .iter()
+            .filter_map(|id| self.northbound.collectors.get(id));
+        let sampled = collectors.map(|collector| {
+            let sampled = Sampled {
+                probability: collector.probability,
+                set_id: match self.release {
+                    // northd prints eight bits of it before OVN 25.09.
+                    Release::R25_03 => collector.set_id & 0xff,
+                    Release::R26_03 => collector.set_id,
+                },
+                app,
+                app_id: self.northbound.app_id(app),
+                point: sample.point,
+            };
+            (collector.id, sampled)
+        });
+        sampled.collect()
+    }
+}
+
+/// Where an ACL's flows come among those of its stage and tier.
+fn place<'a>((uuid, row): &(Uuid, &'a AclRow), stateful: bool) -> (u16, u8, &'a str, bool, Uuid) {
+    let kind = match kind(row.acl.action) {
+        Kind::Allow if stateful => 1,
+        Kind::Drop if stateful => 2,
+        _ => 0,
+    };
+    let priority = u16::MAX - row.acl.priority;
+    (priority, kind, &row.acl.matches, !row.log, *uuid)
+}
+
+/// Puts in the flow of a Sample: one for all with its collector if it has one only, else one of its own.
+fn put(
+    by_collector: &mut HashMap<u8, Sampled>,
+    by_point: &mut HashMap<u32, Several>,
+    sample: &Sample,
+    all: &[(u8, Sampled)],
+    label: u32,
+) {
+    // OVN does not take a `sample` action without probability, nor the flow that has it.
+    if let [(collector, only)] = all {
+        if only.probability > 0 {
+            by_collector.insert(*collector, *only);
+        }
+        return;
+    }
+    let several: Several = match all.first() {
+        Some((_, first)) if first.app_id == 0 => None,
+        _ if all.iter().any(|(_, sampled)| sampled.probability == 0) => return,
+        _ => Some(
+            all.iter()
+                .map(|(_, sampled)| match label {
+                    0 => *sampled,
+                    label => Sampled {
+                        app_id: 0,
+                        point: label,
+                        ..*sampled
+                    },
+                })
+                .collect(),
+        ),
+    };
+    let point = if label == 0 { sample.point } else { label };
+    // Of two with one match that is the first whose action is the first as text.
+    let first = by_point
+        .get(&point)
+        .is_none_or(|before| text(&several) < text(before));
+    if first {
+        by_point.insert(point, several);
+    }
+}
+
+fn text(several: &Several) -> String {
+    let Some(several) = several else {
+        return String::new();
+    };
+    let each = several.iter().map(|sampled| {
+        format!(
+            "sample(probability={},collector_set={},obs_domain={},obs_point={});",
+            sampled.probability, sampled.set_id, sampled.app_id, sampled.point
+        )
+    });
+    each.collect::<String>() + " next;"
+}
+
+impl Log {
+    /// The action as northd writes it, for its place among others.
+    fn text(&self) -> String {
+        let name = self.name.as_ref();
+        let name = name.map_or(String::new(), |name| format!("name=\"{name}\", "));
+        let meter = self.meter.as_ref();
+        let meter = meter.map_or(String::new(), |meter| format!(", meter=\"{meter}\""));
+        format!(
+            "log({name}severity={}, verdict=allow{meter});",
+            self.severity
+        )
+    }
+}
+
+fn kind(action: Action) -> Kind {
+    match action {
+        Action::Pass | Action::AllowStateless => Kind::Free,
+        Action::Allow | Action::AllowRelated => Kind::Allow,
+        Action::Drop | Action::Reject => Kind::Drop,
+    }
+}

@@ -9,6 +9,7 @@
 
 pub mod actions;
 mod balance;
+mod classifier;
 pub mod conntrack;
 pub mod decide;
 pub mod emit;

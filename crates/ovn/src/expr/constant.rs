@@ -153,6 +153,11 @@ impl PortGroup {
         }
     }
 
+    /// Its ports, each once.
+    pub fn members(&self) -> &[String] {
+        &self.members
+    }
+
     /// Whether a port is in it.
     pub fn contains(&self, port: &str) -> bool {
         self.members
@@ -163,11 +168,11 @@ impl PortGroup {
 
 /// Numbers under masks, to look one up among many.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(super) struct Values(Box<[(u128, Box<[u128]>)]>);
+pub struct Values(Box<[(u128, Box<[u128]>)]>);
 
 impl Values {
     /// Of pairs (mask, value).
-    pub fn new(pairs: impl IntoIterator<Item = (u128, u128)>) -> Self {
+    pub(super) fn new(pairs: impl IntoIterator<Item = (u128, u128)>) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
         pairs.sort_unstable();
         pairs.dedup();
@@ -182,6 +187,14 @@ impl Values {
         )
     }
 
+    /// The pairs (mask, value).
+    pub fn pairs(&self) -> impl Iterator<Item = (u128, u128)> {
+        self.0
+            .iter()
+            .flat_map(|(mask, values)| values.iter().map(|value| (*mask, *value)))
+    }
+
+    /// Whether a number is one of the values under its mask.
     pub fn contains(&self, number: u128) -> bool {
         self.0
             .iter()

@@ -11,6 +11,48 @@ use super::symbols::{Base, SYMBOLS};
 #[derive(Clone, Debug)]
 pub struct Compiled(Op);
 
+/// A match taken apart, with all that OVN adds to its comparisons.
+#[derive(Clone, Debug)]
+pub enum Part<'a> {
+    /// All of these must hold.
+    All(Vec<Part<'a>>),
+    /// One of these must hold.
+    Any(Vec<Part<'a>>),
+    /// This must not hold.
+    Not(Box<Part<'a>>),
+    /// Holds always, or never.
+    Constant(bool),
+    /// The field's bits under the mask, compared with a value.
+    Number {
+        /// The field.
+        field: Field,
+        /// Its bits that count.
+        mask: u128,
+        /// How they are compared.
+        relation: Relation,
+        /// With what.
+        value: u128,
+    },
+    /// The field's value is among these, or is not. Matches that name one address set share the values.
+    Among {
+        /// The field.
+        field: Field,
+        /// The values.
+        values: &'a Arc<Values>,
+        /// Whether it must be among them.
+        sought: bool,
+    },
+    /// The port is one of these. The empty name is that of no port.
+    Port {
+        /// Whether the port by which the packet came in is meant; else that by which it goes out.
+        inport: bool,
+        /// By name.
+        names: &'a [String],
+        /// By group.
+        groups: &'a [Arc<PortGroup>],
+    },
+}
+
 /// A term that kept a match from holding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -37,6 +79,11 @@ impl Compiled {
     /// Whether the match holds for a packet.
     pub fn matches(&self, packet: &impl Packet) -> bool {
         self.0.holds(packet)
+    }
+
+    /// What is asked, taken apart: for those who want to ask it of many matches at once.
+    pub fn parts(&self) -> Part<'_> {
+        self.0.parts()
     }
 
     /// The terms that kept the match from holding: of terms joined by `&&` those that fail, of terms joined by `||` all. Empty if it holds,
@@ -117,6 +164,18 @@ impl Op {
         }
     }
 
+    fn parts(&self) -> Part<'_> {
+        match self {
+            Self::All(operands) => Part::All(operands.iter().map(Op::parts).collect()),
+            Self::Any(operands) => Part::Any(operands.iter().map(Op::parts).collect()),
+            Self::Constant(value) => Part::Constant(*value),
+            Self::Leaf(leaf) => match &leaf.prerequisite {
+                Some((_, needed)) => Part::All(vec![needed.parts(), leaf.test.parts()]),
+                None => leaf.test.parts(),
+            },
+        }
+    }
+
     fn collect(&self, packet: &impl Packet, failures: &mut Vec<Failure>) {
         match self {
             Self::All(operands) => operands
@@ -140,6 +199,61 @@ impl Op {
 }
 
 impl Test {
+    fn parts(&self) -> Part<'_> {
+        match self {
+            Self::Constant(value) => Part::Constant(*value),
+            Self::Predicate {
+                expansion,
+                positive,
+            } => match positive {
+                true => expansion.parts(),
+                false => Part::Not(Box::new(expansion.parts())),
+            },
+            Self::One {
+                field,
+                mask,
+                relation,
+                value,
+            } => Part::Number {
+                field: *field,
+                mask: *mask,
+                relation: *relation,
+                value: *value,
+            },
+            Self::Among {
+                field,
+                values,
+                sought,
+            } => Part::Among {
+                field: *field,
+                values,
+                sought: *sought,
+            },
+            Self::Several {
+                field,
+                relation,
+                every,
+                values,
+            } => {
+                let each = values.iter().map(|(mask, value)| Part::Number {
+                    field: *field,
+                    mask: *mask,
+                    relation: *relation,
+                    value: *value,
+                });
+                match every {
+                    true => Part::All(each.collect()),
+                    false => Part::Any(each.collect()),
+                }
+            }
+            Self::Port { of, names, groups } => Part::Port {
+                inport: matches!(of, Direction::In),
+                names,
+                groups,
+            },
+        }
+    }
+
     fn holds(&self, packet: &impl Packet) -> bool {
         match self {
             Self::Constant(value) => *value,

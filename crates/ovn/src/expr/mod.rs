@@ -53,12 +53,12 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
-pub use constant::{AddressSet, PortGroup};
+pub use constant::{AddressSet, PortGroup, Values};
 pub use error::{Fault, MatchError};
-pub use eval::{Compiled, Failure, Reason};
+pub use eval::{Compiled, Failure, Part, Reason};
 pub use names::{Names, Sets};
 pub use packet::{Field, Fields, Packet};
-pub use parse::Term;
+pub use parse::{Relation, Term};
 
 use parse::Node;
 use symbols::Base;

@@ -55,8 +55,10 @@ impl Subfield {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
+/// How a number is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Relation {
     Eq,
     Ne,
     Lt,
@@ -89,7 +91,8 @@ impl Relation {
         }
     }
 
-    fn negated(self) -> Self {
+    /// What holds where it does not.
+    pub fn negated(self) -> Self {
         match self {
             Self::Eq => Self::Ne,
             Self::Ne => Self::Eq,
@@ -108,7 +111,7 @@ impl Relation {
         matches!(self, Self::Lt | Self::Le)
     }
 
-    pub fn sign(self) -> &'static str {
+    pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Eq => "==",
             Self::Ne => "!=",
@@ -119,6 +122,7 @@ impl Relation {
         }
     }
 
+    /// Whether it holds between two numbers.
     pub fn holds(self, left: u128, right: u128) -> bool {
         match self {
             Self::Eq => left == right,
