@@ -6,7 +6,7 @@
 //! found this way is then asked for the whole match.
 
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -662,11 +662,26 @@ impl Headers {
     /// Takes those of another packet.
     pub fn read(&mut self, state: &State) {
         let packet = &state.packet;
-        self.source = packet.ip.map(|(source, _)| number_of(source));
-        self.destination = packet.ip.map(|(_, destination)| number_of(destination));
+        // The addresses of an IP packet that is cut off before them read as 0.
+        let (source, destination) = match (packet.ip, packet.eth_type) {
+            (Some((source, destination)), _) => (Some(source), Some(destination)),
+            (None, 0x800) => (
+                Some(Ipv4Addr::UNSPECIFIED.into()),
+                Some(Ipv4Addr::UNSPECIFIED.into()),
+            ),
+            (None, 0x86dd) => (
+                Some(Ipv6Addr::UNSPECIFIED.into()),
+                Some(Ipv6Addr::UNSPECIFIED.into()),
+            ),
+            (None, _) => (None, None),
+        };
+        self.source = source.map(number_of);
+        self.destination = destination.map(number_of);
         self.protocol = packet.protocol.into();
         self.ports = match packet.l4 {
-            L4::Tcp { src, dst, .. } | L4::Udp { src, dst } | L4::Sctp { src, dst } => (src, dst),
+            L4::Tcp { src, dst, .. } | L4::Udp { src, dst } | L4::Sctp { src, dst, .. } => {
+                (src, dst)
+            }
             _ => (0, 0),
         };
     }
