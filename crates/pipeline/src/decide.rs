@@ -819,7 +819,7 @@ impl Compiler<'_> {
             *most = row.acl.tier.min(3).max(*most);
         }
         let stateful = plan.stateful();
-        rows.sort_by(|a, b| place(a, stateful).cmp(&place(b, stateful)));
+        rows.sort_by_cached_key(|row| place(row, stateful));
         let mut stateless: [Vec<Rule>; 2] = Default::default();
         let mut tiers: [[Vec<Rule>; 4]; 3] = Default::default();
         for (number, (uuid, row)) in rows.iter().enumerate() {
@@ -938,7 +938,10 @@ impl Compiler<'_> {
         });
         Log {
             name: row.acl.name.clone(),
-            action: row.acl.action,
+            action: match row.acl.action {
+                Action::AllowRelated | Action::AllowStateless => Action::Allow,
+                action => action,
+            },
             severity: row.severity.clone().unwrap_or_else(|| "info".to_owned()),
             meter,
         }
@@ -996,6 +999,7 @@ impl Compiler<'_> {
                 sample,
                 &all,
                 label,
+                self.northbound.app_id(App::AclNew),
             );
         }
         let (true, Some(sample)) = (stateful, est) else {
@@ -1010,6 +1014,7 @@ impl Compiler<'_> {
                 sample,
                 &all,
                 label,
+                self.northbound.app_id(App::AclEst),
             );
         }
     }
@@ -1039,14 +1044,16 @@ impl Compiler<'_> {
 }
 
 /// Where an ACL's flows come among those of its stage and tier.
-fn place<'a>((uuid, row): &(Uuid, &'a AclRow), stateful: bool) -> (u16, u8, &'a str, bool, Uuid) {
+fn place((uuid, row): &(Uuid, &AclRow), stateful: bool) -> (u16, u8, String, bool, Uuid) {
     let kind = match kind(row.acl.action) {
         Kind::Allow if stateful => 1,
         Kind::Drop if stateful => 2,
         _ => 0,
     };
     let priority = u16::MAX - row.acl.priority;
-    (priority, kind, &row.acl.matches, !row.log, *uuid)
+    // Matches stand in parentheses in flows.
+    let text = format!("{})", row.acl.matches);
+    (priority, kind, text, !row.log, *uuid)
 }
 
 /// Puts in the flow of a Sample: one for all with its collector if it has one only, else one of its own.
@@ -1056,6 +1063,7 @@ fn put(
     sample: &Sample,
     all: &[(u8, Sampled)],
     label: u32,
+    app_id: u8,
 ) {
     // OVN does not take a `sample` action without probability, nor the flow that has it.
     if let [(collector, only)] = all {
@@ -1064,8 +1072,8 @@ fn put(
         }
         return;
     }
-    let several: Several = match all.first() {
-        Some((_, first)) if first.app_id == 0 => None,
+    let several: Several = match app_id {
+        0 => None,
         _ if all.iter().any(|(_, sampled)| sampled.probability == 0) => return,
         _ => Some(
             all.iter()
