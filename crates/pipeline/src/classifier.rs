@@ -27,9 +27,12 @@ pub(crate) struct Shared {
     values: HashMap<usize, (Arc<Values>, Arc<Numbers>)>,
     /// Address sets that matches are kept under, by the number of each.
     sets: HashMap<usize, u32>,
-    /// Which of them an address is in, by mask, the longest first.
-    holders: Vec<(u128, HashMap<u128, Vec<u32>, RandomState>)>,
+    /// Which of them an address is in, by mask.
+    holders: Vec<(u128, Holders)>,
 }
+
+/// Numbers of sets, by what they have under a mask.
+type Holders = HashMap<u128, Vec<u32>, RandomState>;
 
 /// A set of ports.
 #[derive(Debug)]
@@ -598,6 +601,9 @@ struct Bucket {
     entries: Box<[u32]>,
 }
 
+/// An entry, and what is necessary for it.
+type Member = (u32, Need);
+
 /// A hash, and where its entries are.
 #[derive(Clone, Copy, Debug)]
 struct Key {
@@ -691,7 +697,7 @@ impl Classifier {
     /// Puts the rules in. A rule that can never hold should not be there.
     pub fn new(rules: Vec<Rule>, shared: &Shared) -> Self {
         let mut entries = Vec::with_capacity(rules.len());
-        let mut homes: HashMap<Option<(bool, u32)>, Vec<(u32, Need)>> = HashMap::new();
+        let mut homes: HashMap<Option<(bool, u32)>, Vec<Member>> = HashMap::new();
         for rule in rules {
             let number = entries.len() as u32;
             let (sets, inports) = match (&rule.need.outports, &rule.need.inports) {
@@ -837,7 +843,6 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
                 continue;
             };
             let parts = rest(0, 0);
-            let single;
             let sources = match by_source {
                 By::Set => headers.sources.sets(source, shared),
                 _ => &[0],
@@ -846,7 +851,7 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
                 By::Set => headers.destinations.sets(destination, shared),
                 _ => &[0],
             };
-            single = (
+            let single = (
                 one(by_source, Some(source)),
                 one(by_destination, Some(destination)),
             );
@@ -908,7 +913,7 @@ impl Shared {
 }
 
 impl Bucket {
-    fn new(members: Vec<(u32, Need)>, entries: &[Entry], shared: &Shared) -> Self {
+    fn new(members: Vec<Member>, entries: &[Entry], shared: &Shared) -> Self {
         let order = |number: u32| entries[number as usize].order;
         let least = |a: [u64; 2], b: [u64; 2]| [a[0].min(b[0]), a[1].min(b[1])];
         let first = members.iter().fold([u64::MAX; 2], |first, (number, _)| {
