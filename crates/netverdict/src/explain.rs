@@ -121,7 +121,7 @@ impl Explain {
         let mut twin = self.inputs.twin()?;
         let zones = std::mem::take(&mut twin.zones);
         let atlas = Atlas::new(&zones);
-        let (from, to) = match (self.from.find(&atlas), self.to.find(&atlas)) {
+        let (mut from, to) = match (self.from.find(&atlas), self.to.find(&atlas)) {
             (Ok(from), Ok(to)) => (from, to),
             (from, to) => {
                 for error in [from.err(), to.err()].into_iter().flatten() {
@@ -137,6 +137,9 @@ impl Explain {
                 return Ok(done);
             }
         };
+        if from.kind == EndpointKind::External {
+            from.place = atlas.way_in(&to);
+        }
         if let Err(message) = can_open(&from) {
             tell(message);
             return Ok(Done::Unknown);
@@ -311,7 +314,7 @@ fn can_open(from: &Party) -> Result<(), String> {
             )
         }
         (EndpointKind::External, _) => format!(
-            "cannot know: nobody in these rows has the address {who}; give --nb for the zone that has it"
+            "cannot know: nobody in these rows has the address {who}, and they have no port to the world"
         ),
         (_, None) => format!(
             "cannot know: {who} is in a zone whose rows were not given; give --nb for it as well"

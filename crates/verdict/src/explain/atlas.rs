@@ -63,6 +63,8 @@ pub struct Atlas {
     services: Vec<Serving>,
     by_address: HashMap<IpAddr, Vec<usize>>,
     switches: HashMap<(usize, SwitchId), Arc<str>>,
+    /// Ports to the world, with the node.
+    ways_in: Vec<(Option<Arc<str>>, Place)>,
     zones: Vec<Arc<str>>,
 }
 
@@ -166,6 +168,16 @@ impl Atlas {
         self.parties.iter().find(|party| party.place == Some(place))
     }
 
+    /// Where packets from outside come in for somebody: by his own node, else by any.
+    pub fn way_in(&self, to: &Party) -> Option<Place> {
+        let own = self
+            .ways_in
+            .iter()
+            .find(|(node, _)| node.is_some() && *node == to.node);
+        let (_, place) = own.or_else(|| self.ways_in.first())?;
+        Some(*place)
+    }
+
     /// Who has an address, or the address itself.
     pub fn who(&self, network: &str, address: IpAddr) -> Party {
         match self.at(network, address) {
@@ -215,6 +227,13 @@ impl Atlas {
             }
             for (lport, port) in ports() {
                 let addresses: Vec<IpAddr> = port.hosts().flat_map(|(_, hosts)| hosts).collect();
+                if port.kind == "localnet" {
+                    let place = Place {
+                        zone: number,
+                        port: lport,
+                    };
+                    self.ways_in.push((node.clone(), place));
+                }
                 let Some((kind, namespace, name)) = owner(port) else {
                     continue;
                 };

@@ -264,11 +264,11 @@ impl Page<'_> {
         if let Some(chosen) = service {
             self.service(chosen);
         }
-        self.way("Request", request);
+        self.way("Request", request, near.as_ref());
         match reply {
             Some(reply) => {
                 self.line("");
-                self.way("Reply", reply);
+                self.way("Reply", reply, near.as_ref());
             }
             None => {
                 self.line("");
@@ -325,39 +325,53 @@ impl Page<'_> {
         self.line("");
     }
 
-    fn way(&mut self, what: &str, way: &Way) {
+    fn way(&mut self, what: &str, way: &Way, near: Option<&Close>) {
         self.wrapped("", &format!("{what}: {}", way.packet));
         if self.style.walk {
             for pace in &way.walk {
                 self.pace(pace);
             }
         } else if what == "Reply" && way.is_all_by(Passing::Reply) {
-            let mut at: Vec<String> = way.stations.iter().map(place).collect();
-            at.dedup();
+            let mut at: Vec<&str> = Vec::new();
+            for station in &way.stations {
+                let name = station.node.as_ref().unwrap_or(&station.switch);
+                if !at.contains(&&**name) {
+                    at.push(name);
+                }
+            }
+            let at = at.join(" and ");
             self.wrapped(
                 "  ",
-                &format!(
-                    "passes as the answer of this connection, without an ACL being asked: {}",
-                    at.join(", ")
-                ),
+                &format!("passes on {at} as the answer of this connection: no ACL is asked"),
             );
         } else {
             for station in &way.stations {
-                self.station(station);
+                self.station(station, near);
             }
         }
         let arrow = self.painted(way.verdict, &way.message);
         self.wrapped("  => ", &arrow);
     }
 
-    fn station(&mut self, station: &Station) {
-        self.wrapped("  ", &place(station));
+    fn station(&mut self, station: &Station, near: Option<&Close>) {
+        let at = place(station);
+        if station.tiers.iter().all(|tier| tier.ruling.is_none()) {
+            let acls: usize = station.tiers.iter().map(|tier| tier.acls).sum();
+            let message = match (station.by, acls) {
+                (Passing::NoAcl, 1) => "its one ACL does not match: allowed".to_owned(),
+                (Passing::NoAcl, more) => format!("none of {more} ACLs matches: allowed"),
+                _ => station.message.clone(),
+            };
+            self.wrapped("  ", &format!("{at}: {message}"));
+            return;
+        }
+        self.wrapped("  ", &at);
         let mut is_told = false;
         for tier in &station.tiers {
             match &tier.ruling {
                 Some(ruling) => {
                     is_told = ruling.action != Action::Pass;
-                    self.ruling(tier.tier, ruling);
+                    self.ruling(tier.tier, ruling, near);
                 }
                 None => {
                     let acls = match tier.acls {
@@ -373,7 +387,7 @@ impl Page<'_> {
         }
     }
 
-    fn ruling(&mut self, tier: u8, ruling: &Ruling) {
+    fn ruling(&mut self, tier: u8, ruling: &Ruling, near: Option<&Close>) {
         let head = format!("    tier {tier}  {}", ruling.action.as_str());
         let verdict = match ruling.action {
             Action::Drop => Answer::Dropped,
@@ -399,6 +413,8 @@ impl Page<'_> {
                 );
                 self.wrapped("            match ", &ruling.matches);
             }
+            // What isolates this very pod is told below.
+            _ if is_isolation && near.is_some_and(|near| !near.isolating.is_empty()) => {}
             sources if is_isolation => {
                 for source in sources {
                     self.wrapped("            ", &written(source));
