@@ -6,7 +6,6 @@ mod traffic;
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use netverdict_pipeline::emit::{Emitter, Node, Psample, Sink, Taken};
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::journey::{Twin, Zone};
-use netverdict_pipeline::walk::Walk;
+use netverdict_pipeline::decide::Decide;
 use netverdict_source::psample_unix::Output as Socket;
 use netverdict_types::{Clock, SystemClock, ZoneId};
 
@@ -128,8 +127,7 @@ impl Demo {
             sockets.push(socket);
         }
         let twin = Twin::new(zones.into_iter().map(|northbound| {
-            let northbound = Arc::new(northbound);
-            let stages = Walk::new(northbound.clone(), Release::default());
+            let stages = Decide::new(&northbound, Release::default());
             Zone::new(northbound, stages)
         }));
         let mut traffic = Traffic::new(self.seed);
@@ -220,7 +218,7 @@ impl Demo {
 
 /// The cluster's nodes and what goes on between them.
 struct Datapath {
-    twin: Twin<Walk>,
+    twin: Twin<Decide>,
     traffic: Traffic,
     nodes: Vec<Node>,
     sockets: Vec<PathBuf>,
