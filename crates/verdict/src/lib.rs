@@ -10,6 +10,7 @@ pub mod explain;
 mod fix;
 mod names;
 mod near;
+mod reach;
 mod resolver;
 
 pub use fix::{Fix, Opened, Part};
@@ -18,4 +19,5 @@ pub use near::{
     Ask, Denial, End, Failing, Isolating, LabelTerm, Near, NearMiss, Objects, RuleId, Term,
     Transport,
 };
+pub use reach::{Decided, Reach, Seat, Spot};
 pub use resolver::{Counts, Resolver};

@@ -1,4 +1,5 @@
 use std::cmp::Ordering;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::lex::{Kind, Lexer};
@@ -128,6 +129,22 @@ impl AddressSet {
     /// How many members it has.
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// The addresses and ranges among its members: an address, and how many of its bits count. Others, as those with scattered masks, are left
+    /// out.
+    pub fn ranges(&self) -> impl Iterator<Item = (IpAddr, u8)> {
+        self.members.iter().filter_map(|member| {
+            let (address, width) = match member.format {
+                Format::Ipv4 => (IpAddr::V4((member.value as u32).into()), 32),
+                Format::Ipv6 => (IpAddr::V6(member.value.into()), 128),
+                _ => return None,
+            };
+            let mask = member.mask.unwrap_or(ones(width));
+            let prefix = mask.count_ones();
+            let is_prefix = mask == ones(width) & !ones(width - prefix);
+            is_prefix.then_some((address, prefix as u8))
+        })
     }
 
     /// Whether it has none. Nothing is then equal to it.

@@ -1,0 +1,803 @@
+//! Whether a connection is let through, by the ACLs alone: each stage's rules are looked at in their order, without flows or packets between. It
+//! says the same as the twin, for many questions at once.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use hashbrown::{HashMap, HashSet};
+use netverdict_manifest::{Cidr, Protocol};
+use netverdict_ovn::expr::{Compiled, Field, Fields, Match, Names};
+use netverdict_pipeline::{AclRow, CtView, Lport, Northbound, SwitchId};
+use netverdict_types::{Action, Direction, Pipeline};
+use uuid::Uuid;
+
+use crate::near::{Ask, Transport};
+
+/// The ACLs of a cluster, ready to be asked.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    zones: Vec<Zone<'a>>,
+    pods: Vec<Seat>,
+    by_name: HashMap<Arc<str>, usize>,
+    by_address: HashMap<IpAddr, Vec<usize>>,
+}
+
+/// A pod's logical port.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// `namespace/pod`, with `@` and the attachment in another network than the default one; else the port's name.
+    pub name: Arc<str>,
+    /// Its zone, by number.
+    pub zone: usize,
+    /// Its port.
+    pub port: Lport,
+    /// Its switch.
+    pub switch: SwitchId,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// What joins its switch with others: the router's name, else the switch's own.
+    network: Arc<str>,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Spot {
+    /// The pod, by its number in [`Reach::pods`]; `None` is outside.
+    pub pod: Option<usize>,
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// What decided in one stage.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decided {
+    /// The zone, by number.
+    pub zone: usize,
+    /// The stage.
+    pub pipeline: Pipeline,
+    /// Whose side it is on: egress on the side of the one who opens the connection.
+    pub side: Direction,
+    /// Whether it is about the answer.
+    pub reply: bool,
+    /// The ACL; `None` where none matched.
+    pub acl: Option<Uuid>,
+    /// Its action; where none matched what OVN does then.
+    pub action: Action,
+}
+
+impl Decided {
+    /// Whether it ends the packet.
+    pub fn denies(&self) -> bool {
+        matches!(self.action, Action::Drop | Action::Reject)
+    }
+}
+
+#[derive(Debug)]
+struct Zone<'a> {
+    northbound: &'a Northbound,
+    rules: Vec<Rule<'a>>,
+    by_uuid: HashMap<Uuid, usize>,
+    switches: Vec<OnceLock<SwitchRules>>,
+    groups_of: HashMap<Lport, Vec<Arc<str>>>,
+    /// What matches name in quotes: ports for the most part.
+    quoted: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Rule<'a> {
+    uuid: Uuid,
+    row: &'a AclRow,
+    /// `None` for a match that OVN would refuse.
+    compiled: OnceLock<Option<Compiled>>,
+}
+
+/// The rules of a switch, by what their match begins or ends with.
+#[derive(Debug, Default)]
+struct SwitchRules {
+    /// For packets from ports of a group.
+    from: HashMap<Arc<str>, Vec<usize>>,
+    /// For packets to ports of a group.
+    to: HashMap<Arc<str>, Vec<usize>>,
+    /// For any.
+    free: Vec<usize>,
+    stateful: bool,
+    any: bool,
+    router: Lport,
+}
+
+/// One switch on the way.
+#[derive(Clone, Copy, Debug)]
+struct Hop {
+    zone: usize,
+    switch: SwitchId,
+    inport: Lport,
+    outport: Lport,
+    side: Direction,
+}
+
+/// A way through switches: the rules of each stage that can match at all, in their order.
+#[derive(Debug)]
+pub(crate) struct Way {
+    stages: Vec<(Hop, Pipeline, Vec<usize>)>,
+    from: IpAddr,
+    to: IpAddr,
+}
+
+impl<'a> Reach<'a> {
+    /// The rows of all zones.
+    pub fn new(zones: &'a [Northbound]) -> Self {
+        let mut this = Self {
+            zones: zones.iter().map(Zone::new).collect(),
+            pods: Vec::new(),
+            by_name: HashMap::new(),
+            by_address: HashMap::new(),
+        };
+        for (number, northbound) in zones.iter().enumerate() {
+            this.take_ports(number, northbound);
+        }
+        this
+    }
+
+    /// The ports of pods.
+    pub fn pods(&self) -> &[Seat] {
+        &self.pods
+    }
+
+    /// The rows of a zone.
+    pub fn northbound(&self, zone: usize) -> Option<&'a Northbound> {
+        self.zones.get(zone).map(|zone| zone.northbound)
+    }
+
+    /// How many zones there are.
+    pub fn zones(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// The pod of this name: `namespace/pod`.
+    pub fn pod(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// An ACL that decided.
+    pub fn acl(&self, decided: &Decided) -> Option<&'a AclRow> {
+        let zone = self.zones.get(decided.zone)?;
+        zone.northbound.acls.get(&decided.acl?)
+    }
+
+    /// The pod that has an address in a network, if it is one.
+    pub(crate) fn at(&self, address: IpAddr, network_of: Option<usize>) -> Spot {
+        let network = network_of.and_then(|pod| self.pods.get(pod)).map(|pod| &pod.network);
+        let found = self.by_address.get(&address).and_then(|pods| {
+            let mut pods = pods.iter();
+            pods.find(|pod| {
+                let seat = self.pods.get(**pod);
+                seat.is_some_and(|seat| network.is_none_or(|network| *network == seat.network))
+            })
+        });
+        Spot {
+            pod: found.copied(),
+            address,
+        }
+    }
+
+    /// What decides in each stage about a connection, in order. Stages behind one that denies are asked all the same. `None` if there is no way
+    /// between the ends.
+    pub fn ask(&self, ask: &Ask) -> Option<Vec<Decided>> {
+        let spot = |end: &crate::near::End| {
+            let name = end.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name));
+            match name.and_then(|name| self.pod(&name)) {
+                Some(pod) => Spot {
+                    pod: Some(pod),
+                    address: end.address,
+                },
+                None => self.at(end.address, None),
+            }
+        };
+        let way = self.way(spot(&ask.from), spot(&ask.to))?;
+        Some(self.along(&way, ask.transport))
+    }
+
+    /// What decides on a way.
+    pub(crate) fn along(&self, way: &Way, transport: Transport) -> Vec<Decided> {
+        let mut decided: Vec<Decided> = way
+            .stages
+            .iter()
+            .map(|stage| self.decide(stage, way, transport, false))
+            .collect();
+        if !decided.iter().any(Decided::denies) {
+            self.reply(way, transport, &mut decided);
+        }
+        decided
+    }
+
+    /// Whether a connection passes on a way; quicker than [`Self::along`].
+    pub(crate) fn passes(&self, way: &Way, transport: Transport) -> bool {
+        let mut decided = Vec::with_capacity(way.stages.len());
+        for stage in &way.stages {
+            let one = self.decide(stage, way, transport, false);
+            if one.denies() {
+                return false;
+            }
+            decided.push(one);
+        }
+        self.reply(way, transport, &mut decided);
+        !decided.iter().any(Decided::denies)
+    }
+
+    /// The way from one end to the other; `None` if no router joins them.
+    pub(crate) fn way(&self, from: Spot, to: Spot) -> Option<Way> {
+        let seats = [from, to].map(|spot| spot.pod.and_then(|pod| self.pods.get(pod)));
+        let mut hops = Vec::with_capacity(2);
+        match seats {
+            [Some(from), Some(to)] if from.network != to.network => return None,
+            [Some(from), Some(to)] if (from.zone, from.switch) == (to.zone, to.switch) => {
+                hops.push((from, from.port, to.port, Direction::Egress));
+            }
+            [Some(from), Some(to)] => {
+                hops.push((from, from.port, self.router(from), Direction::Egress));
+                hops.push((to, self.router(to), to.port, Direction::Ingress));
+            }
+            [Some(from), None] => {
+                hops.push((from, from.port, self.router(from), Direction::Egress));
+            }
+            [None, Some(to)] => hops.push((to, self.router(to), to.port, Direction::Ingress)),
+            [None, None] => return None,
+        }
+        let mut stages = Vec::with_capacity(3 * hops.len());
+        for (seat, inport, outport, side) in hops {
+            let hop = Hop {
+                zone: seat.zone,
+                switch: seat.switch,
+                inport,
+                outport,
+                side,
+            };
+            for pipeline in Pipeline::ALL {
+                let rules = self.candidates(hop, pipeline);
+                stages.push((hop, pipeline, rules));
+            }
+        }
+        Some(Way {
+            stages,
+            from: from.address,
+            to: to.address,
+        })
+    }
+
+    fn take_ports(&mut self, zone: usize, northbound: &Northbound) {
+        let routers: HashMap<&str, &str> = northbound
+            .routers
+            .values()
+            .flat_map(|router| {
+                let ports = router.ports.iter();
+                let ports = ports.filter_map(|port| northbound.router_ports.get(port));
+                ports.map(|port| (port.name.as_str(), router.name.as_str()))
+            })
+            .collect();
+        for (id, switch) in northbound.switches() {
+            let ports = || switch.ports.iter().filter_map(|port| Some((*port, northbound.port(*port)?)));
+            let router = ports().find_map(|(_, port)| {
+                let peer = port.options.get("router-port")?;
+                routers.get(peer.as_str()).copied()
+            });
+            let network: Arc<str> = router.unwrap_or(&switch.name).into();
+            for (number, port) in ports() {
+                let addresses: Vec<IpAddr> = port.hosts().flat_map(|(_, hosts)| hosts).collect();
+                // Nodes have a port of their own beside those of their pods.
+                let is_node = port.name.starts_with("k8s-") && !port.name.contains('_');
+                if !port.kind.is_empty() || addresses.is_empty() || is_node {
+                    continue;
+                }
+                let seat = self.pods.len();
+                for address in &addresses {
+                    self.by_address.entry(*address).or_default().push(seat);
+                }
+                let name = pod_name(&port.name);
+                self.by_name.insert(name.clone(), seat);
+                self.pods.push(Seat {
+                    name,
+                    zone,
+                    port: number,
+                    switch: id,
+                    addresses,
+                    network: network.clone(),
+                });
+            }
+        }
+    }
+
+    fn router(&self, seat: &Seat) -> Lport {
+        let rules = self.switch(seat.zone, seat.switch);
+        rules.map_or(Lport::NONE, |(_, rules)| rules.router)
+    }
+
+    fn switch(&self, zone: usize, switch: SwitchId) -> Option<(&Zone<'a>, &SwitchRules)> {
+        let zone = self.zones.get(zone)?;
+        let rules = zone.switches.get(switch.0 as usize)?;
+        Some((zone, rules.get_or_init(|| zone.rules_of(switch))))
+    }
+
+    /// The rules that can match in a stage, in the order in which they count.
+    fn candidates(&self, hop: Hop, pipeline: Pipeline) -> Vec<usize> {
+        let Some((zone, rules)) = self.switch(hop.zone, hop.switch) else {
+            return Vec::new();
+        };
+        let groups = |port: Lport| zone.groups_of.get(&port).into_iter().flatten();
+        let from = groups(hop.inport).filter_map(|group| rules.from.get(group));
+        let to = groups(hop.outport).filter_map(|group| rules.to.get(group));
+        let mut found: Vec<usize> = from.chain(to).chain([&rules.free]).flatten().copied().collect();
+        found.retain(|rule| {
+            let rule = zone.rules.get(*rule);
+            rule.is_some_and(|rule| rule.row.acl.pipeline == pipeline)
+        });
+        found.sort_by_cached_key(|rule| {
+            zone.rules.get(*rule).map(|rule| {
+                let acl = &rule.row.acl;
+                (acl.tier, std::cmp::Reverse(acl.priority), rule.uuid)
+            })
+        });
+        found
+    }
+
+    fn decide(
+        &self,
+        (hop, pipeline, rules): &(Hop, Pipeline, Vec<usize>),
+        way: &Way,
+        transport: Transport,
+        reply: bool,
+    ) -> Decided {
+        let mut decided = Decided {
+            zone: hop.zone,
+            pipeline: *pipeline,
+            side: hop.side,
+            reply,
+            acl: None,
+            action: Action::Allow,
+        };
+        let Some((zone, of_switch)) = self.switch(hop.zone, hop.switch) else {
+            return decided;
+        };
+        if rules.is_empty() {
+            decided.action = zone.by_default(of_switch);
+            return decided;
+        }
+        let names = zone.northbound;
+        let outport = match pipeline {
+            Pipeline::ToLport => names.port_name(hop.outport),
+            _ => "",
+        };
+        let mut packet = Fields::new(names.port_name(hop.inport), outport);
+        // Nothing is tracked at the port of a router.
+        let own = match pipeline {
+            Pipeline::ToLport => hop.outport,
+            _ => hop.inport,
+        };
+        if own != of_switch.router && of_switch.stateful {
+            let state = match reply {
+                false => CtView::NEW | CtView::TRK,
+                true => CtView::INV | CtView::TRK,
+            };
+            packet.set(Field::CtState, state.into());
+        }
+        fill(&mut packet, way.from, way.to, transport, reply);
+        let mut passed = None;
+        for rule in rules.iter().filter_map(|rule| zone.rules.get(*rule)) {
+            let acl = &rule.row.acl;
+            if passed == Some(acl.tier) {
+                continue;
+            }
+            let matches = zone.compiled(rule).is_some_and(|compiled| compiled.matches(&packet));
+            match (matches, acl.action) {
+                (false, _) => {}
+                (true, Action::Pass) => passed = Some(acl.tier),
+                (true, action) => {
+                    decided.acl = Some(rule.uuid);
+                    decided.action = action;
+                    return decided;
+                }
+            }
+        }
+        decided.action = zone.by_default(of_switch);
+        decided
+    }
+
+    /// What decides about the answer, on each side where conntrack does not let it through by itself.
+    fn reply(&self, way: &Way, transport: Transport, decided: &mut Vec<Decided>) {
+        let mut hops: Vec<Hop> = Vec::with_capacity(2);
+        for (hop, _, _) in &way.stages {
+            if hops.last().is_none_or(|last| last.side != hop.side) {
+                hops.push(*hop);
+            }
+        }
+        let mut more = Vec::new();
+        for hop in hops.into_iter().rev() {
+            let stateless = decided.iter().any(|one| {
+                one.side == hop.side && one.action == Action::AllowStateless
+            });
+            let stateful = self.switch(hop.zone, hop.switch).is_some_and(|(_, rules)| rules.stateful);
+            if stateful && !stateless {
+                continue;
+            }
+            let back = Hop {
+                inport: hop.outport,
+                outport: hop.inport,
+                ..hop
+            };
+            let turned = Way {
+                stages: Vec::new(),
+                from: way.to,
+                to: way.from,
+            };
+            for pipeline in Pipeline::ALL {
+                let stage = (back, pipeline, self.candidates(back, pipeline));
+                more.push(self.decide(&stage, &turned, transport, true));
+            }
+        }
+        decided.extend(more);
+    }
+}
+
+impl<'a> Zone<'a> {
+    fn new(northbound: &'a Northbound) -> Self {
+        let mut groups_of: HashMap<Lport, Vec<Arc<str>>> = HashMap::new();
+        let ports: HashMap<Uuid, Lport> = northbound
+            .ports
+            .iter()
+            .enumerate()
+            .map(|(number, port)| (port.uuid, Lport(number as u32)))
+            .collect();
+        let mut groups: Vec<_> = northbound.groups.values().collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        for group in groups {
+            let name: Arc<str> = group.name.as_str().into();
+            for port in group.ports.iter().filter_map(|port| ports.get(port)) {
+                groups_of.entry(*port).or_default().push(name.clone());
+            }
+        }
+        let rules: Vec<Rule<'a>> = northbound
+            .acls
+            .iter()
+            .map(|(uuid, row)| Rule {
+                uuid: *uuid,
+                row,
+                compiled: OnceLock::new(),
+            })
+            .collect();
+        let by_uuid = rules.iter().enumerate().map(|(number, rule)| (rule.uuid, number)).collect();
+        let quoted = rules
+            .iter()
+            .flat_map(|rule| rule.row.acl.matches.split('"').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect();
+        Self {
+            northbound,
+            by_uuid,
+            rules,
+            switches: northbound.switches.iter().map(|_| OnceLock::new()).collect(),
+            groups_of,
+            quoted,
+        }
+    }
+
+    fn rules_of(&self, id: SwitchId) -> SwitchRules {
+        let mut rules = SwitchRules::default();
+        let Some(switch) = self.northbound.switch(id) else {
+            return rules;
+        };
+        rules.stateful = !switch.load_balancers.is_empty();
+        let mut seen = HashSet::new();
+        for (uuid, row) in self.northbound.acls_of(switch) {
+            rules.any = true;
+            rules.stateful |= row.acl.action == Action::AllowRelated;
+            let Some(number) = self.by_uuid.get(&uuid).filter(|_| seen.insert(uuid)) else {
+                continue;
+            };
+            match guard(&row.acl.matches) {
+                Some(Guard::From(group)) => rules.from.entry(group.into()).or_default().push(*number),
+                Some(Guard::To(group)) => rules.to.entry(group.into()).or_default().push(*number),
+                None => rules.free.push(*number),
+            }
+        }
+        let mut ports = switch.ports.iter();
+        let router = ports.find(|port| {
+            let port = self.northbound.port(**port);
+            port.is_some_and(|port| port.kind == "router")
+        });
+        rules.router = router.copied().unwrap_or_default();
+        rules
+    }
+
+    fn compiled<'r>(&self, rule: &'r Rule<'a>) -> Option<&'r Compiled> {
+        let compile = || {
+            let parsed = Match::parse(&rule.row.acl.matches, self.northbound).ok()?;
+            Some(parsed.compile())
+        };
+        rule.compiled.get_or_init(compile).as_ref()
+    }
+
+    /// What becomes of a packet that no ACL matches.
+    fn by_default(&self, rules: &SwitchRules) -> Action {
+        let option = self.northbound.options.get("default_acl_drop");
+        match rules.any && option.is_some_and(|option| option == "true") {
+            true => Action::Drop,
+            false => Action::Allow,
+        }
+    }
+}
+
+enum Guard<'a> {
+    From(&'a str),
+    To(&'a str),
+}
+
+/// The group of ports that a match asks for, where all else is joined to that by `&&`.
+fn guard(matches: &str) -> Option<Guard<'_>> {
+    let mut depth = 0;
+    let mut start = 0;
+    let mut terms = Vec::new();
+    let bytes = matches.as_bytes();
+    for (place, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'(' | b'{' => depth += 1,
+            b')' | b'}' => depth -= 1,
+            // A name in quotes may hold anything.
+            b'"' => return None,
+            b'|' if depth == 0 => return None,
+            b'&' if depth == 0 => {
+                terms.push(matches.get(start..place)?);
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    terms.push(matches.get(start..)?);
+    terms.into_iter().find_map(|term| {
+        let (field, group) = term.trim().split_once("==")?;
+        let group = group.trim().strip_prefix('@')?;
+        match field.trim() {
+            "inport" => Some(Guard::From(group)),
+            "outport" => Some(Guard::To(group)),
+            _ => None,
+        }
+    })
+}
+
+/// `namespace_pod` and `prefix_namespace_pod`, as ovn-kubernetes names ports.
+fn pod_name(port: &str) -> Arc<str> {
+    let mut parts = port.rsplitn(3, '_');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(pod), Some(namespace), None) => format!("{namespace}/{pod}").into(),
+        (Some(pod), Some(namespace), Some(network)) => {
+            format!("{namespace}/{pod}@{network}").into()
+        }
+        _ => port.into(),
+    }
+}
+
+/// The port from which connections are opened.
+const EPHEMERAL: u16 = 40_000;
+
+fn fill(packet: &mut Fields<'_>, from: IpAddr, to: IpAddr, transport: Transport, reply: bool) {
+    packet.set(Field::IpTtl, 64);
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            packet.set(Field::EthType, 0x800);
+            packet.set(Field::Ip4Src, u32::from(from).into());
+            packet.set(Field::Ip4Dst, u32::from(to).into());
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            packet.set(Field::EthType, 0x86dd);
+            packet.set(Field::Ip6Src, from.into());
+            packet.set(Field::Ip6Dst, to.into());
+        }
+        _ => {}
+    }
+    let is_v6 = to.is_ipv6();
+    match transport {
+        Transport::Port(protocol, port) => {
+            let (number, src, dst) = match protocol {
+                Protocol::Tcp => (6, Field::TcpSrc, Field::TcpDst),
+                Protocol::Udp => (17, Field::UdpSrc, Field::UdpDst),
+                Protocol::Sctp => (132, Field::SctpSrc, Field::SctpDst),
+            };
+            let (from, to) = match reply {
+                false => (EPHEMERAL, port),
+                true => (port, EPHEMERAL),
+            };
+            packet.set(Field::IpProto, number);
+            packet.set(src, from.into());
+            packet.set(dst, to.into());
+            if protocol == Protocol::Tcp {
+                packet.set(Field::TcpFlags, if reply { 0x12 } else { 0x02 });
+            }
+        }
+        Transport::Icmp => {
+            packet.set(Field::IpProto, if is_v6 { 58 } else { 1 });
+            let (field, kind) = match (is_v6, reply) {
+                (false, false) => (Field::Icmp4Type, 8),
+                (false, true) => (Field::Icmp4Type, 0),
+                (true, false) => (Field::Icmp6Type, 128),
+                (true, true) => (Field::Icmp6Type, 129),
+            };
+            packet.set(field, kind);
+        }
+        Transport::Other(number) => packet.set(Field::IpProto, number.into()),
+    }
+}
+
+/// What makes ends equal to all ACLs of one cluster: ends with the same key are answered the same.
+#[derive(Debug)]
+pub(crate) struct Keys<'r, 'a> {
+    reach: &'r Reach<'a>,
+    /// By family and length of the prefix: which ranges and sets hold an address.
+    ranges: Vec<((bool, u8), HashMap<IpAddr, Vec<u32>>)>,
+    /// The hash of a group's ACLs, by zone and name.
+    groups: Vec<HashMap<Arc<str>, u64>>,
+    /// Of the ACLs of each zone that no group is joined to, and of its address sets.
+    zones: Vec<u64>,
+}
+
+impl<'r, 'a> Keys<'r, 'a> {
+    pub(crate) fn new(reach: &'r Reach<'a>) -> Self {
+        let mut keys = Self {
+            reach,
+            ranges: Vec::new(),
+            groups: Vec::new(),
+            zones: Vec::new(),
+        };
+        let mut tables: HashMap<(bool, u8), HashMap<IpAddr, Vec<u32>>> = HashMap::new();
+        let mut names: HashMap<String, u32> = HashMap::new();
+        for zone in &reach.zones {
+            let mut free = 0_u64;
+            let mut groups: HashMap<Arc<str>, u64> = HashMap::new();
+            for rule in &zone.rules {
+                let acl = &rule.row.acl;
+                let hash = hashed(&(acl.tier, acl.priority, acl.pipeline, acl.action, &acl.matches));
+                match guard(&acl.matches) {
+                    Some(Guard::From(group) | Guard::To(group)) => {
+                        let sum = groups.entry(group.into()).or_default();
+                        *sum = sum.wrapping_add(hash);
+                    }
+                    None => free = free.wrapping_add(hash),
+                }
+                for word in words(&acl.matches) {
+                    let mut entries: Vec<(IpAddr, u8)> = Vec::new();
+                    match word.strip_prefix('$') {
+                        Some(set) => {
+                            let set = zone.northbound.address_set(set);
+                            entries.extend(set.iter().flat_map(|set| set.ranges()));
+                            entries.sort_unstable();
+                            free = free.wrapping_add(hashed(&(word, &entries)));
+                        }
+                        None => entries.extend(range(word)),
+                    }
+                    let next = names.len() as u32;
+                    let number = *names.entry_ref(word).or_insert(next);
+                    for (address, prefix) in entries {
+                        let table = tables.entry((address.is_ipv6(), prefix)).or_default();
+                        let of = table.entry(network(address, prefix)).or_default();
+                        if !of.contains(&number) {
+                            of.push(number);
+                        }
+                    }
+                }
+            }
+            keys.zones.push(free);
+            keys.groups.push(groups);
+        }
+        keys.ranges = tables.into_iter().collect();
+        keys.ranges.sort_unstable_by_key(|(of, _)| *of);
+        keys
+    }
+
+    /// The key of a pod.
+    pub(crate) fn of_pod(&self, pod: usize) -> Vec<u64> {
+        let Some(seat) = self.reach.pods.get(pod) else {
+            return Vec::new();
+        };
+        let mut key = vec![
+            hashed(&seat.network),
+            self.zones.get(seat.zone).copied().unwrap_or_default(),
+        ];
+        if let Some(zone) = self.reach.zones.get(seat.zone) {
+            let name = zone.northbound.port_name(seat.port);
+            if zone.quoted.contains(name) {
+                key.push(hashed(&name));
+            }
+            let groups = self.groups.get(seat.zone);
+            for group in zone.groups_of.get(&seat.port).into_iter().flatten() {
+                let hash = groups.and_then(|groups| groups.get(group)).copied();
+                key.push(hashed(&(group, hash.unwrap_or_default())));
+            }
+        }
+        for address in &seat.addresses {
+            self.address(*address, &mut key);
+        }
+        key
+    }
+
+    /// The key of an address outside.
+    pub(crate) fn of_address(&self, address: IpAddr) -> Vec<u64> {
+        let mut key = vec![u64::from(address.is_ipv6())];
+        self.address(address, &mut key);
+        key
+    }
+
+    fn address(&self, address: IpAddr, key: &mut Vec<u64>) {
+        key.push(u64::MAX);
+        let mut of: Vec<u32> = Vec::new();
+        for ((is_v6, prefix), table) in &self.ranges {
+            if *is_v6 == address.is_ipv6() {
+                of.extend(table.get(&network(address, *prefix)).into_iter().flatten());
+            }
+        }
+        of.sort_unstable();
+        of.dedup();
+        key.extend(of.into_iter().map(u64::from));
+    }
+
+    /// The ranges that ACLs speak of, single addresses of pods left out.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Cidr> {
+        let ranges = self.ranges.iter().flat_map(|((_, prefix), table)| {
+            table.keys().map(|address| Cidr {
+                address: *address,
+                prefix: *prefix,
+            })
+        });
+        ranges.filter(|range| {
+            Cidr::from_address(range.address) != *range
+                || !self.reach.by_address.contains_key(&range.address)
+        })
+    }
+
+    /// The numbers that ACLs with ports of a protocol name, and those among them that bound a range.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (Protocol, u16, bool)> {
+        let rules = self.reach.zones.iter().flat_map(|zone| &zone.rules);
+        rules.flat_map(|rule| {
+            let matches = &rule.row.acl.matches;
+            let bounds = matches.contains('<') || matches.contains('>') || matches.contains('[');
+            let named = Protocol::ALL.into_iter().filter(|protocol| {
+                let field = format!("{}.", protocol.ovn());
+                matches.contains(&field)
+            });
+            let numbers: Vec<u16> = words(matches).filter_map(|word| word.parse().ok()).collect();
+            named.flat_map(move |protocol| {
+                let numbers = numbers.clone().into_iter();
+                numbers.map(move |number| (protocol, number, bounds))
+            })
+        })
+    }
+}
+
+/// The words of a match: fields, numbers, addresses, names.
+fn words(matches: &str) -> impl Iterator<Item = &str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | '$' | '@' | '_' | '-');
+    matches
+        .split(move |c: char| !is_word(c))
+        .filter(|word| !word.is_empty())
+}
+
+/// A word that is an address or a range.
+fn range(word: &str) -> Option<(IpAddr, u8)> {
+    match word.split_once('/') {
+        Some(_) => {
+            let range: Cidr = word.parse().ok()?;
+            Some((range.network().address, range.prefix))
+        }
+        None => {
+            let address: IpAddr = word.parse().ok()?;
+            Some((address, Cidr::from_address(address).prefix))
+        }
+    }
+}
+
+fn network(address: IpAddr, prefix: u8) -> IpAddr {
+    Cidr { address, prefix }.network().address
+}
+
+fn hashed(of: &impl Hash) -> u64 {
+    let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
