@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod diagnostic;
+mod edit;
 mod object;
 mod read;
 mod render;
@@ -38,6 +39,7 @@ mod span;
 mod tree;
 
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
+pub use edit::{Data, Edit, Edited, Step, edit};
 pub use object::{
     AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminSubject, AdminTier, Attachment, Block, Cidr,
     ContainerPort, EgressFirewall, EgressPort, EgressRule, EgressTo, EndpointSlice, Expression,

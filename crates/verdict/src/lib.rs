@@ -8,12 +8,14 @@ mod connections;
 mod doubles;
 pub mod explain;
 mod fix;
+mod matrix;
 mod names;
 mod near;
 mod reach;
 mod resolver;
 
 pub use fix::{Fix, Opened, Part};
+pub use matrix::{Change, Class, Matrix, Service, Share, Slot, Space};
 pub use names::{Endpoints, NameChange, Names, Place};
 pub use near::{
     Ask, Denial, End, Failing, Isolating, LabelTerm, Near, NearMiss, Objects, RuleId, Term,

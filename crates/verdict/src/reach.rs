@@ -12,6 +12,7 @@ use netverdict_pipeline::{AclRow, CtView, Lport, Northbound, SwitchId};
 use netverdict_types::{Action, Direction, Pipeline};
 use uuid::Uuid;
 
+use crate::matrix::{Service, Share, protocol};
 use crate::near::{Ask, Transport};
 
 /// The ACLs of a cluster, ready to be asked.
@@ -122,6 +123,8 @@ pub(crate) struct Way {
     stages: Vec<(Hop, Pipeline, Vec<usize>)>,
     from: IpAddr,
     to: IpAddr,
+    /// Where it was sent before load balancing.
+    vip: Option<(IpAddr, u16)>,
 }
 
 impl<'a> Reach<'a> {
@@ -167,7 +170,9 @@ impl<'a> Reach<'a> {
 
     /// The pod that has an address in a network, if it is one.
     pub(crate) fn at(&self, address: IpAddr, network_of: Option<usize>) -> Spot {
-        let network = network_of.and_then(|pod| self.pods.get(pod)).map(|pod| &pod.network);
+        let network = network_of
+            .and_then(|pod| self.pods.get(pod))
+            .map(|pod| &pod.network);
         let found = self.by_address.get(&address).and_then(|pods| {
             let mut pods = pods.iter();
             pods.find(|pod| {
@@ -185,7 +190,10 @@ impl<'a> Reach<'a> {
     /// between the ends.
     pub fn ask(&self, ask: &Ask) -> Option<Vec<Decided>> {
         let spot = |end: &crate::near::End| {
-            let name = end.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name));
+            let name = end
+                .pod
+                .as_ref()
+                .map(|pod| format!("{}/{}", pod.namespace, pod.name));
             match name.and_then(|name| self.pod(&name)) {
                 Some(pod) => Spot {
                     pod: Some(pod),
@@ -196,6 +204,53 @@ impl<'a> Reach<'a> {
         };
         let way = self.way(spot(&ask.from), spot(&ask.to))?;
         Some(self.along(&way, ask.transport))
+    }
+
+    /// How many backends of a service's port a pod reaches.
+    pub(crate) fn share(&self, pod: usize, service: &Service) -> Share {
+        let mut share = Share::default();
+        let Some(seat) = self.pods.get(pod) else {
+            return share;
+        };
+        let switch = self.zones.get(seat.zone).and_then(|zone| {
+            let switch = zone.northbound.switch(seat.switch)?;
+            Some((zone.northbound, switch))
+        });
+        let (Some((northbound, switch)), Some(protocol)) = (switch, protocol(service.protocol))
+        else {
+            return share;
+        };
+        let v6 = service.address.is_ipv6();
+        let mut own = seat.addresses.iter();
+        let Some(own) = own.find(|address| address.is_ipv6() == v6) else {
+            return share;
+        };
+        let balancers = switch.load_balancers.iter();
+        let balancers = balancers.filter_map(|balancer| northbound.load_balancers.get(balancer));
+        let vips = balancers
+            .filter(|balancer| balancer.row.protocol == service.protocol)
+            .flat_map(|balancer| &balancer.row.vips)
+            .filter(|vip| (vip.ip, vip.port) == (service.address, service.port));
+        for (address, port) in vips.flat_map(|vip| &vip.backends) {
+            share.of += 1;
+            let from = Spot {
+                pod: Some(pod),
+                address: *own,
+            };
+            let Some(port) = port.or(service.port) else {
+                continue;
+            };
+            let vip = (service.address, service.port.unwrap_or(port));
+            // A pod reaches itself, whatever policies say.
+            let to = self.at(*address, Some(pod));
+            let passes = to.pod == Some(pod)
+                || self.way(from, to).is_some_and(|mut way| {
+                    way.vip = Some(vip);
+                    self.passes(&way, Transport::Port(protocol, port))
+                });
+            share.reached += u32::from(passes);
+        }
+        share
     }
 
     /// What decides on a way.
@@ -262,6 +317,7 @@ impl<'a> Reach<'a> {
             stages,
             from: from.address,
             to: to.address,
+            vip: None,
         })
     }
 
@@ -276,7 +332,12 @@ impl<'a> Reach<'a> {
             })
             .collect();
         for (id, switch) in northbound.switches() {
-            let ports = || switch.ports.iter().filter_map(|port| Some((*port, northbound.port(*port)?)));
+            let ports = || {
+                switch
+                    .ports
+                    .iter()
+                    .filter_map(|port| Some((*port, northbound.port(*port)?)))
+            };
             let router = ports().find_map(|(_, port)| {
                 let peer = port.options.get("router-port")?;
                 routers.get(peer.as_str()).copied()
@@ -326,7 +387,12 @@ impl<'a> Reach<'a> {
         let groups = |port: Lport| zone.groups_of.get(&port).into_iter().flatten();
         let from = groups(hop.inport).filter_map(|group| rules.from.get(group));
         let to = groups(hop.outport).filter_map(|group| rules.to.get(group));
-        let mut found: Vec<usize> = from.chain(to).chain([&rules.free]).flatten().copied().collect();
+        let mut found: Vec<usize> = from
+            .chain(to)
+            .chain([&rules.free])
+            .flatten()
+            .copied()
+            .collect();
         found.retain(|rule| {
             let rule = zone.rules.get(*rule);
             rule.is_some_and(|rule| rule.row.acl.pipeline == pipeline)
@@ -380,14 +446,27 @@ impl<'a> Reach<'a> {
             };
             packet.set(Field::CtState, state.into());
         }
-        fill(&mut packet, way.from, way.to, transport, reply);
+        match (way.vip, pipeline, hop.side, transport) {
+            (
+                Some((vip, port)),
+                Pipeline::FromLport,
+                Direction::Egress,
+                Transport::Port(protocol, _),
+            ) => {
+                let transport = Transport::Port(protocol, port);
+                fill(&mut packet, way.from, vip, transport, reply);
+            }
+            _ => fill(&mut packet, way.from, way.to, transport, reply),
+        }
         let mut passed = None;
         for rule in rules.iter().filter_map(|rule| zone.rules.get(*rule)) {
             let acl = &rule.row.acl;
             if passed == Some(acl.tier) {
                 continue;
             }
-            let matches = zone.compiled(rule).is_some_and(|compiled| compiled.matches(&packet));
+            let matches = zone
+                .compiled(rule)
+                .is_some_and(|compiled| compiled.matches(&packet));
             match (matches, acl.action) {
                 (false, _) => {}
                 (true, Action::Pass) => passed = Some(acl.tier),
@@ -412,10 +491,12 @@ impl<'a> Reach<'a> {
         }
         let mut more = Vec::new();
         for hop in hops.into_iter().rev() {
-            let stateless = decided.iter().any(|one| {
-                one.side == hop.side && one.action == Action::AllowStateless
-            });
-            let stateful = self.switch(hop.zone, hop.switch).is_some_and(|(_, rules)| rules.stateful);
+            let stateless = decided
+                .iter()
+                .any(|one| one.side == hop.side && one.action == Action::AllowStateless);
+            let stateful = self
+                .switch(hop.zone, hop.switch)
+                .is_some_and(|(_, rules)| rules.stateful);
             if stateful && !stateless {
                 continue;
             }
@@ -428,6 +509,7 @@ impl<'a> Reach<'a> {
                 stages: Vec::new(),
                 from: way.to,
                 to: way.from,
+                vip: None,
             };
             for pipeline in Pipeline::ALL {
                 let stage = (back, pipeline, self.candidates(back, pipeline));
@@ -464,7 +546,11 @@ impl<'a> Zone<'a> {
                 compiled: OnceLock::new(),
             })
             .collect();
-        let by_uuid = rules.iter().enumerate().map(|(number, rule)| (rule.uuid, number)).collect();
+        let by_uuid = rules
+            .iter()
+            .enumerate()
+            .map(|(number, rule)| (rule.uuid, number))
+            .collect();
         let quoted = rules
             .iter()
             .flat_map(|rule| rule.row.acl.matches.split('"').skip(1).step_by(2))
@@ -474,7 +560,11 @@ impl<'a> Zone<'a> {
             northbound,
             by_uuid,
             rules,
-            switches: northbound.switches.iter().map(|_| OnceLock::new()).collect(),
+            switches: northbound
+                .switches
+                .iter()
+                .map(|_| OnceLock::new())
+                .collect(),
             groups_of,
             quoted,
         }
@@ -494,7 +584,9 @@ impl<'a> Zone<'a> {
                 continue;
             };
             match guard(&row.acl.matches) {
-                Some(Guard::From(group)) => rules.from.entry(group.into()).or_default().push(*number),
+                Some(Guard::From(group)) => {
+                    rules.from.entry(group.into()).or_default().push(*number)
+                }
                 Some(Guard::To(group)) => rules.to.entry(group.into()).or_default().push(*number),
                 None => rules.free.push(*number),
             }
@@ -653,7 +745,13 @@ impl<'r, 'a> Keys<'r, 'a> {
             let mut groups: HashMap<Arc<str>, u64> = HashMap::new();
             for rule in &zone.rules {
                 let acl = &rule.row.acl;
-                let hash = hashed(&(acl.tier, acl.priority, acl.pipeline, acl.action, &acl.matches));
+                let hash = hashed(&(
+                    acl.tier,
+                    acl.priority,
+                    acl.pipeline,
+                    acl.action,
+                    &acl.matches,
+                ));
                 match guard(&acl.matches) {
                     Some(Guard::From(group) | Guard::To(group)) => {
                         let sum = groups.entry(group.into()).or_default();
@@ -761,7 +859,9 @@ impl<'r, 'a> Keys<'r, 'a> {
                 let field = format!("{}.", protocol.ovn());
                 matches.contains(&field)
             });
-            let numbers: Vec<u16> = words(matches).filter_map(|word| word.parse().ok()).collect();
+            let numbers: Vec<u16> = words(matches)
+                .filter_map(|word| word.parse().ok())
+                .collect();
             named.flat_map(move |protocol| {
                 let numbers = numbers.clone().into_iter();
                 numbers.map(move |number| (protocol, number, bounds))
@@ -772,7 +872,8 @@ impl<'r, 'a> Keys<'r, 'a> {
 
 /// The words of a match: fields, numbers, addresses, names.
 fn words(matches: &str) -> impl Iterator<Item = &str> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | '$' | '@' | '_' | '-');
+    let is_word =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | '$' | '@' | '_' | '-');
     matches
         .split(move |c: char| !is_word(c))
         .filter(|word| !word.is_empty())
