@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use netverdict_manifest::{Cidr, Protocol};
+use netverdict_types::Direction;
 
 use crate::near::{Transport, contains};
 use crate::reach::{Decided, Keys, Reach, Spot, Way};
@@ -172,6 +173,14 @@ impl Space {
         names
     }
 
+    /// The class of an end: a pod by its name, else an address outside by what holds it.
+    pub(crate) fn class_of(&self, pod: Option<&str>) -> Option<usize> {
+        let pod = pod?;
+        self.classes
+            .iter()
+            .position(|class| class.members.iter().any(|member| **member == *pod))
+    }
+
     /// How many pairs of ends two classes make.
     pub fn pairs(&self, from: usize, to: usize) -> usize {
         let weight = |class: usize| match self.classes.get(class) {
@@ -217,23 +226,25 @@ impl Slot {
 impl Matrix {
     /// Asks about all pairs.
     pub fn new(reach: &Reach<'_>, space: &Space) -> Self {
-        let mut matrix = Self::empty(space);
+        let mut matrix = Self::pairs(reach, space, None, |_, _| true);
         for from in 0..space.classes.len() {
-            for to in 0..space.classes.len() {
-                matrix.ask(reach, space, from, to);
-            }
             matrix.ask_services(reach, space, from);
         }
         matrix
     }
 
-    /// Asks about the pairs of which one end is in one of these classes, services left out: of the others it says that they are closed.
-    pub fn around(reach: &Reach<'_>, space: &Space, classes: &BTreeSet<usize>) -> Self {
+    /// Asks about some pairs, services left out: of the others it says that they are closed. With a side only what that side denies counts.
+    pub(crate) fn pairs(
+        reach: &Reach<'_>,
+        space: &Space,
+        side: Option<Direction>,
+        is_asked: impl Fn(usize, usize) -> bool,
+    ) -> Self {
         let mut matrix = Self::empty(space);
         for from in 0..space.classes.len() {
             for to in 0..space.classes.len() {
-                if classes.contains(&from) || classes.contains(&to) {
-                    matrix.ask(reach, space, from, to);
+                if is_asked(from, to) {
+                    matrix.ask(reach, space, from, to, side);
                 }
             }
         }
@@ -327,13 +338,20 @@ impl Matrix {
         }
     }
 
-    fn ask(&mut self, reach: &Reach<'_>, space: &Space, from: usize, to: usize) {
+    fn ask(
+        &mut self,
+        reach: &Reach<'_>,
+        space: &Space,
+        from: usize,
+        to: usize,
+        side: Option<Direction>,
+    ) {
         let Some(way) = space.way(reach, from, to) else {
             return;
         };
         let base = (from * self.width + to) * self.words;
         for (number, slot) in space.slots.iter().enumerate() {
-            if reach.passes(&way, slot.transport)
+            if reach.passes_on(&way, slot.transport, side)
                 && let Some(word) = self.cells.get_mut(base + number / 64)
             {
                 *word |= 1 << (number % 64);

@@ -57,7 +57,7 @@ pub struct Decided {
     pub zone: usize,
     /// The stage.
     pub pipeline: Pipeline,
-    /// Whose side it is on: egress on the side of the one who opens the connection.
+    /// Whose side it is on: egress on the side of the one who opens the connection, by the ports that the ACL is for.
     pub side: Direction,
     /// Whether it is about the answer.
     pub reply: bool,
@@ -268,16 +268,27 @@ impl<'a> Reach<'a> {
 
     /// Whether a connection passes on a way; quicker than [`Self::along`].
     pub(crate) fn passes(&self, way: &Way, transport: Transport) -> bool {
+        self.passes_on(way, transport, None)
+    }
+
+    /// The same with an eye on one side only: what the other denies does not count.
+    pub(crate) fn passes_on(
+        &self,
+        way: &Way,
+        transport: Transport,
+        side: Option<Direction>,
+    ) -> bool {
+        let denies = |one: &Decided| one.denies() && side.is_none_or(|side| one.side == side);
         let mut decided = Vec::with_capacity(way.stages.len());
         for stage in &way.stages {
             let one = self.decide(stage, way, transport, false);
-            if one.denies() {
+            if denies(&one) {
                 return false;
             }
             decided.push(one);
         }
         self.reply(way, transport, &mut decided);
-        !decided.iter().any(Decided::denies)
+        !decided.iter().any(denies)
     }
 
     /// The way from one end to the other; `None` if no router joins them.
@@ -471,6 +482,12 @@ impl<'a> Reach<'a> {
                 (false, _) => {}
                 (true, Action::Pass) => passed = Some(acl.tier),
                 (true, action) => {
+                    // An egress firewall decides in the egress pipeline, about those who send.
+                    decided.side = match guard(&acl.matches) {
+                        Some(Guard::From(_)) if !reply => Direction::Egress,
+                        Some(Guard::To(_)) if !reply => Direction::Ingress,
+                        _ => hop.side,
+                    };
                     decided.acl = Some(rule.uuid);
                     decided.action = action;
                     return decided;
