@@ -14,7 +14,7 @@ use netverdict_types::Direction;
 use uuid::Uuid;
 
 use self::candidate::{Candidate, Step, candidates};
-use crate::matrix::{Matrix, Space};
+use crate::matrix::{Space, both};
 use crate::near::{Ask, Denial, Near, Objects, Transport};
 use crate::reach::{Decided, Reach};
 
@@ -286,10 +286,9 @@ impl Bench<'_> {
         let [from, to] = [&ask.from, &ask.to].map(|end| space.class_of(name(end).as_deref()));
         let classes = space.classes().len();
         let complete = classes * classes * space.slots().len() <= MOST_CELLS;
-        let is_asked =
-            |one: usize, other: usize| complete || Some(one) == from || Some(other) == to;
-        let old = Matrix::pairs(base, &space, side, is_asked);
-        let new = Matrix::pairs(after, &space, side, is_asked);
+        let (old, new) = both(base, after, &space, side, |one, other| {
+            complete || Some(one) == from || Some(other) == to
+        });
         let mut tried = Tried {
             steps: Vec::new(),
             opened: 0,

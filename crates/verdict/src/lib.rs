@@ -15,7 +15,7 @@ mod reach;
 mod resolver;
 
 pub use fix::{Fix, Opened, Part, container_ports, fixes, northbounds};
-pub use matrix::{Change, Class, Matrix, Service, Share, Slot, Space};
+pub use matrix::{Change, Class, Matrix, Service, Share, Slot, Space, changes};
 pub use names::{Endpoints, NameChange, Names, Place};
 pub use near::{
     Ask, Denial, End, Failing, Isolating, LabelTerm, Near, NearMiss, Objects, RuleId, Term,

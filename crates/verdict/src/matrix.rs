@@ -216,6 +216,66 @@ impl Space {
     }
 }
 
+/// What one row set opens and closes that another does not; only where they can differ are they asked.
+pub fn changes(before: &Reach<'_>, after: &Reach<'_>, space: &Space) -> Vec<Change> {
+    let (old, new) = both(before, after, space, None, |_, _| true);
+    let mut changes = Vec::new();
+    for from in 0..space.classes.len() {
+        for to in 0..space.classes.len() {
+            let (opened, closed) = old.difference(&new, from, to);
+            let first = opened.iter().chain(&closed).next();
+            let Some(slot) = first.and_then(|slot| space.slots.get(*slot)) else {
+                continue;
+            };
+            let decided = |reach: &Reach<'_>| {
+                let way = space.way(reach, from, to);
+                let decided = way.map(|way| reach.along(&way, slot.transport));
+                let mut decided = decided.unwrap_or_default();
+                decided.retain(|one| one.acl.is_some());
+                decided
+            };
+            changes.push(Change {
+                from,
+                to,
+                before: decided(before),
+                after: decided(after),
+                opened,
+                closed,
+            });
+        }
+    }
+    changes
+}
+
+/// Matrices of two row sets, of those pairs for which they may say something different. With a side only what that side denies counts.
+pub(crate) fn both(
+    before: &Reach<'_>,
+    after: &Reach<'_>,
+    space: &Space,
+    side: Option<Direction>,
+    is_asked: impl Fn(usize, usize) -> bool,
+) -> (Matrix, Matrix) {
+    let (mut old, mut new) = (Matrix::empty(space), Matrix::empty(space));
+    for from in 0..space.classes.len() {
+        for to in 0..space.classes.len() {
+            if !is_asked(from, to) {
+                continue;
+            }
+            let [one, other] = [before, after].map(|reach| space.way(reach, from, to));
+            let marks = |reach: &Reach<'_>, way: &Option<Way>| reach.marks(way.as_ref()?);
+            let same = match (marks(before, &one), marks(after, &other)) {
+                (Some(one), Some(other)) => one == other,
+                _ => false,
+            };
+            if !same {
+                old.ask(before, space, one.as_ref(), (from, to), side);
+                new.ask(after, space, other.as_ref(), (from, to), side);
+            }
+        }
+    }
+    (old, new)
+}
+
 impl Slot {
     /// Whether it is one port.
     pub fn is_single(&self) -> bool {
@@ -226,27 +286,13 @@ impl Slot {
 impl Matrix {
     /// Asks about all pairs.
     pub fn new(reach: &Reach<'_>, space: &Space) -> Self {
-        let mut matrix = Self::pairs(reach, space, None, |_, _| true);
-        for from in 0..space.classes.len() {
-            matrix.ask_services(reach, space, from);
-        }
-        matrix
-    }
-
-    /// Asks about some pairs, services left out: of the others it says that they are closed. With a side only what that side denies counts.
-    pub(crate) fn pairs(
-        reach: &Reach<'_>,
-        space: &Space,
-        side: Option<Direction>,
-        is_asked: impl Fn(usize, usize) -> bool,
-    ) -> Self {
         let mut matrix = Self::empty(space);
         for from in 0..space.classes.len() {
             for to in 0..space.classes.len() {
-                if is_asked(from, to) {
-                    matrix.ask(reach, space, from, to, side);
-                }
+                let way = space.way(reach, from, to);
+                matrix.ask(reach, space, way.as_ref(), (from, to), None);
             }
+            matrix.ask_services(reach, space, from);
         }
         matrix
     }
@@ -274,44 +320,13 @@ impl Matrix {
             .unwrap_or_default()
     }
 
-    /// What is different in another matrix of the same space.
-    pub fn changes(
-        &self,
-        before: &Reach<'_>,
-        after: &Self,
-        reach_after: &Reach<'_>,
-        space: &Space,
-    ) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for from in 0..self.width {
-            for to in 0..self.width {
-                let (opened, closed) = self.difference(after, from, to);
-                let first = opened.iter().chain(&closed).next();
-                let Some(slot) = first.and_then(|slot| space.slots.get(*slot)) else {
-                    continue;
-                };
-                let decided = |reach: &Reach<'_>| {
-                    let way = space.way(reach, from, to);
-                    let decided = way.map(|way| reach.along(&way, slot.transport));
-                    let mut decided = decided.unwrap_or_default();
-                    decided.retain(|one| one.acl.is_some());
-                    decided
-                };
-                changes.push(Change {
-                    from,
-                    to,
-                    before: decided(before),
-                    after: decided(reach_after),
-                    opened,
-                    closed,
-                });
-            }
-        }
-        changes
-    }
-
     /// The slots that another matrix opens and closes between two classes.
-    pub fn difference(&self, after: &Self, from: usize, to: usize) -> (Vec<usize>, Vec<usize>) {
+    pub(crate) fn difference(
+        &self,
+        after: &Self,
+        from: usize,
+        to: usize,
+    ) -> (Vec<usize>, Vec<usize>) {
         let (mut opened, mut closed) = (Vec::new(), Vec::new());
         let base = (from * self.width + to) * self.words;
         for word in 0..self.words {
@@ -342,16 +357,16 @@ impl Matrix {
         &mut self,
         reach: &Reach<'_>,
         space: &Space,
-        from: usize,
-        to: usize,
+        way: Option<&Way>,
+        (from, to): (usize, usize),
         side: Option<Direction>,
     ) {
-        let Some(way) = space.way(reach, from, to) else {
+        let Some(way) = way else {
             return;
         };
         let base = (from * self.width + to) * self.words;
         for (number, slot) in space.slots.iter().enumerate() {
-            if reach.passes_on(&way, slot.transport, side)
+            if reach.passes_on(way, slot.transport, side)
                 && let Some(word) = self.cells.get_mut(base + number / 64)
             {
                 *word |= 1 << (number % 64);

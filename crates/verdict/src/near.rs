@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use netverdict_manifest::{
-    AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminSubject, Block, Cidr, EgressFirewall,
-    EgressPort, EgressRule, EgressTo, Expression, FirewallAction, Key, Kind, NetworkPolicy,
-    NetworkRule, Object, Operator, Peer, Pod, PolicyPort, PortRef, Protocol, RuleAction, Selector,
-    Span, Spec,
+    AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminSubject, AdminTier, Block, Cidr,
+    EgressFirewall, EgressPort, EgressRule, EgressTo, Expression, FirewallAction, Key, Kind,
+    NetworkPolicy, NetworkRule, Object, Operator, Peer, Pod, PolicyPort, PortRef, Protocol,
+    RuleAction, Selector, Span, Spec,
 };
 use netverdict_policy::{Compat, Options, host_addresses};
 use netverdict_types::{Direction, Owner, OwnerKind};
@@ -262,11 +262,14 @@ impl Near {
         };
         let mut near = Self::default();
         match denial {
-            Denial::Isolation => looking.network_policies(&mut near),
+            Denial::Isolation => {
+                looking.network_policies(&mut near);
+                looking.admin_policies(None, &mut near);
+            }
             Denial::Rule(rule) if rule.policy.kind == Kind::EgressFirewall => {
                 looking.firewall(rule, &mut near);
             }
-            Denial::Rule(rule) => looking.admin_policies(rule, &mut near),
+            Denial::Rule(rule) => looking.admin_policies(Some(rule), &mut near),
         }
         near.misses.sort_by_cached_key(|miss| {
             let away: u32 = miss.failing.iter().map(|failing| failing.term.away()).sum();
@@ -443,7 +446,8 @@ impl Looking<'_> {
         }
     }
 
-    fn admin_policies(&self, denial: &RuleId, near: &mut Near) {
+    /// Rules that come before the one that denies: before all NetworkPolicies those of the administrator's tier.
+    fn admin_policies(&self, denial: Option<&RuleId>, near: &mut Near) {
         let Some(pod) = &self.subject().pod else {
             return;
         };
@@ -451,7 +455,10 @@ impl Looking<'_> {
             Spec::AdminPolicy(policy) => Some((policy.tier, policy.priority.value)),
             _ => None,
         };
-        let denied = self.objects.object(&denial.policy).and_then(order);
+        let denied = match denial {
+            Some(denial) => self.objects.object(&denial.policy).and_then(order),
+            None => Some((AdminTier::Admin, u32::MAX)),
+        };
         for kind in [
             Kind::AdminNetworkPolicy,
             Kind::BaselineAdminNetworkPolicy,
@@ -462,7 +469,7 @@ impl Looking<'_> {
                     continue;
                 };
                 let before = match (order(object), denied) {
-                    (Some(one), Some(other)) => one.0 == other.0 && one.1 <= other.1,
+                    (Some(one), Some(other)) => one <= other,
                     _ => false,
                 };
                 if before && self.objects.is_subject(&policy.subject, pod) {
@@ -476,7 +483,7 @@ impl Looking<'_> {
         &self,
         object: &Object,
         policy: &AdminPolicy,
-        denial: &RuleId,
+        denial: Option<&RuleId>,
         near: &mut Near,
     ) {
         let rules = match self.direction {
@@ -484,9 +491,13 @@ impl Looking<'_> {
             Direction::Egress => &policy.egress,
         };
         for (index, rule) in rules.iter().enumerate() {
-            if rule.action == RuleAction::Deny
-                || (object.key == denial.policy && index >= denial.index)
-            {
+            // To pass on helps where a rule denies, not where NetworkPolicies do.
+            let helps = match (rule.action, denial) {
+                (RuleAction::Deny, _) | (RuleAction::Pass, None) => false,
+                (_, Some(denial)) => object.key != denial.policy || index < denial.index,
+                (RuleAction::Allow, None) => true,
+            };
+            if !helps {
                 continue;
             }
             let peers = Closest::of(rule.peers.iter().map(|peer| self.admin_peer(peer)));

@@ -1,7 +1,7 @@
 //! Whether a connection is let through, by the ACLs alone: each stage's rules are looked at in their order, without flows or packets between. It
 //! says the same as the twin, for many questions at once.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -89,8 +89,12 @@ struct Zone<'a> {
 struct Rule<'a> {
     uuid: Uuid,
     row: &'a AclRow,
+    /// Whose ports it is for.
+    guard: Option<Guard<'a>>,
     /// `None` for a match that OVN would refuse.
     compiled: OnceLock<Option<Compiled>>,
+    /// Of all that it says, and of the address sets that it names.
+    mark: OnceLock<u64>,
 }
 
 /// The rules of a switch, by what their match begins or ends with.
@@ -291,6 +295,31 @@ impl<'a> Reach<'a> {
         !decided.iter().any(denies)
     }
 
+    /// What answers on a way depend on: ways of two row sets with the same marks have the same answers. `None` where that cannot be told.
+    pub(crate) fn marks(&self, way: &Way) -> Option<Vec<u64>> {
+        let mut marks = Vec::new();
+        for (hop, pipeline, rules) in &way.stages {
+            let (zone, of_switch) = self.switch(hop.zone, hop.switch)?;
+            // Answers may be asked about as well.
+            let is_stateless = |rule: &usize| {
+                let rule = zone.rules.get(*rule);
+                rule.is_some_and(|rule| rule.row.acl.action == Action::AllowStateless)
+            };
+            if !of_switch.stateful || rules.iter().any(is_stateless) {
+                return None;
+            }
+            marks.push(hashed(&(pipeline, zone.by_default(of_switch))));
+            for rule in rules.iter().filter_map(|rule| zone.rules.get(*rule)) {
+                // What other ports a rule speaks of is not in its mark.
+                if rule.guard.is_none() && rule.row.acl.matches.contains(['@', '"']) {
+                    return None;
+                }
+                marks.push(zone.mark(rule));
+            }
+        }
+        Some(marks)
+    }
+
     /// The way from one end to the other; `None` if no router joins them.
     pub(crate) fn way(&self, from: Spot, to: Spot) -> Option<Way> {
         let seats = [from, to].map(|spot| spot.pod.and_then(|pod| self.pods.get(pod)));
@@ -483,7 +512,7 @@ impl<'a> Reach<'a> {
                 (true, Action::Pass) => passed = Some(acl.tier),
                 (true, action) => {
                     // An egress firewall decides in the egress pipeline, about those who send.
-                    decided.side = match guard(&acl.matches) {
+                    decided.side = match rule.guard {
                         Some(Guard::From(_)) if !reply => Direction::Egress,
                         Some(Guard::To(_)) if !reply => Direction::Ingress,
                         _ => hop.side,
@@ -560,7 +589,9 @@ impl<'a> Zone<'a> {
             .map(|(uuid, row)| Rule {
                 uuid: *uuid,
                 row,
+                guard: guard(&row.acl.matches),
                 compiled: OnceLock::new(),
+                mark: OnceLock::new(),
             })
             .collect();
         let by_uuid = rules
@@ -600,7 +631,7 @@ impl<'a> Zone<'a> {
             let Some(number) = self.by_uuid.get(&uuid).filter(|_| seen.insert(uuid)) else {
                 continue;
             };
-            match guard(&row.acl.matches) {
+            match self.rules.get(*number).and_then(|rule| rule.guard) {
                 Some(Guard::From(group)) => {
                     rules.from.entry(group.into()).or_default().push(*number)
                 }
@@ -625,6 +656,29 @@ impl<'a> Zone<'a> {
         rule.compiled.get_or_init(compile).as_ref()
     }
 
+    /// The same for rules of other row sets that say the same, sets of addresses and groups in them included.
+    fn mark(&self, rule: &Rule<'_>) -> u64 {
+        *rule.mark.get_or_init(|| {
+            let acl = &rule.row.acl;
+            let mut mark = hashed(&(
+                acl.tier,
+                acl.priority,
+                acl.pipeline,
+                acl.action,
+                &acl.matches,
+            ));
+            for word in words(&acl.matches) {
+                if let Some(set) = word.strip_prefix('$') {
+                    let set = self.northbound.address_set(set);
+                    let mut entries: Vec<_> = set.iter().flat_map(|set| set.ranges()).collect();
+                    entries.sort_unstable();
+                    mark = hashed(&(mark, entries));
+                }
+            }
+            mark
+        })
+    }
+
     /// What becomes of a packet that no ACL matches.
     fn by_default(&self, rules: &SwitchRules) -> Action {
         let option = self.northbound.options.get("default_acl_drop");
@@ -635,6 +689,7 @@ impl<'a> Zone<'a> {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Guard<'a> {
     From(&'a str),
     To(&'a str),
@@ -740,12 +795,15 @@ fn fill(packet: &mut Fields<'_>, from: IpAddr, to: IpAddr, transport: Transport,
 pub(crate) struct Keys<'r, 'a> {
     reach: &'r Reach<'a>,
     /// By family and length of the prefix: which ranges and sets hold an address.
-    ranges: Vec<((bool, u8), HashMap<IpAddr, Vec<u32>>)>,
+    ranges: Vec<((bool, u8), Holders)>,
     /// The hash of a group's ACLs, by zone and name.
     groups: Vec<HashMap<Arc<str>, u64>>,
     /// Of the ACLs of each zone that no group is joined to, and of its address sets.
     zones: Vec<u64>,
 }
+
+/// By the address of a range: which words of matches mean it or hold it.
+type Holders = HashMap<IpAddr, Vec<u32>>;
 
 impl<'r, 'a> Keys<'r, 'a> {
     pub(crate) fn new(reach: &'r Reach<'a>) -> Self {
@@ -755,7 +813,7 @@ impl<'r, 'a> Keys<'r, 'a> {
             groups: Vec::new(),
             zones: Vec::new(),
         };
-        let mut tables: HashMap<(bool, u8), HashMap<IpAddr, Vec<u32>>> = HashMap::new();
+        let mut tables: HashMap<(bool, u8), Holders> = HashMap::new();
         let mut names: HashMap<String, u32> = HashMap::new();
         for zone in &reach.zones {
             let mut free = 0_u64;
@@ -769,7 +827,7 @@ impl<'r, 'a> Keys<'r, 'a> {
                     acl.action,
                     &acl.matches,
                 ));
-                match guard(&acl.matches) {
+                match rule.guard {
                     Some(Guard::From(group) | Guard::To(group)) => {
                         let sum = groups.entry(group.into()).or_default();
                         *sum = sum.wrapping_add(hash);
@@ -915,7 +973,5 @@ fn network(address: IpAddr, prefix: u8) -> IpAddr {
 }
 
 fn hashed(of: &impl Hash) -> u64 {
-    let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
-    of.hash(&mut hasher);
-    hasher.finish()
+    foldhash::fast::FixedState::with_seed(0).hash_one(of)
 }

@@ -18,7 +18,7 @@ use netverdict_pipeline::Northbound;
 use netverdict_policy::{Compiler, Options, assume, cluster_subnets};
 use netverdict_types::Direction;
 use netverdict_verdict::{
-    Ask, Decided, Denial, End, Matrix, Near, Objects, Reach, RuleId, Space, Transport,
+    Ask, Decided, Denial, End, Near, Objects, Reach, RuleId, Space, Transport, changes,
     container_ports, fixes, northbounds,
 };
 
@@ -37,11 +37,18 @@ struct World {
 
 impl World {
     fn new(texts: &[(String, String)]) -> Self {
+        Self::read(texts).expect("the manifests are right")
+    }
+
+    /// `None` if something in the texts is wrong.
+    fn read(texts: &[(String, String)]) -> Option<Self> {
         let mut sources = Sources::default();
         let mut given = Vec::new();
         for (name, text) in texts {
             let (_, reading) = sources.read(name, text.as_bytes());
-            assert_eq!(reading.diagnostics, [], "{name}:\n{text}");
+            if !reading.diagnostics.is_empty() {
+                return None;
+            }
             given.extend(reading.objects.into_iter().map(Arc::new));
         }
         let options = Options {
@@ -55,12 +62,12 @@ impl World {
         }
         compiler.compile();
         let objects = assumed.objects.into_iter();
-        Self {
+        Some(Self {
             sources,
             objects: objects.map(|object| (object.key.clone(), object)).collect(),
             options,
             compiler,
-        }
+        })
     }
 
     fn objects(&self) -> Objects<'_> {
@@ -478,7 +485,7 @@ fn working(world: &World, reach: &Reach<'_>) -> Vec<Ask> {
             }
         }
     }
-    asks.retain(|ask| !denied(reach, ask).is_some_and(|denied| !denied.is_empty()));
+    asks.retain(|ask| denied(reach, ask).is_none_or(|denied| denied.is_empty()));
     asks
 }
 
@@ -519,37 +526,28 @@ fn patched(texts: &[(String, String)], diff: &str) -> Vec<(String, String)> {
 /// Pairs of pods and ports that are open in the second and not in the first.
 fn opened(before: &Reach<'_>, after: &Reach<'_>, world: &World) -> usize {
     let space = Space::new(&[before, after], container_ports(world.objects()));
-    let (old, new) = (Matrix::new(before, &space), Matrix::new(after, &space));
-    let classes = 0..space.classes().len();
-    let pairs = classes
-        .clone()
-        .flat_map(|from| classes.clone().map(move |to| (from, to)));
     // "No more" is about ports: a slot of many counts as many.
-    pairs
-        .map(|(from, to)| {
-            let ports: usize = old
-                .difference(&new, from, to)
-                .0
-                .iter()
-                .map(|slot| {
-                    let (first, last) = space.slots()[*slot].range;
-                    usize::from(last - first) + 1
-                })
+    changes(before, after, &space)
+        .iter()
+        .map(|change| {
+            let ranges = change.opened.iter().map(|slot| space.slots()[*slot].range);
+            let ports: usize = ranges
+                .map(|(first, last)| usize::from(last - first) + 1)
                 .sum();
-            ports * space.pairs(from, to)
+            ports * space.pairs(change.from, change.to)
         })
         .sum()
 }
 
-#[test]
-fn faults_are_named_and_mended_without_opening_more() {
+/// The same for several seeds, each a test of its own so that they run side by side; `N` faults each.
+fn mutants(seed: u64) {
     let base = World::new(&texts());
     let base_rows = base.rows();
     let base_reach = Reach::new(&base_rows);
     let asks = working(&base, &base_reach);
     assert!(asks.len() > 50, "{}", asks.len());
-    let mut dice = Dice(4);
-    let wanted: usize = std::env::var("N").map_or(210, |n| n.parse().unwrap());
+    let mut dice = Dice(seed);
+    let wanted: usize = std::env::var("N").map_or(35, |n| n.parse().unwrap());
     let mut done: BTreeMap<&str, usize> = BTreeMap::new();
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     let (mut first, mut named) = (0, 0);
@@ -557,8 +555,12 @@ fn faults_are_named_and_mended_without_opening_more() {
     while done.values().sum::<usize>() < wanted {
         rounds += 1;
         assert!(rounds < 50, "there are not so many faults: {done:?}");
-        for fault in faults(&base, &mut dice) {
-            let mut mutant = World::new(&fault.texts);
+        let mut all = faults(&base, &mut dice);
+        while !all.is_empty() {
+            let fault = all.swap_remove(dice.roll(all.len()));
+            let Some(mut mutant) = World::read(&fault.texts) else {
+                continue;
+            };
             let rows = mutant.rows();
             let reach = Reach::new(&rows);
             let broken: Vec<(&Ask, Vec<Decided>)> = asks
@@ -608,10 +610,7 @@ fn faults_are_named_and_mended_without_opening_more() {
                     }
                 }
             }
-            // What a rule of an administrator's policy allowed may be denied by others, when it is gone.
-            let excused = matches!(&fault.culprit, Culprit::Policy(policy) | Culprit::Rule(RuleId { policy, .. }) if matches!(policy.kind, Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy))
-                || matches!(&fault.culprit, Culprit::Label(_));
-            assert!(is_named || excused, "{label}: not named");
+            assert!(is_named, "{label}: not named");
             named += usize::from(is_named);
             first += usize::from(is_first);
 
@@ -665,8 +664,38 @@ fn faults_are_named_and_mended_without_opening_more() {
         "isolation",
     ] {
         assert!(
-            done.get(kind).is_some_and(|count| *count >= 5),
+            done.get(kind).is_some_and(|count| *count >= 1),
             "{kind}: {done:?}"
         );
     }
+}
+
+#[test]
+fn faults_are_named_and_mended_without_opening_more_1() {
+    mutants(1);
+}
+
+#[test]
+fn faults_are_named_and_mended_without_opening_more_2() {
+    mutants(2);
+}
+
+#[test]
+fn faults_are_named_and_mended_without_opening_more_3() {
+    mutants(3);
+}
+
+#[test]
+fn faults_are_named_and_mended_without_opening_more_4() {
+    mutants(4);
+}
+
+#[test]
+fn faults_are_named_and_mended_without_opening_more_5() {
+    mutants(5);
+}
+
+#[test]
+fn faults_are_named_and_mended_without_opening_more_6() {
+    mutants(6);
 }

@@ -35,7 +35,9 @@ pub(super) struct Step {
 }
 
 /// Rules that are looked at, of those that came close.
-const MOST_MISSES: usize = 8;
+const MOST_MISSES: usize = 6;
+/// Terms that may fail in one of them; where more do, a rule of its own is the smaller change.
+const MOST_TERMS: usize = 3;
 
 /// Labels that tell pods of one workload apart, or its versions.
 const FLEETING: [&str; 6] = [
@@ -61,7 +63,11 @@ pub(super) fn candidates(
         direction,
     };
     let mut candidates = Vec::new();
-    for miss in near.misses.iter().take(MOST_MISSES) {
+    let close = near
+        .misses
+        .iter()
+        .filter(|miss| miss.failing.len() <= MOST_TERMS);
+    for miss in close.take(MOST_MISSES) {
         candidates.extend(maker.mend(miss));
     }
     match denial {
