@@ -12,10 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use netverdict_pipeline::decide::Decide;
 use netverdict_pipeline::emit::{Emitter, Node, Psample, Sink, Taken};
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::journey::{Twin, Zone};
-use netverdict_pipeline::decide::Decide;
 use netverdict_source::psample_unix::Output as Socket;
 use netverdict_types::{Clock, SystemClock, ZoneId};
 
@@ -68,6 +68,9 @@ pub(crate) struct Demo {
 const GROUP: u32 = 10;
 /// The number that psample's netlink family gets in the demo; a kernel gives them out from 16 on.
 const FAMILY: u16 = 16;
+
+/// Packets go out in batches, at most so often in nanoseconds: few and full datagrams do not overrun their reader.
+const TICK: i64 = 10_000_000;
 
 impl Demo {
     /// Runs the command.
@@ -292,7 +295,7 @@ impl Datapath {
                 .due()
                 .map_or(i64::MAX, |due| due.0)
                 .min(end.unwrap_or(i64::MAX));
-            let wait = next.saturating_sub(SystemClock.now().0).max(0);
+            let wait = next.saturating_sub(SystemClock.now().0).max(TICK);
             if stopped
                 .recv_timeout(Duration::from_nanos(wait.unsigned_abs()))
                 .is_ok()
