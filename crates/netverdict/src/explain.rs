@@ -324,7 +324,7 @@ fn can_open(from: &Party) -> Result<(), String> {
 }
 
 /// True where colours are welcome: on a terminal, and never with NO_COLOR.
-fn colours() -> bool {
+pub(crate) fn colours() -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     stdout().is_terminal() && !no_colour
 }

@@ -24,6 +24,7 @@ mod session;
 mod sources;
 mod totals;
 mod twin;
+mod why;
 mod write;
 
 use std::io::IsTerminal;
@@ -53,6 +54,7 @@ enum Command {
     Record(record::Record),
     Sampling(sampling::Sampling),
     Totals(totals::Totals),
+    Why(why::Why),
 }
 
 fn main() -> ExitCode {
@@ -79,5 +81,6 @@ fn main() -> ExitCode {
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),
         Command::Totals(totals) => totals.run(),
+        Command::Why(why) => why.run(),
     })
 }

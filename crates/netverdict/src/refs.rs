@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use netverdict_types::EndpointKind;
+use netverdict_types::{End, EndpointKind, Service};
 use netverdict_verdict::explain::{Atlas, Party};
 
 /// An end of a connection, as people name it.
@@ -85,6 +85,33 @@ impl fmt::Display for Ref {
 }
 
 impl Ref {
+    /// True if an end of a packet is who is named; `service` is the one that the packet is sent to or answers for.
+    pub(crate) fn is(&self, end: &End<'_>, service: Option<&Service>) -> bool {
+        let named = |kinds: &[EndpointKind], namespace: Option<&str>, name: &str| {
+            end.endpoint.is_some_and(|endpoint| {
+                kinds.contains(&endpoint.kind)
+                    && endpoint.namespace.as_deref() == namespace
+                    && endpoint.name.as_deref() == Some(name)
+            })
+        };
+        match &self.kind {
+            Kind::Pod(namespace, name) => named(&[EndpointKind::Pod], Some(namespace), name),
+            Kind::Service(namespace, name) => {
+                let is_behind = || {
+                    let ip = end.ip?;
+                    let service = service?;
+                    let is_it = service.namespace.as_deref() == Some(namespace)
+                        && service.name == *name
+                        && service.backends.iter().any(|(backend, _)| *backend == ip);
+                    is_it.then_some(())
+                };
+                named(&[EndpointKind::Service], Some(namespace), name) || is_behind().is_some()
+            }
+            Kind::Node(name) => named(&[EndpointKind::Node, EndpointKind::Management], None, name),
+            Kind::Address(ip) => end.ip == Some(*ip),
+        }
+    }
+
     /// Who that is. An address that nobody has is somebody outside.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ impl Inputs {
     pub(crate) fn twin(&self) -> Result<Twin> {
         let twin = match self.manifests.is_empty() {
             true => self.loaded()?,
-            false => self.compiled()?,
+            false => compiled(&self.manifests, &self.settings)?,
         };
         for zone in &twin.zones {
             for error in &zone.bad_rows {
@@ -122,40 +122,44 @@ impl Inputs {
         let tables = nb.tables().chain(sb.tables());
         Ok(Northbound::new(tables.flat_map(|table| table.rows())))
     }
+}
 
-    fn compiled(&self) -> Result<Twin> {
-        let inputs = compile::Inputs::manifests(self.manifests.clone(), self.settings.clone());
-        let mut world = World::new(&inputs);
-        let mut news = world.take(inputs.read()?);
-        // What was assumed is for `compile` to tell: here it is the answer that matters.
-        news.diagnostics
-            .retain(|diagnostic| diagnostic.severity != Severity::Note);
-        tell_news(&world, &news);
-        let mut origins = HashMap::new();
-        let mut zones = Vec::new();
-        for zone in world.zones() {
-            zones.push(Northbound::new(&rows(&world, &zone)));
-            for row in world
-                .rows(&zone)
-                .iter()
-                .filter(|row| row.table == Table::Acl)
-            {
-                origins
-                    .entry(row.uuid)
-                    .or_insert_with(|| row.origins.clone());
-            }
+/// What manifests compile to. What is wrong with some of them is told on standard error.
+///
+/// # Errors
+/// If a path cannot be read, or there is neither pod nor node.
+pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twin> {
+    let inputs = compile::Inputs::manifests(manifests.to_vec(), settings.clone());
+    let mut world = World::new(&inputs);
+    let mut news = world.take(inputs.read()?);
+    // What was assumed is for `compile` to tell: here it is the answer that matters.
+    news.diagnostics
+        .retain(|diagnostic| diagnostic.severity != Severity::Note);
+    tell_news(&world, &news);
+    let mut origins = HashMap::new();
+    let mut zones = Vec::new();
+    for zone in world.zones() {
+        zones.push(Northbound::new(&rows(&world, &zone)));
+        for row in world
+            .rows(&zone)
+            .iter()
+            .filter(|row| row.table == Table::Acl)
+        {
+            origins
+                .entry(row.uuid)
+                .or_insert_with(|| row.origins.clone());
         }
-        if zones.is_empty() {
-            bail!("the manifests tell no cluster: there is no pod and no node");
-        }
-        Ok(Twin {
-            zones,
-            names: world.names(),
-            world: Some(world),
-            errors: news.errors,
-            origins,
-        })
     }
+    if zones.is_empty() {
+        bail!("the manifests tell no cluster: there is no pod and no node");
+    }
+    Ok(Twin {
+        zones,
+        names: world.names(),
+        world: Some(world),
+        errors: news.errors,
+        origins,
+    })
 }
 
 /// The twin of these zones, with every step to be seen.

@@ -12,11 +12,11 @@ mod way;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::Span;
+use netverdict_manifest::{Key, Span};
 use netverdict_pipeline::conntrack::Conntrack;
 use netverdict_pipeline::journey::{Lost, Outcome, Place, Twin};
 use netverdict_pipeline::{Lport, Stages};
-use netverdict_types::{Direction, EndpointKind, Timestamp};
+use netverdict_types::{Direction, EndpointKind, Owner, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ pub use text::Style;
 pub use trace::{Event, Stepped, Trace};
 pub use way::{Passing, Ruling, Station, Tier, Way};
 
-use crate::near::{self, Ask, Denial, Near, Objects, Transport};
+use crate::near::{self, Ask, Denial, Near, NearMiss, Objects, Transport};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -486,41 +486,40 @@ impl<S: Stages> Asking<'_, S> {
     }
 
     fn near(&self, way: &Way, ask: &Ask) -> Option<Close> {
-        let ruling = way.decided_by()?;
-        let denial = Denial::of(&ruling.owner)?;
-        let direction = ruling.owner.direction?;
-        let objects = self.texts.objects()?;
-        let Near { isolating, misses } = Near::find(objects, ask, direction, &denial);
-        Some(Close {
-            direction,
-            isolating: isolating
-                .into_iter()
-                .map(|policy| Source {
-                    object: policy.policy.to_string(),
-                    rule: None,
-                    spot: self.texts.spot(policy.span),
-                })
-                .collect(),
-            misses: misses
-                .into_iter()
-                .map(|miss| Miss {
-                    source: Source {
-                        object: miss.rule.policy.to_string(),
-                        rule: Some(miss.rule.place().into()),
-                        spot: self.texts.spot(miss.span),
-                    },
-                    failing: miss
-                        .failing
-                        .into_iter()
-                        .map(|failing| Failed {
-                            message: failing.term.to_string(),
-                            spot: self.texts.spot(failing.span),
-                        })
-                        .collect(),
-                })
-                .collect(),
-        })
+        near(self.texts, ask, &way.decided_by()?.owner)
     }
+}
+
+/// Who isolates the pod, and what came closest, where an ACL of that owner denies a connection. `None` for an ACL that no policy made, and
+/// where no policies are known.
+pub fn near(texts: &dyn Texts, ask: &Ask, owner: &Owner) -> Option<Close> {
+    let denial = Denial::of(owner)?;
+    let direction = owner.direction?;
+    let Near { isolating, misses } = Near::find(texts.objects()?, ask, direction, &denial);
+    let source = |object: &Key, rule: Option<String>, span: Span| Source {
+        object: object.to_string(),
+        rule: rule.map(String::into_boxed_str),
+        spot: texts.spot(span),
+    };
+    let miss = |miss: NearMiss| Miss {
+        source: source(&miss.rule.policy, Some(miss.rule.place()), miss.span),
+        failing: miss
+            .failing
+            .iter()
+            .map(|failing| Failed {
+                message: failing.term.to_string(),
+                spot: texts.spot(failing.span),
+            })
+            .collect(),
+    };
+    Some(Close {
+        direction,
+        isolating: isolating
+            .iter()
+            .map(|policy| source(&policy.policy, None, policy.span))
+            .collect(),
+        misses: misses.into_iter().map(miss).collect(),
+    })
 }
 
 impl Answer {

@@ -32,6 +32,37 @@ impl Explanation {
     }
 }
 
+impl Close {
+    /// For people. Ends with a line end.
+    pub fn text(&self, style: &Style<'_>) -> String {
+        let mut page = Page {
+            out: String::new(),
+            style,
+        };
+        page.near(self);
+        page.out
+    }
+}
+
+impl Mend {
+    /// For people. Ends with a line end.
+    pub fn text(&self, style: &Style<'_>) -> String {
+        let mut page = Page {
+            out: String::new(),
+            style,
+        };
+        page.fix(self);
+        page.out
+    }
+}
+
+impl Source {
+    /// `ingress[0] of NetworkPolicy shop/web, web.yaml:12:5`.
+    pub fn text(&self) -> String {
+        written(self)
+    }
+}
+
 /// The sentence for all cases.
 pub(super) fn summary(explanation: &Explanation) -> String {
     let Explanation {
