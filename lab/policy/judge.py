@@ -72,6 +72,7 @@ class Judge:
         the_set.random.shuffle(the_set.objects)  # nothing may depend on the order of a manifest
         files = the_set.random.randint(1, 3)
         texts = [manifest.write(part, the_set.random) for part in (the_set.objects[n::files] for n in range(files))]
+        self.objects = the_set.objects
         # Every other set is applied over the one before, so that rows change, come and go.
         from_nothing = number % 2 == 0 or ONLY is not None
         try:
@@ -148,6 +149,7 @@ class Judge:
             again = self.moved(asker, question)
             if not again:
                 return None
+            self.objects = objects
             tracer = self.load([manifest.write_plain(objects)], families, True, ASKS)
             try:
                 answers = again.answers(asker.cluster)
@@ -181,6 +183,7 @@ class Judge:
                 self.found = found or self.found
                 return found is not None
             try:
+                self.objects = objects
                 self.load([manifest.write_plain(objects)], the_set.families, True, 1).close()
                 return False
             except ovn.Refused:
@@ -260,11 +263,15 @@ def remove(spec, path):
     del spec[path[-1]]
 
 
-ovn.watch_northd()
-judge = Judge()
-for number in range(SETS) if ONLY is None else [int(ONLY)]:
-    judge.set(number)
-    if judge.failed_sets >= MOST_FAILURES:
-        print(f'{judge.failed_sets} sets failed: that is enough')
-        break
-sys.exit(not judge.summary())
+def main(judge):
+    ovn.watch_northd()
+    for number in range(SETS) if ONLY is None else [int(ONLY)]:
+        judge.set(number)
+        if judge.failed_sets >= MOST_FAILURES:
+            print(f'{judge.failed_sets} sets failed: that is enough')
+            break
+    sys.exit(not judge.summary())
+
+
+if __name__ == '__main__':
+    main(Judge())

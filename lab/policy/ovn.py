@@ -155,10 +155,9 @@ class Topology:
             raise RuntimeError(f'{address} belongs to {found or "no port"}')
         return found[0]
 
-    def flow(self, question):
-        """(datapath, microflow) of a question's first packet."""
+    def packet(self, question):
+        """A question's first packet, by its headers."""
         source, address = question.source, question.address
-        family = f'ip{source.family}'
         if source.pod or source.node:
             switch, port, mac = self.port(source.address)
             near = self.of_address.get((switch, address))
@@ -166,9 +165,14 @@ class Topology:
         else:
             switch, _, to = self.port(address)
             port, mac = self.switches[switch], self.macs[f'rtos-{switch}']
-        protocol = question.protocol.lower()
-        return switch, (f'inport == "{port}" && eth.src == {mac} && eth.dst == {to} && {family}.src == {source.address} && {family}.dst == {address} && '
-                        f'ip.ttl == 64 && {protocol} && {protocol}.src == 40000 && {protocol}.dst == {question.port}')
+        return {'switch': switch, 'inport': port, 'eth_src': mac, 'eth_dst': to, 'src': source.address, 'dst': address,
+                'protocol': question.protocol.lower(), 'sport': 40000, 'dport': question.port}
+
+    def flow(self, question):
+        """(datapath, microflow) of a question's first packet."""
+        p, family, protocol = self.packet(question), f'ip{question.source.family}', question.protocol.lower()
+        return p['switch'], (f'inport == "{p["inport"]}" && eth.src == {p["eth_src"]} && eth.dst == {p["eth_dst"]} && {family}.src == {p["src"]} && '
+                             f'{family}.dst == {p["dst"]} && ip.ttl == 64 && {protocol} && {protocol}.src == {p["sport"]} && {protocol}.dst == {p["dport"]}')
 
     def hairpin_flow(self, question, party, port):
         """What comes back to a pod that a service sends to itself: OVN gives it the load balancer's own source address, which ovn-trace takes

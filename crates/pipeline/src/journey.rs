@@ -1031,3 +1031,6 @@ fn switch_name(northbound: &Northbound, port: Lport) -> &str {
     let switch = switch.and_then(|switch| northbound.switch(switch));
     switch.map_or("", |switch| &switch.name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Takes packets through the twin and says what becomes of them: the side of ours in `lab/twin/policy.py`.
+//!
+//! A line of standard input is JSON: `{"zones": ["nb.json", …]}`, files that `ovsdb-client dump -f json` printed, makes the twin; each other line
+//! is a packet, which gets a line of JSON back. Every packet finds a twin without connections. The one that arrives is answered and then sent
+//! again, in the same connection.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write, stdin, stdout};
+use std::net::{IpAddr, SocketAddr};
+
+use netverdict_ovsdb::Replica;
+use netverdict_pipeline::conntrack::Conntrack;
+use netverdict_pipeline::flow::Release;
+use netverdict_pipeline::journey::{Outcome, Place, Twin, Zone};
+use netverdict_pipeline::walk::Walk;
+use netverdict_pipeline::{Lport, Northbound, Observer, Packet, SwitchId};
+use netverdict_types::Timestamp;
+use serde_json::{Value, json};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let mut twin = Twin::new([]);
+    let mut out = stdout().lock();
+    for line in stdin().lock().lines() {
+        let line: Value = serde_json::from_str(&line?)?;
+        match line["zones"].as_array() {
+            Some(files) => {
+                let zones: Result<Vec<_>, _> = files.iter().map(zone).collect();
+                twin = Twin::new(zones?);
+            }
+            None => {
+                writeln!(out, "{}", answer(&mut twin, &line)?)?;
+                out.flush()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn zone(file: &Value) -> Result<Zone<Walk>, Failure> {
+    let file = File::open(file.as_str().ok_or("a file must be a string")?)?;
+    let replica = Replica::from_dump(BufReader::new(file))?.replica;
+    let northbound = std::sync::Arc::new(Northbound::from_replica(&replica));
+    if let Some(bad) = northbound.bad_rows.first() {
+        return Err(bad.to_string().into());
+    }
+    Ok(Zone::new(
+        northbound.clone(),
+        Walk::new(northbound, Release::R25_03),
+    ))
+}
+
+fn answer(twin: &mut Twin<Walk>, question: &Value) -> Result<Value, Failure> {
+    for zone in twin.zones_mut() {
+        zone.conntrack = Conntrack::default();
+    }
+    let text = |key: &str| {
+        let value = question[key].as_str();
+        value.ok_or_else(|| format!("{key} is missing in {question}"))
+    };
+    let from = twin.place(text("inport")?).ok_or("no such port")?;
+    let port = |key: &str| question[key].as_u64().unwrap_or(0) as u16;
+    let src = SocketAddr::new(text("src")?.parse()?, port("sport"));
+    let dst = SocketAddr::new(text("dst")?.parse()?, port("dport"));
+    let packet = match text("protocol")? {
+        "tcp" => Packet::tcp(src, dst),
+        "udp" => Packet::udp(src, dst),
+        "sctp" => Packet::sctp(src, dst),
+        "icmp" => Packet::icmp_echo(src.ip(), dst.ip(), 1),
+        other => return Err(format!("protocol {other}").into()),
+    };
+    let packet = packet.between(mac(text("eth_src")?)?, mac(text("eth_dst")?)?);
+    twin.backend = question["backend"]
+        .as_str()
+        .map(str::parse::<IpAddr>)
+        .transpose()?;
+
+    let (first, outcome) = told(twin, from, packet);
+    let mut told_all = json!({ "first": first });
+    if let Outcome::Delivered(place, arrived) = outcome {
+        let (back, outcome) = told(twin, place, arrived.reply());
+        told_all["back"] = back;
+        if let Outcome::Delivered(..) = outcome {
+            told_all["again"] = told(twin, from, packet).0;
+        }
+    }
+    Ok(told_all)
+}
+
+fn told(twin: &mut Twin<Walk>, from: Place, packet: Packet) -> (Value, Outcome) {
+    let mut outputs = Outputs::default();
+    let outcome = twin.send(from, packet, Timestamp(0), &mut outputs);
+    let name = |zone: usize, port: Lport| twin.zones()[zone].northbound.port_name(port);
+    let outputs = outputs.0.iter();
+    let outputs: Vec<&str> = outputs.map(|(zone, port)| name(*zone, *port)).collect();
+    let ends = |packet: &Packet| {
+        packet
+            .tuple()
+            .map(|tuple| [(tuple.src, tuple.src_port), (tuple.dst, tuple.dst_port)])
+    };
+    let value = match &outcome {
+        Outcome::Delivered(place, packet) => {
+            json!({ "is": "delivered", "port": name(place.zone, place.port), "ends": ends(packet), "outputs": outputs })
+        }
+        Outcome::Outside(place, packet) => {
+            json!({ "is": "outside", "port": name(place.zone, place.port), "ends": ends(packet), "outputs": outputs })
+        }
+        Outcome::Dropped { at, .. } => {
+            json!({ "is": "dropped", "at": at.stage.name(), "outputs": outputs })
+        }
+        Outcome::Rejected { at, answer, .. } => {
+            let at = at.map(|at| at.stage.name());
+            json!({ "is": "rejected", "at": at, "answer": answer.is_some(), "outputs": outputs })
+        }
+        Outcome::Lost { reason, .. } => {
+            json!({ "is": "lost", "why": format!("{reason:?}"), "outputs": outputs })
+        }
+    };
+    (value, outcome)
+}
+
+/// The ports that a packet came out of, with their zones.
+#[derive(Default)]
+struct Outputs(Vec<(usize, Lport)>);
+
+impl Observer for Outputs {
+    fn output(&mut self, zone: usize, _: SwitchId, outport: Lport, _: &Packet) {
+        self.0.push((zone, outport));
+    }
+}
+
+fn mac(text: &str) -> Result<[u8; 6], Failure> {
+    let bytes: Result<Vec<u8>, _> = text
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16))
+        .collect();
+    let bytes = bytes?;
+    bytes
+        .try_into()
+        .map_err(|_| format!("{text} is no MAC address").into())
+}
