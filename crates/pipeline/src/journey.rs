@@ -764,7 +764,7 @@ impl<S: Stages> Zone<S> {
         };
         let mut state = State::new(router.admit(zone, packet)?, Lport::NONE);
         state.now = with.now;
-        self.balance_in_router(zone, number, inport, &mut state, with)?;
+        let balanced = self.balance_in_router(zone, number, inport, &mut state, with)?;
 
         let router = &self.routers.list[number];
         let (Some(hop), Some((_, to))) = (router.route(inport, &state.packet), state.packet.ip)
@@ -786,7 +786,7 @@ impl<S: Stages> Zone<S> {
             .routed(zone, router.uuid, out.uuid, &state.packet);
 
         let (peer, source) = (out.peer, out.first(nexthop.is_ipv4()));
-        self.source_back(number, source, &mut state, with);
+        self.source_back(number, source, balanced, &mut state, with);
         match peer {
             Peer::Nothing => Break(lost(zone, Lost::NoRoute)),
             Peer::Switch(port) => Continue(Next::In(Place { zone, port }, state.packet)),
@@ -799,7 +799,7 @@ impl<S: Stages> Zone<S> {
         }
     }
 
-    /// `lr_in_unsnat`, `lr_in_defrag` and `lr_in_dnat`: a router's load balancers.
+    /// `lr_in_unsnat`, `lr_in_defrag` and `lr_in_dnat`: a router's load balancers. Whether the packet went through conntrack for them.
     fn balance_in_router(
         &mut self,
         zone: usize,
@@ -807,7 +807,7 @@ impl<S: Stages> Zone<S> {
         inport: usize,
         state: &mut State,
         with: &mut With<'_, impl Observer>,
-    ) -> ControlFlow<Outcome> {
+    ) -> ControlFlow<Outcome, bool> {
         let router = &self.routers.list[number];
         let (dnat, snat) = router.zones;
         let own = |to: IpAddr| router.ports[inport].first(to.is_ipv4()) == Some(to);
@@ -815,10 +815,10 @@ impl<S: Stages> Zone<S> {
             track(&mut self.conntrack, snat, state, with);
         }
         let Some((_, to)) = state.packet.ip else {
-            return Continue(());
+            return Continue(false);
         };
         if !self.balance.has_address(&router.balancers, to) {
-            return Continue(());
+            return Continue(false);
         }
         track(&mut self.conntrack, dnat, state, with);
         if state.ct.is(CtView::NEW) && !state.ct.is(CtView::REL) {
@@ -839,20 +839,21 @@ impl<S: Stages> Zone<S> {
                 }
             }
         }
-        Continue(())
+        Continue(true)
     }
 
-    /// `lr_out_undnat` and `lr_out_snat` of a router with load balancers.
+    /// `lr_out_undnat` and `lr_out_snat` of a router with load balancers. Asked a second time in the same zone, conntrack says the same again.
     fn source_back(
         &mut self,
         number: usize,
         source: Option<IpAddr>,
+        balanced: bool,
         state: &mut State,
         with: &mut With<'_, impl Observer>,
     ) {
         let router = &self.routers.list[number];
         let (dnat, snat) = router.zones;
-        if router.gateway && !router.balancers.is_empty() {
+        if router.gateway && !router.balancers.is_empty() && !balanced {
             track(&mut self.conntrack, dnat, state, with);
             if state.ct.is(CtView::NEW) {
                 self.conntrack
