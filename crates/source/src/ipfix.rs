@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -187,6 +187,15 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
+    /// There is no way to the collector.
+    #[error("cannot send IPFIX to {collector}: {error}")]
+    Send {
+        /// Where it should have gone.
+        collector: SocketAddr,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
     /// The socket failed while it was in use.
     #[error("the IPFIX socket failed: {0}")]
     Socket(#[source] io::Error),
@@ -261,6 +270,37 @@ impl Ipfix {
         self.receiving
             .run(self.socket.as_fd(), &mut self.messages, stop)
             .map_err(|failed| Error::Socket(failed.error))
+    }
+}
+
+/// Sends IPFIX messages to a collector, one a datagram, and never waits, as Open vSwitch does.
+#[derive(Debug)]
+pub struct Output(UdpSocket);
+
+impl Output {
+    /// Opens a socket to a collector, whether one is there or not.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn new(collector: SocketAddr) -> Result<Self, Error> {
+        let open = || {
+            let any: SocketAddr = match collector {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(collector)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        open()
+            .map(Self)
+            .map_err(|error| Error::Send { collector, error })
+    }
+
+    /// Whether a message could be sent. A collector that is not there shows at the next message.
+    pub fn send(&self, message: &[u8]) -> bool {
+        self.0.send(message).is_ok()
     }
 }
 

@@ -14,7 +14,7 @@ use netverdict_wire::ipfix::{
 };
 use proptest::prelude::*;
 
-/// What three exporters of Open vSwitch sent of the same packets, from their beginning to their end: `lab/tests/native-twin-ipfix.sh` records it
+/// What three exporters of Open vSwitch sent of the same packets, from their beginning to their end: `scripts/exporter` records it
 /// anew, and names it in this variable.
 const RECORDED: &[u8] = include_bytes!("data/ipfix-ovs-3.5-cache.pcap");
 const RECORDED_NOW: &str = "NETVERDICT_IPFIX_RECORDED";
@@ -281,7 +281,7 @@ fn any_packet() -> impl Strategy<Value = (u32, u8, u16, bool, u16, u64, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// Whatever the limits: each packet is in one record, each flow is within its time, never are there more flows than may be, templates come
     /// first, and no number is left out.
