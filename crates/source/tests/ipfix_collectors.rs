@@ -1,5 +1,10 @@
 //! What the twin exports is read by others' collectors, nfcapd and tshark, and by ours, with the same values.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
