@@ -8,11 +8,12 @@ use clap::{Args, ValueEnum};
 use netverdict_manifest::{Key, Kind, Protocol, Spec};
 use netverdict_types::EndpointKind;
 use netverdict_verdict::explain::{
-    Answer, Atlas, Explanation, Party, Question, Source, Spot, Style, Texts, explain,
+    Answer, Atlas, Case, Explanation, Party, Question, Source, Spot, Style, Texts, explain,
 };
-use netverdict_verdict::{Objects, Transport};
+use netverdict_verdict::{Ask, Fix, Objects, Transport};
 use uuid::Uuid;
 
+use crate::compile::World;
 use crate::exit::{Done, tell};
 use crate::refs::Ref;
 use crate::twin::{Inputs, Twin};
@@ -144,18 +145,17 @@ impl Explain {
             tell(message);
             return Ok(Done::Unknown);
         }
-        let known = Known {
-            twin: &twin,
-            colour: colours(),
-        };
         let question = Question {
             from,
             to,
             transports,
         };
         let mut running = crate::twin::run(zones);
-        let explanation = explain(&mut running, &atlas, &known, &question);
-        self.print(&explanation, &known)?;
+        let mut explanation = explain(&mut running, &atlas, &Known::new(&twin), &question);
+        if let Some(world) = &mut twin.world {
+            mend(&mut explanation.cases, world);
+        }
+        self.print(&explanation, &Known::new(&twin))?;
         Ok(match (explanation.verdict, twin.errors) {
             (Answer::Allowed, 0) => Done::Ok,
             (Answer::Allowed, _) => Done::Failed,
@@ -234,6 +234,23 @@ impl Explain {
                 Ok(ports)
             }
         }
+    }
+}
+
+/// Looks for the smallest change, where policies deny.
+fn mend(cases: &mut [Case], world: &mut World) {
+    let mut known: Vec<(Ask, Option<Fix>)> = Vec::new();
+    for case in cases.iter_mut().filter(|case| case.near.is_some()) {
+        let found = known.iter().find(|(ask, _)| *ask == case.ask);
+        let fix = match found {
+            Some((_, fix)) => fix.clone(),
+            None => {
+                let fix = world.fix(&case.ask);
+                known.push((case.ask.clone(), fix.clone()));
+                fix
+            }
+        };
+        case.fix = fix.map(Into::into);
     }
 }
 
@@ -335,7 +352,14 @@ pub(crate) struct Known<'a> {
     pub(crate) colour: bool,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    pub(crate) fn new(twin: &'a Twin) -> Self {
+        Self {
+            twin,
+            colour: colours(),
+        }
+    }
+
     pub(crate) fn snippet(&self, spot: &Spot, label: &str) -> Option<String> {
         let world = self.twin.world.as_ref()?;
         world.snippet(spot.span, label, self.colour)

@@ -22,7 +22,7 @@ use crate::explain::{Known, colours};
 use crate::output::{Name, sentence};
 use crate::refs::Ref;
 use crate::session::{Inputs, Session, Step};
-use crate::twin;
+use crate::twin::{self, Twin};
 
 /// Ask who drops the traffic of a pod, service or node now, by which rule, and what would mend it
 ///
@@ -121,23 +121,19 @@ impl Why {
         })?;
         let samples = session.samples();
         let mut drops = together(seen.drops);
-        let compiled = match &self.inputs.manifests[..] {
+        let mut compiled = match &self.inputs.manifests[..] {
             [] => None,
             // They may be for names only.
             paths => twin::compiled(paths, &self.settings)
                 .inspect_err(|error| tell(format_args!("rules are not shown: {error:#}")))
                 .ok(),
         };
-        if let Some(compiled) = &compiled {
-            let known = Known {
-                twin: compiled,
-                colour: colours(),
-            };
-            explain(&mut drops, &known);
-            self.print(&drops, Some(&known))?;
-        } else {
-            self.print(&drops, None)?;
+        if let Some(compiled) = &mut compiled {
+            explain(&mut drops, &Known::new(compiled));
+            mend(&mut drops, compiled);
         }
+        let known = compiled.as_ref().map(Known::new);
+        self.print(&drops, known.as_ref())?;
         let whose = &self.whose;
         Ok(match (drops.len(), samples) {
             (0, 0) => {
@@ -285,6 +281,17 @@ impl Drop {
         }
     }
 
+    /// The connection as policies see it.
+    fn ask(&self, known: &Known<'_>) -> Option<Ask> {
+        let (src, dst, transport) = self.ends?;
+        let objects = known.objects()?;
+        Some(Ask {
+            from: objects.end(src),
+            to: objects.end(dst),
+            transport,
+        })
+    }
+
     fn print(&self, out: &mut impl Write, style: &Style<'_>) -> Result<()> {
         let (on, off) = match style.colour {
             true => ("\u{1b}[31m", "\u{1b}[0m"),
@@ -373,13 +380,18 @@ fn explain(drops: &mut [Drop], known: &Known<'_>) {
         if let Some((zone, acl)) = origins.get(owner) {
             drop.sources = known.origins(*zone, *acl);
         }
-        if let (Some((src, dst, transport)), Some(objects)) = (drop.ends, known.objects()) {
-            let ask = Ask {
-                from: objects.end(src),
-                to: objects.end(dst),
-                transport,
-            };
+        if let Some(ask) = drop.ask(known) {
             drop.near = near(known, &ask, owner);
+        }
+    }
+}
+
+/// Looks for the smallest change for each kind of drop.
+fn mend(drops: &mut [Drop], compiled: &mut Twin) {
+    for drop in drops.iter_mut().filter(|drop| drop.near.is_some()) {
+        let ask = drop.ask(&Known::new(compiled));
+        if let (Some(ask), Some(world)) = (ask, &mut compiled.world) {
+            drop.fix = world.fix(&ask).map(Into::into);
         }
     }
 }

@@ -26,6 +26,7 @@ pub use text::Style;
 pub use trace::{Event, Stepped, Trace};
 pub use way::{Passing, Ruling, Station, Tier, Way};
 
+use crate::fix::{Fix, Opened};
 use crate::near::{self, Ask, Denial, Near, NearMiss, Objects, Transport};
 
 /// What is asked.
@@ -217,6 +218,8 @@ pub struct Mend {
     pub parts: Vec<MendPart>,
     /// What else it opens: `shop/a -> shop/b on 80/tcp`.
     pub opens: Vec<String>,
+    /// Whether all that it may open was looked at; else just what has one of the two ends.
+    pub complete: bool,
     /// What it closes.
     pub closes: Vec<String>,
 }
@@ -229,8 +232,7 @@ pub struct MendPart {
     /// As a command for people.
     pub message: String,
     /// The change of the text, as `diff -u` shows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub diff: Option<String>,
+    pub diff: String,
     /// As a JSON patch (RFC 6902) of the object; for a new one the object.
     pub patch: serde_json::Value,
 }
@@ -520,6 +522,32 @@ pub fn near(texts: &dyn Texts, ask: &Ask, owner: &Owner) -> Option<Close> {
             .collect(),
         misses: misses.into_iter().map(miss).collect(),
     })
+}
+
+impl From<Fix> for Mend {
+    fn from(fix: Fix) -> Self {
+        let pairs = |pairs: Vec<Opened>| -> Vec<String> {
+            let pairs = pairs.into_iter();
+            pairs
+                .map(|pair| format!("{} -> {} on {}", pair.from, pair.to, pair.ports.join(", ")))
+                .collect()
+        };
+        Self {
+            parts: fix
+                .parts
+                .into_iter()
+                .map(|part| MendPart {
+                    object: part.object.to_string(),
+                    message: part.what,
+                    diff: part.diff,
+                    patch: part.patch,
+                })
+                .collect(),
+            opens: pairs(fix.opens),
+            complete: fix.complete,
+            closes: pairs(fix.closes),
+        }
+    }
 }
 
 impl Answer {

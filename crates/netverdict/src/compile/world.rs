@@ -13,6 +13,7 @@ use netverdict_source::Stop;
 use netverdict_source::kubernetes::{Cluster, KubeWatch};
 use netverdict_source::manifests::Files;
 use netverdict_source::objects::{Change, Objects};
+use netverdict_verdict::{Ask, Fix, fixes};
 
 /// What is compiled, and how.
 #[derive(Args, Clone, Debug)]
@@ -392,6 +393,16 @@ impl World {
             objects: &self.compiled,
             options: &self.options,
         }
+    }
+
+    /// The best change that lets a connection through, if there is one.
+    pub(crate) fn fix(&mut self, ask: &Ask) -> Option<Fix> {
+        let objects = netverdict_verdict::Objects {
+            objects: &self.compiled,
+            options: &self.options,
+        };
+        let found = fixes(objects, &self.sources, &mut self.compiler, ask);
+        found.into_iter().next()
     }
 
     /// A place in its line of the text.

@@ -307,15 +307,15 @@ impl Page<'_> {
             }
         }
         let _ = from;
+        for state in state {
+            self.line("");
+            self.wrapped("state: ", state);
+        }
         if let Some(near) = near {
             self.near(near);
         }
         if let Some(fix) = fix {
             self.fix(fix);
-        }
-        for state in state {
-            self.line("");
-            self.wrapped("state: ", state);
         }
     }
 
@@ -526,7 +526,7 @@ impl Page<'_> {
         self.line("Fix, tried in the twin:");
         for part in &fix.parts {
             self.wrapped("  ", &part.message);
-            for line in part.diff.iter().flat_map(|diff| diff.lines()) {
+            for line in part.diff.lines() {
                 self.line(&format!("    {line}"));
             }
         }
@@ -538,7 +538,8 @@ impl Page<'_> {
             text
         };
         match fix.opens.as_slice() {
-            [] => self.line("  It opens nothing else"),
+            [] if fix.complete => self.line("  It opens nothing else"),
+            [] => self.line("  It opens nothing else for these two ends"),
             opens => self.wrapped("  ", &format!("It also opens {}", some(opens))),
         }
         if !fix.closes.is_empty() {
