@@ -100,16 +100,16 @@ def complaints_of_northd():
 
 class Tracer:
     """ovn-trace as a daemon. It reads the database once, before it detaches, so every set gets one of its own. The states that `--ct` gives
-    are used up over all questions of its life: `questions` says how many there will be. Its log has what it could not parse."""
+    are used up over all questions of its life: `questions` says how many there will be, or `states` what they are. Its log has what it could not parse."""
     STATES = 12  # what one question may need
 
-    def __init__(self, questions):
+    def __init__(self, questions, states=None):
         self.log, control, pid = (f'/tmp/ovn-trace.{end}' for end in ('log', 'ctl', 'pid'))
         for path in self.log, control, pid:
             if os.path.exists(path):
                 os.unlink(path)
         subprocess.run(['ovn-trace', '-vconsole:off', '--detach', '--no-chdir', f'--db=unix:{SB}', f'--unixctl={control}', f'--pidfile={pid}', f'--log-file={self.log}',
-                        *['--ct=new'] * self.STATES * questions], check=True)
+                        *(f'--ct={state}' for state in states or ['new'] * self.STATES * questions)], check=True)
         self.daemon = Connection(control)
 
     def trace(self, datapath, flow):

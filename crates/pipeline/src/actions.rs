@@ -153,6 +153,13 @@ pub fn print(actions: &[Action]) -> String {
     texts.join(" ")
 }
 
+impl Action {
+    /// Whether OVN adds `ip` to the match of a flow that has this among its actions (actions.c, `add_prerequisite`).
+    pub fn needs_ip(&self) -> bool {
+        matches!(self, Self::Commit(_) | Self::CommitNat)
+    }
+}
+
 impl Display for Action {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

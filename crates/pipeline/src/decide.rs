@@ -492,7 +492,7 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         }
         let blocked_reply = self.ct(CtView::EST | CtView::RPL) && blocked;
         let persisted = self.ct(CtView::EST) && self.state.ct.mark & ALLOW_ESTABLISHED != 0;
-        if related {
+        if related && is_ip(&self.state.packet) {
             if ingress {
                 self.set(bit::ALLOW_RELATED);
             }
@@ -541,13 +541,15 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
     fn apply(&mut self, tables: &Tables, classifier: &Classifier) -> bool {
         let (acls, stateful) = (self.acls, self.plan.stateful());
         let hints = self.state.reg(0);
-        let order = usize::from(stateful && hints & bit::BLOCK != 0);
+        // A flow that commits is for IP only.
+        let blocks = hints & bit::BLOCK != 0 && is_ip(&self.state.packet);
+        let order = usize::from(stateful && blocks);
         let wanted = |id: u32| {
             !stateful
                 || match acls[id as usize].kind {
                     Kind::Free => true,
                     Kind::Allow => hints & (bit::ALLOW_NEW | bit::ALLOW) != 0,
-                    Kind::Drop => hints & (bit::DROP | bit::BLOCK) != 0,
+                    Kind::Drop => hints & bit::DROP != 0 || blocks,
                 }
         };
         let found = classifier.find(self.state, self.headers, self.shared, order, wanted);
@@ -575,7 +577,7 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             state.set_reg(8, others | observe.ids | (tables.number as u32) << 19);
             self.set(bit::LABEL);
         }
-        if stateful && acl.kind == Kind::Drop && hints & bit::BLOCK != 0 {
+        if stateful && acl.kind == Kind::Drop && blocks {
             let commit = Commit {
                 mark: (BLOCKED, BLOCKED),
                 label: (u128::from(acl.blocked) << 96, u128::from(u32::MAX) << 96),
@@ -698,7 +700,7 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
 
     fn stateful(&mut self, stage: Stage) -> Fate {
         let reg0 = self.state.reg(0);
-        if reg0 & bit::COMMIT == 0 {
+        if reg0 & bit::COMMIT == 0 || !is_ip(&self.state.packet) {
             return Fate::Next;
         }
         let reg8 = self.state.reg(8);
@@ -820,11 +822,14 @@ impl Compiler<'_> {
         }
         let stateful = plan.stateful();
         rows.sort_by_cached_key(|row| place(row, stateful));
+        let local = northbound.local(switch);
         let mut stateless: [Vec<Rule>; 2] = Default::default();
         let mut tiers: [[Vec<Rule>; 4]; 3] = Default::default();
         for (number, (uuid, row)) in rows.iter().enumerate() {
             let pipeline = row.acl.pipeline;
             let (id, rule) = self.acl(*uuid, row);
+            let rule = rule
+                .filter(|_| local.knows_all() || Match::parse(&row.acl.matches, &local).is_ok());
             if let Some(mut rule) = rule {
                 // In the other order drops come before what allows.
                 let other = match kind(row.acl.action) {

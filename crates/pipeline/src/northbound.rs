@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use netverdict_ovn::expr::{AddressSet, Names, PortGroup as GroupNames, Sets};
 use netverdict_ovn::{LoadBalancer, RowError, Sample, SampleCollector, SamplingApp};
 use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
@@ -492,6 +492,16 @@ impl Northbound {
             .filter_map(|acl| Some((*acl, self.acls.get(acl)?)))
     }
 
+    /// The names that matches of a switch can use.
+    pub fn local(&self, switch: &Switch) -> Local<'_> {
+        let groups = switch.groups.iter();
+        let groups = groups.filter_map(|group| self.groups.get(group));
+        Local {
+            northbound: self,
+            groups: groups.map(|group| group.name.as_str()).collect(),
+        }
+    }
+
     /// Whether a switch has a load balancer with a VIP.
     pub fn has_vip(&self, switch: &Switch) -> bool {
         let balancers = switch.load_balancers.iter();
@@ -615,6 +625,36 @@ impl Northbound {
         for switch in self.switches.iter_mut().flatten() {
             switch.groups.sort_unstable();
         }
+    }
+}
+
+/// The names that a switch's matches can use: of port groups only those with a port on the switch. northd writes a port group down for each
+/// switch that has a port of it (en-sync-sb.c, `sync_port_groups`), and ovn-controller leaves out flows with names that it does not find.
+#[derive(Clone, Debug)]
+pub struct Local<'a> {
+    northbound: &'a Northbound,
+    groups: HashSet<&'a str>,
+}
+
+impl Local<'_> {
+    /// Whether there is no port group that the switch has no port of.
+    pub(crate) fn knows_all(&self) -> bool {
+        self.groups.len() == self.northbound.groups.len()
+    }
+}
+
+impl Names for Local<'_> {
+    fn address_set(&self, name: &str) -> Option<Arc<AddressSet>> {
+        self.northbound.address_set(name)
+    }
+
+    fn port_group(&self, name: &str) -> Option<Arc<GroupNames>> {
+        self.groups.get(name)?;
+        self.northbound.port_group(name)
+    }
+
+    fn is_resident(&self, port: &str) -> bool {
+        self.northbound.is_resident(port)
     }
 }
 

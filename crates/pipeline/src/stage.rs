@@ -1,5 +1,4 @@
 use crate::conntrack::Conntrack;
-use crate::flow::Release;
 use crate::{Observer, State, SwitchId};
 
 /// A table of a logical switch in which ACLs are at work, by the name that northd gives it (northd.h, `PIPELINE_STAGES`). Numbers of tables
@@ -62,31 +61,6 @@ impl Stage {
             Self::OutAclSample => "ls_out_acl_sample",
             Self::OutAclAction => "ls_out_acl_action",
             Self::OutStateful => "ls_out_stateful",
-        }
-    }
-
-    /// The number of its table in its pipeline (northd.h of each release).
-    pub fn table(self, release: Release) -> u8 {
-        let (r25_03, r26_03) = match self {
-            Self::InPreAcl => (4, 5),
-            Self::InAclHint => (7, 8),
-            Self::InAclEval => (8, 9),
-            Self::InAclSample => (9, 10),
-            Self::InAclAction => (10, 11),
-            Self::InAclAfterLbEval => (18, 20),
-            Self::InAclAfterLbSample => (19, 21),
-            Self::InAclAfterLbAction => (20, 22),
-            Self::InStateful => (21, 24),
-            Self::OutPreAcl => (2, 2),
-            Self::OutAclHint => (5, 5),
-            Self::OutAclEval => (6, 6),
-            Self::OutAclSample => (7, 7),
-            Self::OutAclAction => (8, 8),
-            Self::OutStateful => (10, 12),
-        };
-        match release {
-            Release::R25_03 => r25_03,
-            Release::R26_03 => r26_03,
         }
     }
 

@@ -10,9 +10,10 @@ use netverdict_types::App;
 use crate::actions::{self, Action, ActionError, Assignment, Part, Pipeline, Source};
 use crate::conntrack::{Commit, Conntrack};
 use crate::flow::{self, LogicalFlow, Release};
+use crate::northbound::Switch;
 use crate::{
-    At, Block, Fate, Logged, Northbound, Observer, Sampled, Stage, Stages, State, Step, SwitchId,
-    View,
+    At, Block, Fate, Local, Logged, Northbound, Observer, Sampled, Stage, Stages, State, Step,
+    SwitchId, View,
 };
 
 /// The [`Stages`] that read logical flows: what they mean is what OVN's own documents say (ovn-sb(5), Logical_Flow).
@@ -46,6 +47,16 @@ pub enum FlowFault {
     },
 }
 
+impl FlowFault {
+    /// The text that OVN does not take.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Match { flow, .. } => &flow.matches,
+            Self::Actions { flow, .. } => &flow.actions,
+        }
+    }
+}
+
 impl Walk {
     /// Through the flows that northd of that release would write.
     pub fn new(northbound: impl Into<Arc<Northbound>>, release: Release) -> Self {
@@ -67,10 +78,12 @@ impl Walk {
     /// The flows of a switch that are left out.
     pub fn faults(&mut self, switch: SwitchId) -> Vec<FlowFault> {
         let northbound = self.northbound.clone();
+        let Some(row) = northbound.switch(switch) else {
+            return Vec::new();
+        };
+        let names = Names::new(&northbound, row);
         let entries = self.tables(switch).stages.iter().flatten();
-        entries
-            .filter_map(|entry| entry.fault(&northbound))
-            .collect()
+        entries.filter_map(|entry| entry.fault(&names)).collect()
     }
 
     fn tables(&mut self, switch: SwitchId) -> &Tables {
@@ -93,6 +106,10 @@ impl Stages for Walk {
         observer: &mut impl Observer,
     ) -> Fate {
         let northbound = self.northbound.clone();
+        let Some(row) = northbound.switch(switch) else {
+            return Fate::Drop;
+        };
+        let names = Names::new(&northbound, row);
         let (release, as_traced) = (self.release, self.as_traced);
         let tables = self.tables(switch);
         let stages = block.stages();
@@ -106,7 +123,7 @@ impl Stages for Walk {
                 stage: *stage,
             };
             let mut table = Table {
-                northbound: &northbound,
+                names: &names,
                 as_traced,
                 at,
                 state: &mut *state,
@@ -118,7 +135,7 @@ impl Stages for Walk {
                 End::Goto(pipeline, number) => {
                     let is_target = |stage: &Stage| {
                         stage.is_ingress() == (pipeline == Pipeline::Ingress)
-                            && stage.table(release) == number
+                            && release.table(*stage) == number
                     };
                     match stages.iter().position(is_target) {
                         Some(target) => place = target,
@@ -172,9 +189,9 @@ impl Entry {
         }
     }
 
-    fn matches(&self, northbound: &Northbound) -> &Result<Compiled, MatchError> {
+    fn matches(&self, names: &Names<'_>) -> &Result<Compiled, MatchError> {
         self.matches.get_or_init(|| {
-            Match::parse(&self.flow.matches, northbound).map(|found| found.compile())
+            Match::parse(&self.flow.matches, names.local()).map(|found| found.compile())
         })
     }
 
@@ -183,18 +200,20 @@ impl Entry {
             .get_or_init(|| actions::parse(&self.flow.actions))
     }
 
-    /// Its actions, if it matches.
-    fn hit(&self, view: &View<'_>) -> Option<&[Action]> {
-        let compiled = self.matches(view.names).as_ref().ok()?;
+    /// Its actions, if it matches, and the packet is one for them.
+    fn hit(&self, view: &View<'_>, names: &Names<'_>) -> Option<&[Action]> {
+        let compiled = self.matches(names).as_ref().ok()?;
         if !compiled.matches(view) {
             return None;
         }
-        self.actions().as_ref().ok().map(|actions| &actions[..])
+        let actions = self.actions().as_ref().ok()?;
+        let is_ip = matches!(view.state.packet.eth_type, 0x0800 | 0x86dd);
+        (is_ip || !actions.iter().any(Action::needs_ip)).then_some(actions)
     }
 
-    fn fault(&self, northbound: &Northbound) -> Option<FlowFault> {
+    fn fault(&self, names: &Names<'_>) -> Option<FlowFault> {
         let flow = self.flow.clone();
-        match (self.matches(northbound), self.actions()) {
+        match (self.matches(names), self.actions()) {
             (Err(fault), _) => Some(FlowFault::Match {
                 flow,
                 fault: fault.clone(),
@@ -208,6 +227,28 @@ impl Entry {
     }
 }
 
+/// The names of a switch, put together when the first match is parsed.
+struct Names<'a> {
+    northbound: &'a Northbound,
+    switch: &'a Switch,
+    local: OnceCell<Local<'a>>,
+}
+
+impl<'a> Names<'a> {
+    fn new(northbound: &'a Northbound, switch: &'a Switch) -> Self {
+        Self {
+            northbound,
+            switch,
+            local: OnceCell::new(),
+        }
+    }
+
+    fn local(&self) -> &Local<'a> {
+        self.local
+            .get_or_init(|| self.northbound.local(self.switch))
+    }
+}
+
 /// Where a packet goes from a table.
 #[derive(Clone, Copy)]
 enum End {
@@ -218,8 +259,8 @@ enum End {
 }
 
 /// A table that a packet is in.
-struct Table<'a, O> {
-    northbound: &'a Northbound,
+struct Table<'a, 'n, O> {
+    names: &'a Names<'n>,
     as_traced: bool,
     at: At,
     state: &'a mut State,
@@ -227,17 +268,17 @@ struct Table<'a, O> {
     observer: &'a mut O,
 }
 
-impl<O: Observer> Table<'_, O> {
+impl<O: Observer> Table<'_, '_, O> {
     fn step(&mut self, entries: &[Entry]) -> End {
         let before = *self.state;
         let view = View {
             state: &before,
-            names: self.northbound,
+            names: self.names.northbound,
         };
         let hit = entries
             .iter()
             .enumerate()
-            .find_map(|(place, entry)| Some((place, entry, entry.hit(&view)?)));
+            .find_map(|(place, entry)| Some((place, entry, entry.hit(&view, self.names)?)));
         // OVN has it so: a packet that no flow of a table matches ends there.
         let Some((place, entry, actions)) = hit else {
             return End::Drop;
@@ -247,7 +288,7 @@ impl<O: Observer> Table<'_, O> {
             .iter()
             .skip(place + 1)
             .take_while(|other| other.flow.priority == flow.priority)
-            .filter(|other| other.hit(&view).is_some())
+            .filter(|other| other.hit(&view, self.names).is_some())
             .map(|other| &other.flow)
             .collect();
         if let (true, Some(acl)) = (is_eval(self.at.stage), flow.acl) {
@@ -311,7 +352,7 @@ impl<O: Observer> Table<'_, O> {
                 let sampled = Sampled {
                     probability: sample.probability,
                     set_id: sample.set,
-                    app: app(self.northbound, sample, flow),
+                    app: app(self.names.northbound, sample, flow),
                     app_id: sample.domain,
                     point: read(self.state, &sample.point) as u32,
                 };
