@@ -17,11 +17,14 @@ pub(crate) enum Done {
     Usage,
     /// 3: dropped.
     Dropped,
+    /// 3: verdicts change.
+    Changed,
     /// 4: what was given does not tell.
     Unknown,
 }
 
-/// The exit code of a command: 0 done, 1 failed, 2 wrong usage (mostly told by clap), 3 dropped, 4 cannot know.
+/// The exit code of a command: 0 done, 1 failed, 2 wrong usage (mostly told by clap), 3 dropped or verdicts change, 4
+/// cannot know.
 ///
 /// Output to a closed pipe ends quietly.
 pub(crate) fn code(result: Result<Done, Error>) -> ExitCode {
@@ -29,7 +32,7 @@ pub(crate) fn code(result: Result<Done, Error>) -> ExitCode {
         Ok(Done::Ok) => ExitCode::SUCCESS,
         Ok(Done::Failed) => ExitCode::FAILURE,
         Ok(Done::Usage) => ExitCode::from(2),
-        Ok(Done::Dropped) => ExitCode::from(3),
+        Ok(Done::Dropped | Done::Changed) => ExitCode::from(3),
         Ok(Done::Unknown) => ExitCode::from(4),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -14,6 +14,7 @@ mod explain;
 mod feed;
 mod filters;
 mod lflow;
+mod matrix;
 mod observe;
 mod output;
 mod packets;
@@ -50,6 +51,7 @@ enum Command {
     Connections(connections::Connections),
     Explain(explain::Explain),
     Lflow(lflow::Lflow),
+    Matrix(matrix::Matrix),
     Observe(observe::Observe),
     Record(record::Record),
     Sampling(sampling::Sampling),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Connections(connections) => connections.run(),
         Command::Lflow(lflow) => lflow.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Matrix(matrix) => matrix.run(),
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),

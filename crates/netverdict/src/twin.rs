@@ -60,6 +60,23 @@ impl Inputs {
         }
     }
 
+    /// The same of others: manifests, if these are manifests, else databases.
+    ///
+    /// # Errors
+    /// If one of them is no endpoint and no file.
+    pub(crate) fn other(&self, others: &[String]) -> Result<Self> {
+        let mut other = self.clone();
+        match self.manifests.is_empty() {
+            true => {
+                let remotes = others.iter().map(|other| Ok(other.parse()?));
+                other.databases.nb = remotes.collect::<Result<_>>()?;
+                other.databases.sb = Vec::new();
+            }
+            false => other.manifests = others.iter().map(PathBuf::from).collect(),
+        }
+        Ok(other)
+    }
+
     /// The rows as they are now. What is wrong with some of them is told on standard error.
     ///
     /// # Errors

@@ -446,7 +446,7 @@ fn short(members: &[Arc<str>]) -> String {
 fn outside(reaches: &[&Reach<'_>], keys: &[Keys<'_, '_>]) -> Vec<Class> {
     let ranges: BTreeSet<Cidr> = keys.iter().flat_map(Keys::ranges).collect();
     // What the networks themselves use is not outside.
-    let own: BTreeSet<Cidr> = reaches.iter().flat_map(|reach| own(reach)).collect();
+    let own: BTreeSet<Cidr> = reaches.iter().flat_map(|reach| reach.own()).collect();
     let mut starts: BTreeSet<IpAddr> = BTreeSet::new();
     for v6 in [false, true] {
         if ranges.iter().chain(&own).any(|range| range.is_v6() == v6) {
@@ -464,6 +464,7 @@ fn outside(reaches: &[&Reach<'_>], keys: &[Keys<'_, '_>]) -> Vec<Class> {
         own.iter().any(|range| contains(*range, address))
             || address.is_unspecified()
             || address.is_multicast()
+            || is_link_local(address)
     };
     let mut classes: BTreeMap<Vec<Vec<u64>>, IpAddr> = BTreeMap::new();
     for address in starts.into_iter().filter(|address| !is_own(*address)) {
@@ -494,6 +495,14 @@ fn outside(reaches: &[&Reach<'_>], keys: &[Keys<'_, '_>]) -> Vec<Class> {
     classes
 }
 
+/// Whether nothing can be behind an address but the link itself; OVN uses some of these for itself.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
 /// The first address behind a range.
 fn behind(range: Cidr) -> Option<IpAddr> {
     match range.network().address {
@@ -506,30 +515,6 @@ fn behind(range: Cidr) -> Option<IpAddr> {
             Some(Ipv6Addr::from(u128::from(first).checked_add(size)?).into())
         }
     }
-}
-
-/// The subnets of switches, and the virtual addresses of load balancers.
-fn own(reach: &Reach<'_>) -> Vec<Cidr> {
-    let zones = (0..reach.zones()).filter_map(|zone| reach.northbound(zone));
-    zones
-        .flat_map(|northbound| {
-            let subnets = northbound.switches().flat_map(|(_, switch)| {
-                let subnets = ["subnet", "ipv6_prefix"].map(|key| switch.config.get(key));
-                subnets.into_iter().flatten().filter_map(|text| {
-                    let range: Cidr = text.parse().ok()?;
-                    Some(range.network())
-                })
-            });
-            let routed = northbound.router_ports.values().flat_map(|port| {
-                let ranges = port.networks.iter().filter_map(|text| text.parse().ok());
-                ranges.map(|range: Cidr| range.network())
-            });
-            let balancers = northbound.load_balancers.values();
-            let vips = balancers.flat_map(|balancer| &balancer.row.vips);
-            let vips = vips.map(|vip| Cidr::from_address(vip.ip));
-            subnets.chain(routed).chain(vips).collect::<Vec<_>>()
-        })
-        .collect()
 }
 
 fn slots(keys: &[Keys<'_, '_>], ports: impl Iterator<Item = (Protocol, u16)>) -> Vec<Slot> {

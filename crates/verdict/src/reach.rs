@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use hashbrown::{HashMap, HashSet};
 use netverdict_manifest::{Cidr, Protocol};
 use netverdict_ovn::expr::{Compiled, Field, Fields, Match, Names};
-use netverdict_pipeline::{AclRow, CtView, Lport, Northbound, SwitchId};
-use netverdict_types::{Action, Direction, Pipeline};
+use netverdict_pipeline::{AclRow, CtView, Lport, Northbound, Switch, SwitchId};
+use netverdict_types::{Acl, Action, Direction, OwnerKind, Pipeline};
 use uuid::Uuid;
 
 use crate::matrix::{Service, Share, protocol};
@@ -408,6 +408,58 @@ impl<'a> Reach<'a> {
         }
     }
 
+    /// Whether a rule is about one address that is none of a pod, but lies in a subnet of pods.
+    fn is_about_node(&self, acl: &Acl) -> bool {
+        let addresses = conjuncts(&acl.matches).unwrap_or_default();
+        let mut addresses = addresses.into_iter().filter_map(|(field, value)| {
+            let is_address = field.ends_with(".src") || field.ends_with(".dst");
+            value.parse::<IpAddr>().ok().filter(|_| is_address)
+        });
+        addresses.any(|address| {
+            !self.by_address.contains_key(&address)
+                && self
+                    .zones
+                    .iter()
+                    .flat_map(|zone| zone.northbound.switches())
+                    .any(|(_, switch)| {
+                        subnets(switch).any(|subnet| subnet.contains(&Cidr::from_address(address)))
+                    })
+        })
+    }
+
+    /// The ranges that the cluster's own networks have: subnets of switches, networks of routers, virtual addresses, and what egress firewalls
+    /// leave out.
+    pub(crate) fn own(&self) -> Vec<Cidr> {
+        let mut own = Vec::new();
+        for zone in &self.zones {
+            let northbound = zone.northbound;
+            own.extend(
+                northbound
+                    .switches()
+                    .flat_map(|(_, switch)| subnets(switch)),
+            );
+            for port in northbound.router_ports.values() {
+                let ranges = port.networks.iter().filter_map(|text| text.parse().ok());
+                own.extend(ranges.map(|range: Cidr| range.network()));
+            }
+            let balancers = northbound.load_balancers.values();
+            let vips = balancers.flat_map(|balancer| &balancer.row.vips);
+            own.extend(vips.map(|vip| Cidr::from_address(vip.ip)));
+            let firewalls = zone.rules.iter().map(|rule| &rule.row.acl);
+            let firewalls = firewalls.filter(|acl| acl.owner.kind == OwnerKind::EgressFirewall);
+            for acl in firewalls {
+                let left_out = acl.matches.split("!=").skip(1);
+                own.extend(left_out.filter_map(|rest| {
+                    let range: Cidr = words(rest).next()?.parse().ok()?;
+                    Some(range.network())
+                }));
+            }
+        }
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
+
     fn router(&self, seat: &Seat) -> Lport {
         let rules = self.switch(seat.zone, seat.switch);
         rules.map_or(Lport::NONE, |(_, rules)| rules.router)
@@ -697,6 +749,18 @@ enum Guard<'a> {
 
 /// The group of ports that a match asks for, where all else is joined to that by `&&`.
 fn guard(matches: &str) -> Option<Guard<'_>> {
+    conjuncts(matches)?.into_iter().find_map(|(field, value)| {
+        let group = value.strip_prefix('@')?;
+        match field {
+            "inport" => Some(Guard::From(group)),
+            "outport" => Some(Guard::To(group)),
+            _ => None,
+        }
+    })
+}
+
+/// The comparisons by `==` that a match joins by `&&`; `None` where it joins by `||`.
+fn conjuncts(matches: &str) -> Option<Vec<(&str, &str)>> {
     let mut depth = 0;
     let mut start = 0;
     let mut terms = Vec::new();
@@ -716,15 +780,12 @@ fn guard(matches: &str) -> Option<Guard<'_>> {
         }
     }
     terms.push(matches.get(start..)?);
-    terms.into_iter().find_map(|term| {
-        let (field, group) = term.trim().split_once("==")?;
-        let group = group.trim().strip_prefix('@')?;
-        match field.trim() {
-            "inport" => Some(Guard::From(group)),
-            "outport" => Some(Guard::To(group)),
-            _ => None,
-        }
-    })
+    let terms = terms.into_iter();
+    let terms = terms.filter_map(|term| {
+        let (field, value) = term.split_once("==")?;
+        Some((field.trim(), value.trim()))
+    });
+    Some(terms.collect())
 }
 
 /// `namespace_pod` and `prefix_namespace_pod`, as ovn-kubernetes names ports.
@@ -737,6 +798,15 @@ fn pod_name(port: &str) -> Arc<str> {
         }
         _ => port.into(),
     }
+}
+
+/// The addresses of a switch's pods.
+fn subnets(switch: &Switch) -> impl Iterator<Item = Cidr> {
+    let texts = ["subnet", "ipv6_prefix"].map(|key| switch.config.get(key));
+    texts.into_iter().flatten().filter_map(|text| {
+        let range: Cidr = text.parse().ok()?;
+        Some(range.network())
+    })
 }
 
 /// The port from which connections are opened.
@@ -832,6 +902,8 @@ impl<'r, 'a> Keys<'r, 'a> {
                         let sum = groups.entry(group.into()).or_default();
                         *sum = sum.wrapping_add(hash);
                     }
+                    // Each node lets its own address through: that is no end here.
+                    None if reach.is_about_node(acl) => continue,
                     None => free = free.wrapping_add(hash),
                 }
                 for word in words(&acl.matches) {
