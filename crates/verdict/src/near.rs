@@ -823,6 +823,8 @@ impl Term {
             Self::Port { .. } => 10,
             Self::Protocol { .. } | Self::PassedOver { .. } => 11,
             Self::NamedPort { .. } => 12,
+            // It is the namespace's name: nobody can change it, and nobody mistypes a label there.
+            Self::NamespaceLabel(term) if term.label == NAME_LABEL => 20,
             Self::PodLabel(term) | Self::NamespaceLabel(term) => match term.found {
                 Some(_) => 13,
                 None => 14,
