@@ -144,13 +144,37 @@ class TwinJudge(judge.Judge):
 
     def summary(self):
         good = super().summary()
-        for cell, count in sorted(self.twin_cells.items(), key=str):
-            print('twin:', *cell, count)
+        wanted = {(zones, *cell, family) for zones in self.twins for cell in wanted_cells(zones) for family in (4, 6)}
         for zones in self.twins:
-            for verdict in 'delivered', 'dropped':
-                hits = sum(n for (name, _, _, _, told, _), n in self.twin_cells.items() if (name, told) == (zones, verdict))
-                print(f'twin with {zones}: {hits} {verdict}')
-        return good
+            print(f'twin with {zones}: {sum(n for cell, n in self.twin_cells.items() if cell[0] == zones)} answers')
+        rare = sorted(cell for cell in wanted if self.twin_cells[cell] < 5)
+        print(f'twin: {len(wanted) - len(rare)} of {len(wanted)} cells of coverage hit five times or more')
+        unknown = sorted(set(self.twin_cells) - wanted, key=str)
+        if unknown:
+            print('twin: hit, though not known:', *unknown, sep='\n  ')
+        full = judge.ONLY is None and judge.SETS >= 100 and judge.QUESTIONS >= 100
+        if full and rare:
+            print('twin: hit less than five times:', *rare, sep='\n  ')
+        return good and not unknown and not (full and rare)
+
+
+def wanted_cells(zones):
+    """All that a full run must hit: (service or not, path, over the transit switch or not, what became of it)."""
+    for verdict in 'delivered', 'dropped':
+        for kind in 'plain', 'service':
+            yield kind, 'same node', 'staying', verdict
+            yield kind, 'other node', 'crossing' if zones == 'zones' else 'staying', verdict
+        yield 'plain', 'outside to pod', 'staying', verdict
+    for verdict in 'outside', 'dropped':
+        yield 'plain', 'pod to node', 'staying', verdict
+        yield 'plain', 'pod to outside', 'staying', verdict
+    yield 'plain', 'own node to pod', 'staying', 'delivered'
+    yield 'plain', 'pod to own node', 'staying', 'delivered'
+    yield 'service', 'pod to itself', 'staying', 'delivered'
+    yield 'service', 'no backend', 'staying', 'rejected'
+    if zones == 'zones':  # dropped on the client's node
+        yield 'plain', 'other node', 'staying', 'dropped'
+        yield 'service', 'other node', 'staying', 'dropped'
 
 
 if __name__ == '__main__':

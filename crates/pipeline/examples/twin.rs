@@ -16,6 +16,7 @@ use netverdict_pipeline::walk::Walk;
 use netverdict_pipeline::{Lport, Northbound, Observer, Packet, SwitchId};
 use netverdict_types::Timestamp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -70,7 +71,10 @@ fn answer(twin: &mut Twin<Walk>, question: &Value) -> Result<Value, Failure> {
         "icmp" => Packet::icmp_echo(src.ip(), dst.ip(), 1),
         other => return Err(format!("protocol {other}").into()),
     };
-    let packet = packet.between(mac(text("eth_src")?)?, mac(text("eth_dst")?)?);
+    let mut packet = packet.between(mac(text("eth_src")?)?, mac(text("eth_dst")?)?);
+    if let Some(ttl) = question["ttl"].as_u64() {
+        packet.ttl = ttl as u8;
+    }
     twin.backend = question["backend"]
         .as_str()
         .map(str::parse::<IpAddr>)
@@ -92,41 +96,52 @@ fn told(twin: &mut Twin<Walk>, from: Place, packet: Packet) -> (Value, Outcome) 
     let mut outputs = Outputs::default();
     let outcome = twin.send(from, packet, Timestamp(0), &mut outputs);
     let name = |zone: usize, port: Lport| twin.zones()[zone].northbound.port_name(port);
-    let outputs = outputs.0.iter();
-    let outputs: Vec<&str> = outputs.map(|(zone, port)| name(*zone, *port)).collect();
+    let ports = outputs.ports.iter();
+    let ports: Vec<&str> = ports.map(|(zone, port)| name(*zone, *port)).collect();
     let ends = |packet: &Packet| {
         packet
             .tuple()
             .map(|tuple| [(tuple.src, tuple.src_port), (tuple.dst, tuple.dst_port)])
     };
-    let value = match &outcome {
+    let mut value = match &outcome {
         Outcome::Delivered(place, packet) => {
-            json!({ "is": "delivered", "port": name(place.zone, place.port), "ends": ends(packet), "outputs": outputs })
+            json!({ "is": "delivered", "port": name(place.zone, place.port), "ends": ends(packet), "outputs": ports })
         }
         Outcome::Outside(place, packet) => {
-            json!({ "is": "outside", "port": name(place.zone, place.port), "ends": ends(packet), "outputs": outputs })
+            json!({ "is": "outside", "port": name(place.zone, place.port), "ends": ends(packet), "outputs": ports })
         }
         Outcome::Dropped { at, .. } => {
-            json!({ "is": "dropped", "at": at.stage.name(), "outputs": outputs })
+            json!({ "is": "dropped", "at": at.stage.name(), "outputs": ports })
         }
         Outcome::Rejected { at, answer, .. } => {
             let at = at.map(|at| at.stage.name());
-            json!({ "is": "rejected", "at": at, "answer": answer.is_some(), "outputs": outputs })
+            json!({ "is": "rejected", "at": at, "answer": answer.is_some(), "outputs": ports })
         }
         Outcome::Lost { reason, .. } => {
-            json!({ "is": "lost", "why": format!("{reason:?}"), "outputs": outputs })
+            json!({ "is": "lost", "why": format!("{reason:?}"), "outputs": ports })
         }
     };
+    value["resolved"] = json!(outputs.resolved);
     (value, outcome)
 }
 
 /// The ports that a packet came out of, with their zones.
 #[derive(Default)]
-struct Outputs(Vec<(usize, Lport)>);
+struct Outputs {
+    ports: Vec<(usize, Lport)>,
+    /// How many of them it came out of before a router did not know its neighbour's MAC address, if one did not.
+    resolved: Option<usize>,
+}
 
 impl Observer for Outputs {
     fn output(&mut self, zone: usize, _: SwitchId, outport: Lport, _: &Packet) {
-        self.0.push((zone, outport));
+        self.ports.push((zone, outport));
+    }
+
+    fn routed(&mut self, _: usize, _: Uuid, _: Uuid, packet: &Packet) {
+        if packet.eth_dst == [0; 6] {
+            self.resolved.get_or_insert(self.ports.len());
+        }
     }
 }
 

@@ -762,7 +762,8 @@ impl<S: Stages> Zone<S> {
         let Some(router) = self.routers.list.get(number) else {
             return Break(lost(zone, Lost::NoRoute));
         };
-        let mut state = State::new(router.admit(zone, packet)?, Lport::NONE);
+        let packet = router.admit(zone, packet, &self.balance)?;
+        let mut state = State::new(packet, Lport::NONE);
         state.now = with.now;
         let balanced = self.balance_in_router(zone, number, inport, &mut state, with)?;
 
@@ -907,28 +908,36 @@ impl<S: Stages> Zone<S> {
 
 impl Router {
     /// `lr_in_ip_input`: what a router takes, and its answer to an echo request in the request's place.
-    fn admit(&self, zone: usize, packet: Packet) -> ControlFlow<Outcome, Packet> {
+    fn admit(
+        &self,
+        zone: usize,
+        packet: Packet,
+        balance: &Balance,
+    ) -> ControlFlow<Outcome, Packet> {
         let odd = |address: IpAddr| address.is_loopback() || address.is_multicast();
         let forged = |from: IpAddr| from.is_ipv4() && self.owns(from);
-        match packet.ip {
-            Some((from, to)) if !(odd(from) || odd(to) || forged(from)) => {
-                if !self.owns(to) {
-                    return match packet.ttl {
-                        0 | 1 => Break(lost(zone, Lost::Ttl)),
-                        _ => Continue(packet),
-                    };
-                }
-                match echo(&packet) {
-                    Some(echo) => Continue(echo),
-                    None if self.gateway => Continue(packet),
-                    None => Break(Outcome::Rejected {
-                        zone,
-                        at: None,
-                        answer: packet.reset_or_unreachable(),
-                    }),
-                }
+        let to = match packet.ip {
+            Some((from, to)) if !(odd(from) || odd(to) || forged(from)) => to,
+            _ => return Break(lost(zone, Lost::NotAdmitted)),
+        };
+        if self.owns(to) {
+            if let Some(echo) = echo(&packet) {
+                return Continue(echo);
             }
-            _ => Break(lost(zone, Lost::NotAdmitted)),
+            if !self.gateway {
+                return Break(Outcome::Rejected {
+                    zone,
+                    at: None,
+                    answer: packet.reset_or_unreachable(),
+                });
+            }
+            if !self.forces_snat && !balance.has_address(&self.balancers, to) {
+                return Break(lost(zone, Lost::OwnAddress));
+            }
+        }
+        match packet.ttl {
+            0 | 1 => Break(lost(zone, Lost::Ttl)),
+            _ => Continue(packet),
         }
     }
 }

@@ -248,6 +248,9 @@ impl Router {
         let Some((prefix, length)) = network(prefix) else {
             return;
         };
+        if by_source && length == 0 {
+            return; // As low as the flow that drops what has no route: which of both comes first is chance.
+        }
         let discard = nexthop == "discard";
         let gateway: Option<IpAddr> = nexthop.parse().ok();
         if !discard && gateway.is_none() && !nexthop.is_empty() {
