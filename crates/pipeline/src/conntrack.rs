@@ -38,6 +38,8 @@ pub struct Conntrack {
     /// Where the search for what has expired goes on.
     hand: usize,
     fragments: Vec<Option<Fragment>>,
+    /// What the last packet was found to belong to: its next step is mostly a commit.
+    last: Option<Last>,
     counters: Counters,
 }
 
@@ -47,6 +49,9 @@ pub struct Conntrack {
 ///   ICMP and the rest, but a segment of TCP other than SYN is established from the second on.
 /// - A lone reset opens no connection in Linux.
 /// - Of an invalid packet that has the addresses of a connection, Linux tells no mark and no label, and does not translate it.
+/// - User space makes an ICMP error seem to come from the end that the connection went to, even if nothing is translated, when the connection
+///   was committed with `nat(src)`, as OVN does. That is not modelled.
+/// - NAT to the address that a packet has already is none in Linux.
 /// - A full table: Linux gives up a connection that was never answered, user space does not commit.
 /// - The timeouts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -143,6 +148,7 @@ impl Conntrack {
             free: Vec::new(),
             hand: 0,
             fragments: Vec::new(),
+            last: None,
             counters: Counters::default(),
         }
     }
@@ -154,21 +160,33 @@ impl Conntrack {
     pub fn track(&mut self, zone: u16, packet: &mut Packet, now: Timestamp) -> CtView {
         self.sweep(now);
         let arrived = *packet;
-        let subject = Subject::of(packet);
-        let view = match subject {
-            Subject::None => told(CtView::INV),
-            Subject::Fragment => self.later_fragment(zone, packet, now),
+        let (view, place) = match Subject::of(packet) {
+            Subject::None => (told(CtView::INV), None),
+            Subject::Fragment => return self.later_fragment(zone, packet, now),
             Subject::Error(tuple) => match self.find(zone, &tuple, now) {
                 Some(place) => {
                     let slot = &self.slots[place.slot as usize];
                     let state = CtView::REL | reply_bit(place);
                     let nat = translate_error(packet, slot, place.reply);
-                    slot.told(state | nat)
+                    (slot.told(state | nat), Some(place))
                 }
-                None => told(CtView::INV),
+                None => (told(CtView::INV), None),
             },
-            Subject::Own(tuple) => self.own(zone, packet, &tuple, now),
+            Subject::Own(tuple) => {
+                let place = self.find(zone, &tuple, now);
+                match place.map(|place| self.follow(place, packet, now)) {
+                    Some(Some(view)) => (view, place),
+                    _ if self.can_open(packet) => (told(CtView::NEW), None),
+                    _ => (told(CtView::INV), None),
+                }
+            }
         };
+        self.last = Some(Last {
+            zone,
+            packet: *packet,
+            translated: view.state & (CtView::SNAT | CtView::DNAT) != 0,
+            place,
+        });
         self.remember_fragment(zone, &arrived, packet, view, now);
         view
     }
@@ -202,7 +220,8 @@ impl Conntrack {
                 None => return told(CtView::INV),
             },
         };
-        let view = match self.find_translated(zone, &tuple, now) {
+        let mut opened = None;
+        let view = match self.find_translated(zone, packet, &tuple, now) {
             Some(_) if self.datapath == Datapath::Kernel && has_invalid_flags(packet) => {
                 return told(CtView::INV);
             }
@@ -225,6 +244,10 @@ impl Conntrack {
             None if error || !self.can_open(packet) => return told(CtView::INV),
             None => match self.open(zone, &tuple, packet, now, commit) {
                 Some(number) => {
+                    opened = Some(Place {
+                        slot: number,
+                        reply: false,
+                    });
                     let slot = &self.slots[number as usize];
                     let nat = translate(packet, slot, false);
                     slot.told(CtView::NEW | nat)
@@ -232,6 +255,14 @@ impl Conntrack {
                 None => told(CtView::NEW),
             },
         };
+        if let Some(place) = opened {
+            self.last = Some(Last {
+                zone,
+                packet: *packet,
+                translated: view.state & (CtView::SNAT | CtView::DNAT) != 0,
+                place: Some(place),
+            });
+        }
         self.remember_fragment(zone, &arrived, packet, view, now);
         view
     }
@@ -283,32 +314,25 @@ impl Conntrack {
         self.counters
     }
 
-    fn own(&mut self, zone: u16, packet: &mut Packet, tuple: &Tuple, now: Timestamp) -> CtView {
-        let fresh = if self.can_open(packet) {
-            told(CtView::NEW)
-        } else {
-            told(CtView::INV)
-        };
-        let Some(place) = self.find(zone, tuple, now) else {
-            return fresh;
-        };
+    /// Takes a packet as the next one of its connection. `None` if that was over and the packet opens another one.
+    fn follow(&mut self, place: Place, packet: &mut Packet, now: Timestamp) -> Option<CtView> {
         let slot = &mut self.slots[place.slot as usize];
         match slot.update(self.datapath, packet, place.reply, now) {
             Update::Valid => {
                 let state = slot.standing(self.datapath, packet, place.reply);
                 let nat = translate(packet, slot, place.reply);
-                slot.told(state | nat)
+                Some(slot.told(state | nat))
             }
-            Update::Invalid => match self.datapath {
+            Update::Invalid => Some(match self.datapath {
                 Datapath::Kernel => told(CtView::INV),
                 Datapath::Userspace => {
                     let nat = translate(packet, slot, place.reply);
                     slot.told(CtView::INV | nat)
                 }
-            },
+            }),
             Update::Reopened => {
                 self.forget(place.slot);
-                fresh
+                None
             }
         }
     }
@@ -341,9 +365,15 @@ impl Conntrack {
     fn find_translated(
         &mut self,
         zone: u16,
+        packet: &Packet,
         tuple: &Tuple,
         now: Timestamp,
     ) -> Option<(Place, bool)> {
+        if let Some(last) = &self.last
+            && (last.zone, &last.packet) == (zone, packet)
+        {
+            return Some((last.place?, last.translated));
+        }
         if let Some(place) = self.find(zone, tuple, now) {
             return Some((place, false));
         }
@@ -371,6 +401,9 @@ impl Conntrack {
                 return None;
             }
             nat = nat.or(Some(Side::Source));
+        }
+        if self.datapath == Datapath::Kernel && reply == original.reply() {
+            nat = None;
         }
         let mut slot = Slot {
             used: true,
@@ -470,6 +503,7 @@ impl Conntrack {
         if !std::mem::take(&mut slot.used) {
             return;
         }
+        self.last = None;
         let (zone, tuples) = (slot.zone, [slot.original, slot.reply]);
         for tuple in tuples {
             let key = Key::new(zone, &tuple);
@@ -826,6 +860,15 @@ impl Phase {
     }
 }
 
+/// A packet as it was left, and its connection.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    zone: u16,
+    packet: Packet,
+    translated: bool,
+    place: Option<Place>,
+}
+
 /// A first fragment.
 #[derive(Clone, Copy, Debug)]
 struct Fragment {
@@ -931,18 +974,14 @@ fn translate(packet: &mut Packet, slot: &Slot, reply: bool) -> u32 {
 fn translate_error(packet: &mut Packet, slot: &Slot, reply: bool) -> u32 {
     let bits = slot.nat_bits(reply);
     if bits != 0 {
-        let (from, sent) = if reply {
-            (slot.reply, slot.original)
-        } else {
-            (slot.original, slot.reply)
-        };
-        let to = sent.reply();
+        let sent = if reply { slot.original } else { slot.reply };
         packet.about = Some(sent);
         packet.ip = packet.ip.map(|(src, dst)| {
-            (
-                if to.src == from.src { src } else { to.src },
-                if to.dst == from.dst { dst } else { to.dst },
-            )
+            if bits == CtView::SNAT {
+                (sent.dst, dst)
+            } else {
+                (src, sent.src)
+            }
         });
     }
     bits
