@@ -157,7 +157,7 @@ pub(super) fn state(
     };
     if let Some(later) = later {
         told.push(format!(
-            "Later packets fare otherwise than the first: a packet of the standing connection {}",
+            "later packets fare otherwise than the first: a packet of the standing connection {}",
             later.message
         ));
     }
@@ -167,7 +167,7 @@ pub(super) fn state(
         .find(|station| by_acl(station, &[Action::AllowStateless]));
     if let Some(station) = stateless {
         told.push(format!(
-            "Stateless {}: connection tracking does not know this connection there, so each packet, \
+            "stateless {}: connection tracking does not know this connection there, so each packet, \
              and each answer, is judged by itself",
             place(station)
         ));
@@ -177,17 +177,16 @@ pub(super) fn state(
         && reply.verdict == Answer::Allowed
         && reply.is_all_by(Passing::Reply)
     {
-        told.push(
-            "Answers pass because the connection stands; when a policy changes, its next packet \
-             from the opener is judged anew, and if that is dropped, answers are too"
-                .to_owned(),
-        );
+        told.push(format!(
+            "answers pass because the connection stands; should a policy drop it later, the next \
+             packet from {} ends that",
+            from.label()
+        ));
     }
     if request.decided_by().is_some() && request.verdict == Answer::Dropped && is_inside(to) {
         told.push(format!(
-            "This is about connections that {} opens: answers to those that {} opens pass, where \
-             policies let them be opened; a connection that stood before the policy is cut off at \
-             its next packet",
+            "this is about new connections: one that stands already is cut off at its next packet \
+             from {}; answers in connections that {} opens pass",
             from.label(),
             to.label()
         ));
@@ -245,7 +244,7 @@ impl Page<'_> {
                 self.wrapped("", &format!("The same for {}", same.join(", ")));
             }
         }
-        for note in notes {
+        for note in notes.iter().filter(|note| *note != message) {
             self.line("");
             self.wrapped("note: ", note);
         }
@@ -488,8 +487,10 @@ impl Page<'_> {
             }
         }
         let Some((closest, others)) = misses.split_first() else {
-            self.line("");
-            self.line("No rule comes near: nothing that is allowed is like it");
+            if !isolating.is_empty() {
+                self.line("");
+                self.line("None of their rules is for anything like it");
+            }
             return;
         };
         self.line("");
@@ -575,7 +576,7 @@ impl Page<'_> {
                 ct,
             } => {
                 if **matches == *"1" && acl.is_none() && changes.is_empty() {
-                    self.wrapped("    ", &format!("{table}, priority {priority}: nothing in particular, {actions}"));
+                    self.wrapped("    ", &format!("{table}, priority {priority}, match 1: {actions}"));
                     return;
                 }
                 let zone = ct_zone.map_or_else(|| "none".to_owned(), |zone| zone.to_string());
