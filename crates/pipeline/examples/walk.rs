@@ -2,7 +2,7 @@
 //! output. `lab/twin/trace.py` compares with what ovn-trace says.
 //!
 //! `{"rows": {"ACL": [{"_uuid": ["uuid", "…"], "match": "ip4", …}], …}}` sets the northbound rows, as OVSDB has them (RFC 7047); the answer is
-//! `{"left out": ["…"]}`. `{"switch": "sw", "inport": "p1", "outport": "p2", "packet": {…}, "mark": 0, "label": "0", "states": [33, 34],
+//! `{"left out": ["…"]}`. `{"actions": ["…"]}` are texts to parse; the answer is a list of what they print as. `{"switch": "sw", "inport": "p1", "outport": "p2", "packet": {…}, "mark": 0, "label": "0", "states": [33, 34],
 //! "balanced": […]}` is a question; the answer is
 //! `{"verdict": ["dropped", "ls_in_acl_action"], "events": […], "steps": [["ls_in_acl_eval", 2001, ["ip4"], null], …], "ambiguous": false}`. `states` is
 //! what conntrack says each time that it is asked; `balanced`, if there is one, is what the load balancer makes of the destination.
@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use netverdict_ovn::expr::{Compiled, Match};
 use netverdict_ovsdb::{Datum, Row};
+use netverdict_pipeline::actions;
 use netverdict_pipeline::conntrack::Conntrack;
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::walk::Walk;
@@ -31,6 +32,9 @@ use uuid::Uuid;
 enum Line {
     Rows {
         rows: BTreeMap<String, Vec<BTreeMap<String, Value>>>,
+    },
+    Actions {
+        actions: Vec<String>,
     },
     Question(Box<Question>),
 }
@@ -83,6 +87,15 @@ fn main() -> Result<(), Failure> {
                     faults.map(|fault| fault.text().to_owned()).collect();
                 json!({"left out": left_out})
             }
+            Line::Actions { actions } => json!(
+                actions
+                    .iter()
+                    .map(|text| match actions::parse(text) {
+                        Ok(parsed) => actions::print(&parsed),
+                        Err(error) => error.to_string(),
+                    })
+                    .collect::<Vec<_>>()
+            ),
             Line::Question(question) => zone.answer(&question)?,
         };
         writeln!(out, "{answer}")?;
@@ -282,8 +295,13 @@ impl Observer for Seen {
         self.ambiguous |= step.also.iter().any(|also| also.actions != flow.actions);
         let also = step.also.iter().map(|also| &*also.matches);
         let matches: Vec<&str> = std::iter::once(&*flow.matches).chain(also).collect();
-        self.steps
-            .push(json!([self.last, flow.priority, matches, flow.acl]));
+        self.steps.push(json!([
+            self.last,
+            flow.priority,
+            matches,
+            flow.acl,
+            step.before.ct.state & 0x3f
+        ]));
     }
 
     fn sample(&mut self, at: At, _: &Packet, sample: Sampled) {

@@ -19,7 +19,7 @@ pub enum Action {
     Set(Assignment),
     /// `outport <-> inport;`
     Exchange(Box<str>, Box<str>),
-    /// `ct_commit { … };`
+    /// `ct_commit { … };`, `ct_commit;`
     Commit(Box<[Assignment]>),
     /// `ct_commit_nat;`
     CommitNat,
@@ -174,6 +174,7 @@ impl Display for Action {
             Self::Drop => f.write_str("/* drop */"),
             Self::Set(assignment) => assignment.fmt(f),
             Self::Exchange(a, b) => write!(f, "{a} <-> {b};"),
+            Self::Commit(assignments) if assignments.is_empty() => f.write_str("ct_commit;"),
             Self::Commit(assignments) => {
                 f.write_str("ct_commit { ")?;
                 for assignment in assignments {
@@ -636,4 +637,105 @@ fn read_only(assignment: &Assignment, span: Range<usize>) -> ActionError {
 
 fn fault(fault: ActionFault, span: Range<usize>) -> ActionError {
     ActionError { fault, span }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_what_it_parsed() {
+        for text in [
+            "next;",
+            "reg8[30..31] = 1; next(pipeline=ingress,table=8);",
+            "reg0[9] = 0; reg0[10] = 0; reg0[17] = 1; reg8[16] = 1; next;",
+            "reg0[17] = 1; reg8[16] = 1; ct_commit_nat;",
+            "flags.pkt_sampled = 1; sample(probability=655,collector_set=42,obs_domain=2,obs_point=reg3); next;",
+            "sample(probability=65535,collector_set=7,obs_domain=3,obs_point=ct_label.obs_point_id); next;",
+            "reg8[16] = 0; sample(probability=65535,collector_set=7,obs_domain=0,obs_point=$cookie); /* drop */",
+            "log(name=\"a b\", severity=alert, verdict=reject, meter=\"m__1\"); reg8[18] = 1; next;",
+            "ct_commit { ct_mark.blocked = 0; ct_mark.obs_stage = reg8[19..20]; ct_label.acl_id = reg2[16..31]; }; next;",
+            "reg8[16] = 1; ct_commit; next;",
+            "reg0 = 0; reject { /* eth.dst <-> eth.src; ip.dst <-> ip.src; is implicit. */ outport <-> inport; \
+             next(pipeline=egress,table=9); };",
+        ] {
+            assert_eq!(print(&parse(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn tells_what_it_does_not_take_and_where() {
+        for (text, told) in [
+            (
+                "next",
+                "`the end' where ; should be at byte 4 of the actions",
+            ),
+            (
+                "reg0[32] = 1;",
+                "bits that `reg0' does not have at byte 4 of the actions",
+            ),
+            (
+                "reg0[0] = 2;",
+                "a number that does not fit into `reg0[0]' at byte 10 of the actions",
+            ),
+            (
+                "reg0[0..1] = reg1[0];",
+                "a number that does not fit into `reg0[0..1]' at byte 13 of the actions",
+            ),
+            (
+                "nobody = 1;",
+                "`nobody', which is no field that an action can use, at byte 0 of the actions",
+            ),
+            (
+                "eth.src = 1;",
+                "`eth.src' is written, which such a flow does not, at byte 0 of the actions",
+            ),
+            (
+                "ct_mark = 1;",
+                "`ct_mark' is written, which such a flow does not, at byte 0 of the actions",
+            ),
+            (
+                "fly;",
+                "the action `fly', which the twin does not know, at byte 0 of the actions",
+            ),
+            (
+                "next; /* a",
+                "a comment or string without an end at byte 6 of the actions",
+            ),
+            (
+                "log(name=\"a);",
+                "a comment or string without an end at byte 9 of the actions",
+            ),
+            (
+                "log(name=\"a\"b\");",
+                "a comment or string without an end at byte 13 of the actions",
+            ),
+            (
+                "sample(probability=0);",
+                "`;' where a probability above 0 should be at byte 21 of the actions",
+            ),
+            (
+                "sample(obs_domain=256);",
+                "`256' where a domain of 8 bits should be at byte 18 of the actions",
+            ),
+            (
+                "reject { next;",
+                "`the end' where an action should be at byte 14 of the actions",
+            ),
+            (
+                "é",
+                "`é' where a part of an action should be at byte 0 of the actions",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), told, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_makes_it_panic(text in "[a-z0-9_.(){}\\[\\]<>=;,\"$/* é-]{0,60}") {
+            let _ = parse(&text);
+        }
+    }
 }
