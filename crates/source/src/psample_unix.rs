@@ -181,6 +181,13 @@ impl PsampleUnix {
             error,
         };
         make_way(path)?;
+        if let Some(queue) = queue_length().filter(|queue| *queue < SHORT_QUEUE) {
+            tracing::warn!(
+                "the kernel queues only {queue} datagrams at {}: samples are lost while this process does not run; \
+                 `sysctl -w net.unix.max_dgram_qlen=512` before it starts",
+                path.display()
+            );
+        }
         let (socket, file) = listen(path).map_err(failed)?;
         let drops = Drops::new(socket.as_fd()).map_err(failed)?;
         Ok(Self {
@@ -334,6 +341,12 @@ impl Drop for Output {
     }
 }
 
+/// How many datagrams wait at most at a Unix socket that is made now (unix(7)).
+fn queue_length() -> Option<u64> {
+    let text = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").ok()?;
+    text.trim().parse().ok()
+}
+
 /// Removes a socket that nobody receives at.
 fn make_way(path: &Path) -> Result<(), Error> {
     let failed = |error| Error::Bind {
@@ -465,5 +478,7 @@ const MODE: u32 = 0o660;
 const MOST_SENDERS: usize = 4_096;
 /// A jump of more than this is a restart, not a loss.
 const FARTHEST: u32 = 1 << 28;
+/// Fewer than these are gone in a moment.
+const SHORT_QUEUE: u64 = 100;
 const SEND_BUFFER: usize = 4 << 20;
 const AGAIN: Duration = Duration::from_secs(1);
