@@ -1,0 +1,126 @@
+"""The logical flows of the ACL stages, `netverdict lflow` against real ovn-northd, on random northbound databases (nb.py).
+
+SEED and N (databases for each way of sampling) are read from the environment; a database that failed is printed as the seed that makes it alone."""
+import collections
+import itertools
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+import twin.nb as nb
+from policy.ovn import NB, SB, Database, Connection, values, wait_for_northd
+
+SEED = os.environ.get('SEED') or str(random.randrange(1 << 32))
+COUNT = int(os.environ.get('N') or 100)
+RELEASE = re.search(r'(\d+\.\d+)', subprocess.run(['ovn-northd', '--version'], capture_output=True, text=True, check=True).stdout)[1]
+STAGES = re.compile(r'ls_(in|out)_(pre_acl|acl_.*|stateful)$')
+LEAST = 5
+COLUMNS = ('logical_datapath', 'logical_dp_group', 'pipeline', 'table_id', 'priority', 'match', 'actions', 'controller_meter', 'external_ids')
+
+
+def of_northd(southbound):
+    """The flows of each switch as northd wrote them."""
+    names = {row['_uuid'][1]: dict(row['external_ids'][1])['name'] for row in southbound.rows('Datapath_Binding', '_uuid', 'external_ids')
+             if 'logical-switch' in dict(row['external_ids'][1]) or dict(row['external_ids'][1]).get('type') == 'logical-switch'}
+    groups = {row['_uuid'][1]: [uuid for _, uuid in values(row['datapaths'])] for row in southbound.rows('Logical_DP_Group', '_uuid', 'datapaths')}
+    flows = collections.defaultdict(collections.Counter)
+    for row in southbound.rows('Logical_Flow', *COLUMNS):
+        stage = dict(row['external_ids'][1])['stage-name']
+        if not STAGES.match(stage):
+            continue
+        datapaths = [uuid for _, uuid in values(row['logical_datapath'])] + [d for _, group in values(row['logical_dp_group']) for d in groups[group]]
+        meter = values(row['controller_meter'])
+        for datapath in datapaths:
+            flows[names[datapath]][row['pipeline'], row['table_id'], stage, row['priority'], row['match'], row['actions'], *meter] += 1
+    return flows
+
+
+def of_netverdict():
+    done = subprocess.run(['netverdict', 'lflow', '--ovn-version', RELEASE, '-o', 'json'], capture_output=True, text=True)
+    if done.returncode or done.stderr:
+        raise RuntimeError(f'netverdict lflow: {done.returncode}\n{done.stderr}')
+    flows = collections.defaultdict(collections.Counter)
+    for line in done.stdout.splitlines():
+        flow = json.loads(line)
+        meter = [flow['controller_meter']] if 'controller_meter' in flow else []
+        flows[flow['datapath']][flow['pipeline'], flow['table'], flow['stage'], flow['priority'], flow['match'], flow['actions'], *meter] += 1
+    return flows
+
+
+def text_differs():
+    """The same as text, but for the UUID of the datapath, which ovn-sbctl knows and NB does not."""
+    def lines(command):
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        known = {}
+        for line in text.splitlines():
+            line = re.sub(r' \(\S*\)  Pipeline', '  Pipeline', line)
+            if line.startswith('Datapath'):
+                header = line
+            elif STAGES.match(re.search(r'\((\S+) *\)', line)[1]):
+                known.setdefault(header, []).append(line)
+        return known
+    real, ours = lines(['ovn-sbctl', 'lflow-list']), lines(['netverdict', 'lflow', '--ovn-version', RELEASE])
+    return [] if real == ours else [f'as text: {header}' for header in real | ours if real.get(header) != ours.get(header)] or ['as text: the order of switches']
+
+
+def differences(real, ours):
+    for switch in sorted(real | ours):
+        for flow in sorted((real[switch] - ours[switch]).elements()):
+            yield f'{switch}: only northd:     {flow}'
+        for flow in sorted((ours[switch] - real[switch]).elements()):
+            yield f'{switch}: only netverdict: {flow}'
+
+
+def main():
+    northbound, southbound = Database(NB, 'OVN_Northbound'), Database(SB, 'OVN_Southbound')
+    for log in '/var/log/ovn/ovn-northd.log', '/var/log/ovn/ovsdb-server-nb.log':
+        if os.path.exists(log):
+            Connection(f'/run/ovn/ovn-northd.{open("/run/ovn/ovn-northd.pid").read().strip()}.ctl').call('vlog/set', 'ANY:file:ERR')
+            break
+    print(f'SEED={SEED} N={COUNT}: ovn-northd {RELEASE}', flush=True)
+    cells, failed, total = collections.Counter(), 0, 0
+    variants = nb.VARIANTS
+    alone = SEED.split('/')
+    seeds = [(alone[1], SEED)] if len(alone) == 3 else [(variant, f'{SEED}/{variant}/{n}') for n in range(COUNT) for variant in variants]
+    for number, (variant, seed) in enumerate(seeds):
+        made = nb.Northbound(random.Random(seed), variant, RELEASE)
+        northbound.transact(*made.operations())
+        wait_for_northd()
+        real, ours = of_northd(southbound), of_netverdict()
+        wrong = list(differences(real, ours))
+        if number < 2 * len(variants) and not wrong:
+            wrong = text_differs()
+        total += sum(sum(flows.values()) for flows in real.values())
+        if wrong:
+            failed += 1
+            print(f'FAILED: SEED={seed}', *wrong[:20], f'and {len(wrong) - 20} more' if len(wrong) > 20 else '', sep='\n  ', flush=True)
+            if failed == 5:
+                break
+        cells.update(made.cells())
+    print(f'{len(seeds)} databases, {total} flows; {failed} databases differ')
+    rare = coverage(cells) if len(alone) != 3 else []
+    sys.exit(bool(failed or rare))
+
+
+def coverage(cells):
+    """Prints what was exercised how often; the cells that were too seldom."""
+    kinds, rare = {}, []
+    for (what, cell), count in cells.items():
+        kinds.setdefault(what, {})[cell] = count
+    for what, counts in sorted(kinds.items()):
+        sides = [sorted({cell[place] for cell in counts}, key=str) for place in range(max(map(len, counts)))]
+        wanted = [cell for cell in itertools.product(*sides) if not nb.unreachable(what, cell, nb.VARIANTS)] if what != 'apps' else list(counts)
+        least = min(counts.get(cell, 0) for cell in wanted)
+        print(f'  {what}: {len(wanted)} cells, each at least {least} times')
+        rare += [f'{what} {cell}: {counts.get(cell, 0)} times' for cell in wanted if counts.get(cell, 0) < LEAST]
+    if rare:
+        print('FAILED: too seldom', *rare[:40], sep='\n  ')
+    return rare
+
+
+main()
