@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
 import twin.nb as nb
-from policy.ovn import NB, SB, Database, Connection, values, wait_for_northd
+from policy.ovn import NB, NORTHD_PID, SB, Database, Connection, values, wait_for_northd
 
 SEED = os.environ.get('SEED') or str(random.randrange(1 << 32))
 COUNT = int(os.environ.get('N') or 100)
@@ -78,12 +78,10 @@ def differences(real, ours):
 
 def main():
     northbound, southbound = Database(NB, 'OVN_Northbound'), Database(SB, 'OVN_Southbound')
-    for log in '/var/log/ovn/ovn-northd.log', '/var/log/ovn/ovsdb-server-nb.log':
-        if os.path.exists(log):
-            Connection(f'/run/ovn/ovn-northd.{open("/run/ovn/ovn-northd.pid").read().strip()}.ctl').call('vlog/set', 'ANY:file:ERR')
-            break
+    northd = Connection(f'/run/ovn/ovn-northd.{open(NORTHD_PID).read().strip()}.ctl')
+    northd.call('vlog/set', 'ANY:file:ERR')
     print(f'SEED={SEED} N={COUNT}: ovn-northd {RELEASE}', flush=True)
-    cells, failed, total = collections.Counter(), 0, 0
+    cells, failed, total, again = collections.Counter(), 0, 0, 0
     variants = nb.VARIANTS
     alone = SEED.split('/')
     seeds = [(alone[1], SEED)] if len(alone) == 3 else [(variant, f'{SEED}/{variant}/{n}') for n in range(COUNT) for variant in variants]
@@ -93,6 +91,14 @@ def main():
         wait_for_northd()
         real, ours = of_northd(southbound), of_netverdict()
         wrong = list(differences(real, ours))
+        if wrong:
+            # northd follows changes too, and not all of them well: a port that is at once deleted and made again elsewhere loses its peer. What
+            # it writes from scratch counts.
+            northd.call('inc-engine/recompute')
+            wait_for_northd()
+            real = of_northd(southbound)
+            wrong = list(differences(real, ours))
+            again += not wrong
         if number < 2 * len(variants) and not wrong:
             wrong = text_differs()
         total += sum(sum(flows.values()) for flows in real.values())
@@ -102,7 +108,7 @@ def main():
             if failed == 5:
                 break
         cells.update(made.cells())
-    print(f'{len(seeds)} databases, {total} flows; {failed} databases differ')
+    print(f'{len(seeds)} databases, {total} flows; {failed} databases differ; {again} did until northd had been told to begin anew')
     rare = coverage(cells) if len(alone) != 3 else []
     sys.exit(bool(failed or rare))
 
@@ -113,7 +119,7 @@ def coverage(cells):
     for (what, cell), count in cells.items():
         kinds.setdefault(what, {})[cell] = count
     for what, counts in sorted(kinds.items()):
-        sides = [sorted({cell[place] for cell in counts}, key=str) for place in range(max(map(len, counts)))]
+        sides = [sorted({cell[place] for cell in counts}, key=str) for place in range(min(map(len, counts)))]
         wanted = [cell for cell in itertools.product(*sides) if not nb.unreachable(what, cell, nb.VARIANTS)] if what != 'apps' else list(counts)
         least = min(counts.get(cell, 0) for cell in wanted)
         print(f'  {what}: {len(wanted)} cells, each at least {least} times')

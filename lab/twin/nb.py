@@ -10,7 +10,7 @@ BLOCKS = ['from-lport', 'after-lb', 'to-lport']
 VARIANTS = ['none', 'one', 'several', 'mixed']  # how many collectors a sample has
 KINDS = ['none', 'zero', 'one', 'several']
 LOGS = ['no', 'plain', 'meter', 'fair', 'missing']
-ROOTS = ('Sample_Collector', 'Copp', 'Logical_Switch', 'Address_Set', 'Port_Group', 'Load_Balancer', 'Load_Balancer_Group', 'Meter', 'Logical_Router',
+ROOTS = ('ACL', 'Sample', 'Sample_Collector', 'Copp', 'Logical_Switch', 'Address_Set', 'Port_Group', 'Load_Balancer', 'Load_Balancer_Group', 'Meter', 'Logical_Router',
          'DHCP_Options', 'DNS', 'Sampling_App')
 
 

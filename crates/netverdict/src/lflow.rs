@@ -180,6 +180,9 @@ fn json(
         value["datapath"] = json!(&*row.name);
         value["datapath_uuid"] = json!(row.uuid.to_string());
     }
+    if let Some(meter) = &flow.controller_meter {
+        value["controller_meter"] = json!(&**meter);
+    }
     if let Some(uuid) = flow.acl {
         let mut acl = json!({"uuid": uuid.to_string()});
         if let Some(row) = zone.acls.get(&uuid) {

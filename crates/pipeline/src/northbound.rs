@@ -1,10 +1,14 @@
+mod rows;
+
+pub use rows::Touched;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use netverdict_ovn::expr::{AddressSet, Names, PortGroup as GroupNames, Sets};
-use netverdict_ovn::{LoadBalancer, RowError, Sample, SampleCollector, SamplingApp};
-use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
+use netverdict_ovn::{LoadBalancer, RowError, Sample, SampleCollector};
+use netverdict_ovsdb::Wanted;
 use netverdict_types::{Acl, App};
 use uuid::Uuid;
 
@@ -62,9 +66,22 @@ pub struct Northbound {
     pub sets: Sets,
     /// Rows that made no sense.
     pub bad_rows: Vec<RowError>,
+    /// DNS rows: whether they have records.
+    pub dns: HashMap<Uuid, bool>,
+    /// Control plane protection: the meter of what is rejected.
+    pub copps: HashMap<Uuid, Option<String>>,
+    /// DHCP options.
+    pub dhcp: HashMap<Uuid, Dhcp>,
+    /// Groups of network functions (from OVN 25.09).
+    pub function_groups: HashMap<Uuid, FunctionGroup>,
+    /// Network functions (from OVN 25.09): the rows of the ports that packets are sent to and come back from.
+    pub functions: HashMap<Uuid, [Uuid; 2]>,
+    /// Mirrors to logical ports (from OVN 25.09): the ports' names.
+    pub mirrors: HashMap<Uuid, String>,
     numbers: HashMap<String, Lport>,
     switch_numbers: HashMap<Uuid, SwitchId>,
     port_numbers: HashMap<Uuid, Lport>,
+    links: rows::Links,
 }
 
 /// A logical switch.
@@ -88,6 +105,10 @@ pub struct Switch {
     pub ids: HashMap<String, String>,
     /// The key of its datapath as asked for by `requested-tnl-key`.
     pub requested_key: Option<u32>,
+    /// Its DNS rows.
+    pub dns: Vec<Uuid>,
+    /// Its control plane protection.
+    pub copp: Option<Uuid>,
 }
 
 /// A logical switch port.
@@ -110,6 +131,14 @@ pub struct Port {
     /// Its zone of conntrack, as the twin counts them; 0 where OVN has none: on ports of routers and remote ones (physical.c,
     /// `put_zones_ofpacts`; binding.c).
     pub ct_zone: u16,
+    /// Whether it is switched off (`enabled`).
+    pub disabled: bool,
+    /// DHCP options of IPv4 and IPv6.
+    pub dhcp: [Option<Uuid>; 2],
+    /// The port that it is a child of.
+    pub parent: Option<String>,
+    /// Mirrors of what goes through it.
+    pub mirrors: Vec<Uuid>,
 }
 
 impl Port {
@@ -156,6 +185,8 @@ pub struct AclRow {
     pub options: HashMap<String, String>,
     /// What ovn-kubernetes knows it by (`external_ids:k8s.ovn.org/id`).
     pub id: Option<Box<str>>,
+    /// The group of network functions that its packets go through (from OVN 25.09).
+    pub function_group: Option<Uuid>,
 }
 
 /// A load balancer.
@@ -163,6 +194,8 @@ pub struct AclRow {
 pub struct Balancer {
     /// Protocol, VIPs, service.
     pub row: LoadBalancer,
+    /// Whether it has virtual addresses, readable or not.
+    pub has_vips: bool,
     /// `reject`, `hairpin_snat_ip`, `skip_snat`, `affinity_timeout`.
     pub options: HashMap<String, String>,
 }
@@ -180,6 +213,8 @@ pub struct Router {
     pub load_balancers: Vec<Uuid>,
     /// `chassis` makes it a gateway router.
     pub options: HashMap<String, String>,
+    /// Whether it is switched off (`enabled`).
+    pub disabled: bool,
 }
 
 /// A port of a logical router.
@@ -193,6 +228,26 @@ pub struct RouterPort {
     pub networks: Vec<String>,
     /// The port of another router that it is joined with directly.
     pub peer: Option<String>,
+    /// Whether it is bound to chassis (`gateway_chassis`, `ha_chassis_group`).
+    pub bound: bool,
+}
+
+/// Options that northd answers DHCP with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Dhcp {
+    /// The network whose ports it is for.
+    pub cidr: String,
+    /// `server_id`, `server_mac`, `lease_time` and others.
+    pub options: HashMap<String, String>,
+}
+
+/// A group of network functions.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FunctionGroup {
+    /// Its number.
+    pub id: u8,
+    /// The function at work, which northd chooses.
+    pub active: Option<Uuid>,
 }
 
 /// A static route.
@@ -245,6 +300,7 @@ impl Northbound {
                     "log",
                     "severity",
                     "meter",
+                    "network_function_group",
                 ],
             )
             .table("Port_Group", ["name", "ports", "acls"])
@@ -257,6 +313,8 @@ impl Northbound {
                     "acls",
                     "load_balancer",
                     "load_balancer_group",
+                    "dns_records",
+                    "copp",
                     "other_config",
                     "external_ids",
                 ],
@@ -268,6 +326,11 @@ impl Northbound {
                     "type",
                     "addresses",
                     "dynamic_addresses",
+                    "enabled",
+                    "parent_name",
+                    "dhcpv4_options",
+                    "dhcpv6_options",
+                    "mirror_rules",
                     "options",
                     "external_ids",
                 ],
@@ -280,11 +343,22 @@ impl Northbound {
                     "static_routes",
                     "load_balancer",
                     "load_balancer_group",
+                    "enabled",
                     "options",
                     "external_ids",
                 ],
             )
-            .table("Logical_Router_Port", ["name", "mac", "networks", "peer"])
+            .table(
+                "Logical_Router_Port",
+                [
+                    "name",
+                    "mac",
+                    "networks",
+                    "peer",
+                    "gateway_chassis",
+                    "ha_chassis_group",
+                ],
+            )
             .table(
                 "Logical_Router_Static_Route",
                 [
@@ -302,144 +376,12 @@ impl Northbound {
             .table("Load_Balancer_Group", ["name", "load_balancer"])
             .table("Meter", ["name", "unit", "fair", "bands"])
             .table("Meter_Band", ["action", "rate", "burst_size"])
-    }
-
-    /// What a replica holds.
-    pub fn from_replica(replica: &Replica) -> Self {
-        Self::new(replica.tables().flat_map(|table| table.rows()))
-    }
-
-    /// What these rows say, in whatever order they come.
-    pub fn new<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
-        let mut tables: HashMap<&str, Vec<&Row>> = HashMap::new();
-        for row in rows {
-            tables.entry(row.table()).or_default().push(row);
-        }
-        let rows = |table: &str| tables.get(table).map_or(&[][..], Vec::as_slice);
-        let mut this = Self::default();
-        this.ports.push(Port::default());
-        this.numbers.insert(String::new(), Lport::NONE);
-        if let Some(row) = rows("NB_Global").first() {
-            this.name = text(row, "name");
-            this.options = map(row, "options");
-        }
-        for row in rows("Logical_Switch_Port") {
-            this.take_port(row);
-        }
-        for row in rows("Port_Group") {
-            let group = PortGroup {
-                name: text(row, "name"),
-                ports: references(row, "ports"),
-                acls: references(row, "acls"),
-            };
-            this.groups.insert(row.uuid(), group);
-        }
-        for row in rows("Load_Balancer_Group") {
-            this.balancer_groups
-                .insert(row.uuid(), references(row, "load_balancer"));
-        }
-        for row in rows("Load_Balancer") {
-            match LoadBalancer::read(row) {
-                Ok(read) => {
-                    let balancer = Balancer {
-                        row: read,
-                        options: map(row, "options"),
-                    };
-                    this.load_balancers.insert(row.uuid(), balancer);
-                }
-                Err(error) => this.bad_rows.push(error),
-            }
-        }
-        for row in rows("Logical_Switch") {
-            this.take_switch(row);
-        }
-        this.join_groups();
-        for row in rows("ACL") {
-            this.take_acl(row);
-        }
-        for row in rows("ACL_ID") {
-            let number = row.integer("id").and_then(|id| u16::try_from(id).ok());
-            this.acl_numbers
-                .extend(number.map(|number| (row.uuid(), number)));
-        }
-        for row in rows("Sample") {
-            match Sample::read(row) {
-                Ok(sample) => drop(this.samples.insert(row.uuid(), sample)),
-                Err(error) => this.bad_rows.push(error),
-            }
-        }
-        for row in rows("Sample_Collector") {
-            match SampleCollector::read(row) {
-                Ok(collector) => drop(this.collectors.insert(row.uuid(), collector)),
-                Err(error) => this.bad_rows.push(error),
-            }
-        }
-        for row in rows("Sampling_App") {
-            match SamplingApp::read(row) {
-                Ok(SamplingApp { app, id }) => this.apps[app as usize] = Some(id),
-                Err(error) => this.bad_rows.push(error),
-            }
-        }
-        for row in rows("Logical_Router") {
-            let router = Router {
-                name: text(row, "name"),
-                ports: references(row, "ports"),
-                routes: references(row, "static_routes"),
-                load_balancers: this.balancers_of(row),
-                options: map(row, "options"),
-            };
-            this.routers.insert(row.uuid(), router);
-        }
-        for row in rows("Logical_Router_Port") {
-            let port = RouterPort {
-                name: text(row, "name"),
-                mac: text(row, "mac"),
-                networks: texts(row, "networks"),
-                peer: row.text("peer").map(str::to_owned),
-            };
-            this.router_ports.insert(row.uuid(), port);
-        }
-        for row in rows("Logical_Router_Static_Route") {
-            let route = Route {
-                prefix: text(row, "ip_prefix"),
-                nexthop: text(row, "nexthop"),
-                by_source: row.text("policy") == Some("src-ip"),
-                output: row.text("output_port").map(str::to_owned),
-                table: text(row, "route_table"),
-            };
-            this.routes.insert(row.uuid(), route);
-        }
-        let bands: HashMap<Uuid, &Row> = rows("Meter_Band")
-            .iter()
-            .map(|row| (row.uuid(), *row))
-            .collect();
-        for row in rows("Meter") {
-            let band = references(row, "bands")
-                .first()
-                .and_then(|band| bands.get(band).copied());
-            let number = |column| {
-                let number = band.and_then(|band| band.integer(column));
-                number
-                    .and_then(|number| u32::try_from(number).ok())
-                    .unwrap_or(0)
-            };
-            let meter = Meter {
-                rate: number("rate"),
-                burst: number("burst_size"),
-                packets: row.text("unit") == Some("pktps"),
-                fair: row.boolean("fair").unwrap_or(false),
-            };
-            this.meters.insert(text(row, "name"), meter);
-        }
-        // northd makes this set itself (en-sync-sb.c, `sync_addr_sets`), of an address that it chooses once and writes down.
-        let monitor = this.options.get("svc_monitor_mac").map(String::as_str);
-        this.sets.set_addresses("svc_monitor_mac", monitor);
-        for row in rows("Address_Set") {
-            let addresses = texts(row, "addresses");
-            this.sets
-                .set_addresses(&text(row, "name"), addresses.iter().map(String::as_str));
-        }
-        this
+            .table("DNS", ["records"])
+            .table("Copp", ["meters"])
+            .table("DHCP_Options", ["cidr", "options"])
+            .table("Network_Function_Group", ["id", "network_function_active"])
+            .table("Network_Function", ["inport", "outport"])
+            .table("Mirror", ["type", "sink"])
     }
 
     /// The name of a port; empty for [`Lport::NONE`].
@@ -452,6 +394,11 @@ impl Northbound {
     /// A port.
     pub fn port(&self, port: Lport) -> Option<&Port> {
         self.ports.get(port.0 as usize)
+    }
+
+    /// The port of a row.
+    pub fn port_of_row(&self, row: Uuid) -> Option<&Port> {
+        self.port(*self.port_numbers.get(&row)?)
     }
 
     /// The port of that name.
@@ -507,124 +454,12 @@ impl Northbound {
         let balancers = switch.load_balancers.iter();
         balancers
             .filter_map(|balancer| self.load_balancers.get(balancer))
-            .any(|balancer| !balancer.row.vips.is_empty())
+            .any(|balancer| balancer.has_vips)
     }
 
     /// The number of a sampling application, 0 if it has none.
     pub fn app_id(&self, app: App) -> u8 {
         self.apps.get(app as usize).copied().flatten().unwrap_or(0)
-    }
-
-    fn take_port(&mut self, row: &Row) {
-        let number = Lport(self.ports.len() as u32);
-        let name = text(row, "name");
-        let kind = text(row, "type");
-        let mut addresses = texts(row, "addresses");
-        addresses.extend(row.text("dynamic_addresses").map(str::to_owned));
-        let has_zone = !matches!(kind.as_str(), "router" | "remote" | "localnet");
-        self.sets.set_resident(&name);
-        self.numbers.insert(name.clone(), number);
-        self.port_numbers.insert(row.uuid(), number);
-        self.ports.push(Port {
-            uuid: row.uuid(),
-            name: name.into(),
-            kind,
-            addresses,
-            options: map(row, "options"),
-            ids: map(row, "external_ids"),
-            switch: None,
-            ct_zone: if has_zone { number.0 as u16 } else { 0 },
-        });
-    }
-
-    fn take_switch(&mut self, row: &Row) {
-        let id = SwitchId(self.switches.len() as u32);
-        let ports: Vec<Lport> = references(row, "ports")
-            .iter()
-            .filter_map(|port| self.port_numbers.get(port).copied())
-            .collect();
-        for port in &ports {
-            if let Some(port) = self.ports.get_mut(port.0 as usize) {
-                port.switch = Some(id);
-            }
-        }
-        let config: HashMap<String, String> = map(row, "other_config");
-        self.switch_numbers.insert(row.uuid(), id);
-        self.switches.push(Some(Switch {
-            uuid: row.uuid(),
-            name: text(row, "name").into(),
-            ports,
-            acls: references(row, "acls"),
-            groups: Vec::new(),
-            load_balancers: self.balancers_of(row),
-            requested_key: config
-                .get("requested-tnl-key")
-                .and_then(|key| key.parse().ok()),
-            config,
-            ids: map(row, "external_ids"),
-        }));
-    }
-
-    fn balancers_of(&self, row: &Row) -> Vec<Uuid> {
-        let groups = references(row, "load_balancer_group");
-        let of_groups = groups
-            .iter()
-            .filter_map(|group| self.balancer_groups.get(group))
-            .flatten()
-            .copied();
-        let mut balancers = references(row, "load_balancer");
-        balancers.extend(of_groups);
-        balancers.sort_unstable();
-        balancers.dedup();
-        balancers
-    }
-
-    fn take_acl(&mut self, row: &Row) {
-        match netverdict_ovn::Acl::read(row) {
-            Ok(read) => {
-                let acl = AclRow {
-                    acl: read.acl,
-                    sample_new: read.sample_new,
-                    sample_est: read.sample_est,
-                    log: row.boolean("log").unwrap_or(false),
-                    severity: row.text("severity").map(str::to_owned),
-                    meter: row.text("meter").map(str::to_owned),
-                    options: map(row, "options"),
-                    id: row
-                        .column("external_ids")
-                        .and_then(|ids| ids.lookup(netverdict_ovn::ids::key::ID))
-                        .map(Into::into),
-                };
-                self.acls.insert(row.uuid(), acl);
-            }
-            Err(error) => self.bad_rows.push(error),
-        }
-    }
-
-    /// Gives the switches their groups, and matches the groups' members.
-    fn join_groups(&mut self) {
-        for (uuid, group) in &self.groups {
-            let members = group
-                .ports
-                .iter()
-                .filter_map(|port| self.port_numbers.get(port));
-            let members: Vec<&Port> = members
-                .filter_map(|port| self.ports.get(port.0 as usize))
-                .collect();
-            let switches = members.iter().filter_map(|port| port.switch);
-            for SwitchId(number) in switches.collect::<std::collections::BTreeSet<_>>() {
-                if let Some(Some(switch)) = self.switches.get_mut(number as usize) {
-                    switch.groups.push(*uuid);
-                }
-            }
-            let named = members
-                .iter()
-                .map(|port| (&*port.name, port.addresses.iter().map(String::as_str)));
-            self.sets.set_ports(&group.name, named);
-        }
-        for switch in self.switches.iter_mut().flatten() {
-            switch.groups.sort_unstable();
-        }
     }
 }
 
@@ -670,30 +505,4 @@ impl Names for Northbound {
     fn is_resident(&self, port: &str) -> bool {
         self.sets.is_resident(port)
     }
-}
-
-fn text(row: &Row, column: &str) -> String {
-    row.text(column).unwrap_or_default().to_owned()
-}
-
-fn texts(row: &Row, column: &str) -> Vec<String> {
-    let atoms = row.column(column).map_or(&[][..], Datum::atoms);
-    atoms
-        .iter()
-        .filter_map(|atom| atom.as_str())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn references(row: &Row, column: &str) -> Vec<Uuid> {
-    let atoms = row.column(column).map_or(&[][..], Datum::atoms);
-    atoms.iter().filter_map(|atom| atom.as_uuid()).collect()
-}
-
-fn map(row: &Row, column: &str) -> HashMap<String, String> {
-    let pairs = row.column(column).map_or(&[][..], Datum::pairs);
-    pairs
-        .iter()
-        .filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value.as_str()?.to_owned())))
-        .collect()
 }

@@ -71,6 +71,24 @@ impl Sets {
             .insert(name.into(), Arc::new(PortGroup::new(members)));
     }
 
+    /// An address set is gone.
+    pub fn remove_addresses(&mut self, name: &str) {
+        self.addresses.remove(name);
+    }
+
+    /// A port group is gone, with its address sets.
+    pub fn remove_ports(&mut self, name: &str) {
+        self.groups.remove(name);
+        for family in ["ip4", "ip6"] {
+            self.implicit.remove(&format!("{name}_{family}"));
+        }
+    }
+
+    /// Says that a port is not on this chassis any more.
+    pub fn remove_resident(&mut self, port: &str) {
+        self.residents.remove(port);
+    }
+
     /// Says that a port is on this chassis.
     pub fn set_resident(&mut self, port: &str) {
         self.residents.insert(port.into());
