@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::classifier::{Classifier, Headers, Op, Rule, Shared};
 use crate::conntrack::{Commit, Conntrack};
-use crate::flow::Release;
+use crate::flow::{self, Release};
 use crate::northbound::{AclRow, Switch};
 use crate::{
     At, Block, CtView, Fate, L4, Logged, Lport, Northbound, Observer, Packet, Sampled, Stage,
@@ -858,21 +858,7 @@ impl Compiler<'_> {
     }
 
     fn skips(&self, switch: &Switch) -> HashSet<Lport> {
-        let skips = |port: &&Lport| {
-            let Some(port) = self.northbound.port(**port) else {
-                return false;
-            };
-            match port.kind.as_str() {
-                "router" => port
-                    .options
-                    .get("enable_router_port_acl")
-                    .is_none_or(|value| value != "true"),
-                "localnet" => true,
-                "switch" => self.release == Release::R26_03,
-                _ => false,
-            }
-        };
-        switch.ports.iter().filter(skips).copied().collect()
+        flow::untracked(self.northbound, switch, self.release).collect()
     }
 
     /// The number of an ACL, and its match if OVN takes it.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{Northbound, Stage, SwitchId};
 
+pub(crate) use facts::untracked;
 pub use live::{Delta, Flows};
 
 /// A logical flow.

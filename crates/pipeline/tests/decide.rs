@@ -109,6 +109,20 @@ impl Rows {
             uuid(1, 0),
             [("options", Datum::map_of(self.options.iter().copied()))],
         )];
+        rows.push(Row::new(
+            "Logical_Router",
+            uuid(9, 0),
+            [("ports", set([uuid(10, 0)]))],
+        ));
+        rows.push(Row::new(
+            "Logical_Router_Port",
+            uuid(10, 0),
+            [
+                ("name", "peer".into()),
+                ("mac", "0a:00:00:00:01:00".into()),
+                ("gateway_chassis", set([uuid(11, 0)])),
+            ],
+        ));
         for (number, name) in PORTS.iter().enumerate() {
             let kind = match *name {
                 "router" => "router",
@@ -116,6 +130,9 @@ impl Rows {
                 _ => "",
             };
             let mut options = vec![];
+            if kind == "router" {
+                options.push(("router-port", "peer"));
+            }
             if self.router_acl && kind == "router" {
                 options.push(("enable_router_port_acl", "true"));
             }

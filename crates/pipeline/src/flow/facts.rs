@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Release;
 use crate::northbound::{Dhcp, Switch};
-use crate::{Northbound, Port};
+use crate::{Lport, Northbound, Port};
 
 /// What all switches share.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -248,6 +248,20 @@ impl Facts {
             }
         }
     }
+}
+
+/// The ports of a switch whose packets conntrack does not see, if the switch has stateful ACLs.
+pub(crate) fn untracked<'a>(
+    northbound: &'a Northbound,
+    switch: &'a Switch,
+    release: Release,
+) -> impl Iterator<Item = Lport> {
+    let peers = peers(northbound);
+    let is_untracked = move |number: &&Lport| {
+        let port = northbound.port(**number);
+        port.is_some_and(|port| is_untracked(port, &peers, release))
+    };
+    switch.ports.iter().filter(is_untracked).copied()
 }
 
 /// Whose packets conntrack does not see, on a switch with stateful ACLs (`build_ls_stateful_rec_pre_acls`).
