@@ -1,5 +1,7 @@
 //! Runs packets through the logical flows themselves: slow, and each step can be seen.
 
+mod sieve;
+
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::{
     At, Block, Fate, Local, Logged, Northbound, Observer, Sampled, Stage, Stages, State, Step,
     SwitchId, View,
 };
+
+use sieve::Sieve;
 
 /// The [`Stages`] that read logical flows: what they mean is what OVN's own documents say (ovn-sb(5), Logical_Flow).
 #[derive(Debug)]
@@ -202,6 +206,14 @@ impl Entry {
 
     /// Its actions, if it matches, and the packet is one for them.
     fn hit(&self, view: &View<'_>, names: &Names<'_>) -> Option<&[Action]> {
+        let is_new = self.matches.get().is_none();
+        if is_new
+            && names
+                .sieve
+                .rejects(&self.flow.matches, view.state, names.northbound)
+        {
+            return None;
+        }
         let compiled = self.matches(names).as_ref().ok()?;
         if !compiled.matches(view) {
             return None;
@@ -232,6 +244,7 @@ struct Names<'a> {
     northbound: &'a Northbound,
     switch: &'a Switch,
     local: OnceCell<Local<'a>>,
+    sieve: Sieve<'a>,
 }
 
 impl<'a> Names<'a> {
@@ -240,6 +253,7 @@ impl<'a> Names<'a> {
             northbound,
             switch,
             local: OnceCell::new(),
+            sieve: Sieve::default(),
         }
     }
 
