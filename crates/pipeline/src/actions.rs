@@ -657,6 +657,8 @@ mod tests {
             "log(name=\"a b\", severity=alert, verdict=reject, meter=\"m__1\"); reg8[18] = 1; next;",
             "ct_commit { ct_mark.blocked = 0; ct_mark.obs_stage = reg8[19..20]; ct_label.acl_id = reg2[16..31]; }; next;",
             "reg8[16] = 1; ct_commit; next;",
+            "reg8[21] = ct_label.nf; reg8[16] = 1; next;",
+            "ct_commit { ct_mark.blocked = 0; ct_label.nf = 1; ct_label.nf_id = reg0[22..29]; }; next;",
             "reg0 = 0; reject { /* eth.dst <-> eth.src; ip.dst <-> ip.src; is implicit. */ outport <-> inport; \
              next(pipeline=egress,table=9); };",
         ] {

@@ -102,6 +102,11 @@ pub(super) static SYMBOLS: &[Symbol] = &[
     part("ct_label.obs_point_id", Field::CtLabel, 96, 127, ""),
     part("ct_label.obs_unused", Field::CtLabel, 0, 95, ""),
     part("ct_label.acl_id", Field::CtLabel, 80, 95, ""),
+    // Of OVN 26.03, as `flags.pkt_sampled`.
+    part("ct_label.nf", Field::CtLabel, 7, 7, ""),
+    part("ct_label.nf_id", Field::CtLabel, 17, 24, ""),
+    part("ct_label.tun_if", Field::CtLabel, 8, 8, ""),
+    part("ct_label.tun_if_id", Field::CtLabel, 80, 95, ""),
     ordinal("ct_state", Field::CtState, ""),
     part("ct.trk", Field::CtState, 5, 5, ""),
     part("ct.new", Field::CtState, 0, 0, "ct.trk"),
