@@ -21,6 +21,7 @@ bench:
 fuzz:
 	@scripts/fuzz
 
-# Seeds faults into the compiler, one at a time, and sees that the judge of lab/policy catches each.
+# Seeds faults into the compiler and the twin, one at a time, and sees that the judges of lab/policy and lab/twin catch each.
 faults:
 	@lab/policy/faults.py
+	@lab/twin/faults.py

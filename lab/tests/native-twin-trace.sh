@@ -1,0 +1,8 @@
+#!/bin/bash
+# lab: --bare
+# The foreign judge of the walk: random northbound databases and packets, ours against ovn-trace (lab/twin/trace.py). SEED, N (databases) and PACKETS
+# (for each) are passed on.
+set -eu
+program=${CARGO_TARGET_DIR:-target}/debug/examples/walk
+[ -x "$program" ] || { echo "cargo build -p netverdict-pipeline --example walk has not been run: there is no $program"; exit 77; }
+exec python3 -ES /lab/scripts/twin/trace.py "$program"
