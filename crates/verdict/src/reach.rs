@@ -107,6 +107,7 @@ struct SwitchRules {
     /// For any.
     free: Vec<usize>,
     stateful: bool,
+    stateless: bool,
     any: bool,
     router: Lport,
 }
@@ -300,12 +301,8 @@ impl<'a> Reach<'a> {
         let mut marks = Vec::new();
         for (hop, pipeline, rules) in &way.stages {
             let (zone, of_switch) = self.switch(hop.zone, hop.switch)?;
-            // Answers may be asked about as well.
-            let is_stateless = |rule: &usize| {
-                let rule = zone.rules.get(*rule);
-                rule.is_some_and(|rule| rule.row.acl.action == Action::AllowStateless)
-            };
-            if !of_switch.stateful || rules.iter().any(is_stateless) {
+            // Answers are asked about as well.
+            if !of_switch.stateful || of_switch.stateless {
                 return None;
             }
             marks.push(hashed(&(pipeline, zone.by_default(of_switch))));
@@ -532,11 +529,7 @@ impl<'a> Reach<'a> {
             _ => hop.inport,
         };
         if own != of_switch.router && of_switch.stateful {
-            let state = match reply {
-                false => CtView::NEW | CtView::TRK,
-                true => CtView::INV | CtView::TRK,
-            };
-            packet.set(Field::CtState, state.into());
+            packet.set(Field::CtState, (CtView::NEW | CtView::TRK).into());
         }
         match (way.vip, pipeline, hop.side, transport) {
             (
@@ -579,42 +572,102 @@ impl<'a> Reach<'a> {
         decided
     }
 
-    /// What decides about the answer, on each side where conntrack does not let it through by itself.
+    /// What decides about the answer, at each end where conntrack does not let it through by itself: where nothing is tracked, and where a
+    /// stateless rule takes the packet or its answer past conntrack (northd.c, `build_pre_acls`).
     fn reply(&self, way: &Way, transport: Transport, decided: &mut Vec<Decided>) {
-        let mut hops: Vec<Hop> = Vec::with_capacity(2);
-        for (hop, _, _) in &way.stages {
-            if hops.last().is_none_or(|last| last.side != hop.side) {
-                hops.push(*hop);
-            }
-        }
-        let mut more = Vec::new();
-        for hop in hops.into_iter().rev() {
-            let stateless = decided
-                .iter()
-                .any(|one| one.side == hop.side && one.action == Action::AllowStateless);
-            let stateful = self
-                .switch(hop.zone, hop.switch)
-                .is_some_and(|(_, rules)| rules.stateful);
-            if stateful && !stateless {
+        const FROM: [Pipeline; 2] = [Pipeline::FromLport, Pipeline::FromLportAfterLb];
+        const TO: [Pipeline; 1] = [Pipeline::ToLport];
+        let mut hops = way.stages.iter().map(|(hop, _, _)| hop);
+        let (Some(first), Some(last)) = (hops.next(), hops.next_back()) else {
+            return;
+        };
+        let turned = Way {
+            stages: Vec::new(),
+            from: way.to,
+            to: way.from,
+            vip: None,
+        };
+        let ends = [
+            (Direction::Ingress, last, &TO[..], &FROM[..]),
+            (Direction::Egress, first, &FROM[..], &TO[..]),
+        ];
+        for (side, hop, there, back) in ends {
+            let Some((zone, rules)) = self.switch(hop.zone, hop.switch) else {
+                continue;
+            };
+            let port = match side {
+                Direction::Ingress => hop.outport,
+                Direction::Egress => hop.inport,
+            };
+            if port == rules.router || (rules.stateful && !rules.stateless) {
                 continue;
             }
-            let back = Hop {
+            let returning = Hop {
                 inport: hop.outport,
                 outport: hop.inport,
-                ..hop
+                side,
+                ..*hop
             };
-            let turned = Way {
-                stages: Vec::new(),
-                from: way.to,
-                to: way.from,
-                vip: None,
+            let stages: Vec<_> = back
+                .iter()
+                .map(|pipeline| (returning, *pipeline, self.candidates(returning, *pipeline)))
+                .collect();
+            let untracked = |reply: bool| {
+                let (stages, way) = match reply {
+                    false => (&way.stages, way),
+                    true => (&stages, &turned),
+                };
+                let pipelines = if reply { back } else { there };
+                let its = stages.iter().filter(|(on, pipeline, _)| {
+                    (on.zone, on.switch) == (hop.zone, hop.switch) && pipelines.contains(pipeline)
+                });
+                its.into_iter()
+                    .any(|stage| self.is_stateless(zone, stage, way, transport, reply))
             };
-            for pipeline in Pipeline::ALL {
-                let stage = (back, pipeline, self.candidates(back, pipeline));
-                more.push(self.decide(&stage, &turned, transport, true));
+            let (request, answer) = (untracked(false), untracked(true));
+            if rules.stateful && !request && !answer {
+                continue;
+            }
+            // Conntrack takes no answer to what it has not seen; one datagram is like another.
+            let is_invalid = rules.stateful
+                && !answer
+                && !matches!(
+                    transport,
+                    Transport::Port(Protocol::Udp, _) | Transport::Other(_)
+                );
+            for stage in &stages {
+                let mut one = self.decide(stage, &turned, transport, true);
+                if is_invalid {
+                    one.acl = None;
+                    one.action = Action::Drop;
+                }
+                decided.push(one);
             }
         }
-        decided.extend(more);
+    }
+
+    /// Whether a stateless rule of a stage matches.
+    fn is_stateless(
+        &self,
+        zone: &Zone<'_>,
+        (hop, pipeline, rules): &(Hop, Pipeline, Vec<usize>),
+        way: &Way,
+        transport: Transport,
+        reply: bool,
+    ) -> bool {
+        let outport = match pipeline {
+            Pipeline::ToLport => zone.northbound.port_name(hop.outport),
+            _ => "",
+        };
+        let mut packet = Fields::new(zone.northbound.port_name(hop.inport), outport);
+        fill(&mut packet, way.from, way.to, transport, reply);
+        let mut rules = rules.iter().filter_map(|rule| zone.rules.get(*rule));
+        rules.any(|rule| {
+            rule.row.acl.action == Action::AllowStateless
+                && zone
+                    .compiled(rule)
+                    .is_some_and(|compiled| compiled.matches(&packet))
+        })
     }
 }
 
@@ -675,11 +728,11 @@ impl<'a> Zone<'a> {
         let Some(switch) = self.northbound.switch(id) else {
             return rules;
         };
-        rules.stateful = !switch.load_balancers.is_empty();
         let mut seen = HashSet::new();
         for (uuid, row) in self.northbound.acls_of(switch) {
             rules.any = true;
             rules.stateful |= row.acl.action == Action::AllowRelated;
+            rules.stateless |= row.acl.action == Action::AllowStateless;
             let Some(number) = self.by_uuid.get(&uuid).filter(|_| seen.insert(uuid)) else {
                 continue;
             };

@@ -7,97 +7,20 @@
     clippy::print_stdout
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Dice, World, texts};
 use netverdict_manifest::{
     AdminPeer, AdminPort, Data, Edit, EgressTo, Key, Kind, Object, Peer, PortRef, Protocol,
-    Selector, Sources, Span, Spec, Step, edit,
+    Selector, Span, Spec, Step, edit,
 };
-use netverdict_pipeline::Northbound;
-use netverdict_policy::{Compiler, Options, assume, cluster_subnets};
 use netverdict_types::Direction;
 use netverdict_verdict::{
     Ask, Decided, Denial, End, Near, Objects, Reach, RuleId, Space, Transport, changes,
-    container_ports, fixes, northbounds,
+    container_ports, fixes,
 };
-
-const FILES: [(&str, &str); 2] = [
-    ("cluster.yaml", include_str!("fix/cluster.yaml")),
-    ("policies.yaml", include_str!("fix/policies.yaml")),
-];
-
-/// Manifests, read and compiled.
-struct World {
-    sources: Sources,
-    objects: BTreeMap<Key, Arc<Object>>,
-    options: Options,
-    compiler: Compiler,
-}
-
-impl World {
-    fn new(texts: &[(String, String)]) -> Self {
-        Self::read(texts).expect("the manifests are right")
-    }
-
-    /// `None` if something in the texts is wrong.
-    fn read(texts: &[(String, String)]) -> Option<Self> {
-        let mut sources = Sources::default();
-        let mut given = Vec::new();
-        for (name, text) in texts {
-            let (_, reading) = sources.read(name, text.as_bytes());
-            if !reading.diagnostics.is_empty() {
-                return None;
-            }
-            given.extend(reading.objects.into_iter().map(Arc::new));
-        }
-        let options = Options {
-            cluster_subnets: cluster_subnets(given.iter().map(AsRef::as_ref)),
-            ..Options::default()
-        };
-        let assumed = assume(&given, &options);
-        let mut compiler = Compiler::new(options.clone());
-        for object in &assumed.objects {
-            compiler.put(object.clone());
-        }
-        compiler.compile();
-        let objects = assumed.objects.into_iter();
-        Some(Self {
-            sources,
-            objects: objects.map(|object| (object.key.clone(), object)).collect(),
-            options,
-            compiler,
-        })
-    }
-
-    fn objects(&self) -> Objects<'_> {
-        Objects {
-            objects: &self.objects,
-            options: &self.options,
-        }
-    }
-
-    fn rows(&self) -> Vec<Northbound> {
-        northbounds(&self.compiler)
-    }
-}
-
-/// Numbers that look random: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as usize % sides
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.roll(of.len())]
-    }
-}
 
 /// What must be named for a fault.
 #[derive(Clone, Debug)]
@@ -117,13 +40,6 @@ struct Fault {
     texts: Vec<(String, String)>,
     culprit: Culprit,
     what: String,
-}
-
-fn texts() -> Vec<(String, String)> {
-    let texts = FILES.iter();
-    texts
-        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
-        .collect()
 }
 
 fn path(steps: &[&str]) -> Vec<Step> {
