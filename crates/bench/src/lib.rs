@@ -5,3 +5,4 @@
 pub mod alloc;
 pub mod cluster;
 pub mod traffic;
+pub mod zone;

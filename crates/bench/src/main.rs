@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)] // Rates and idling are measured over a time.
 
 mod binary;
+mod decide;
 mod inputs;
 mod ipfix;
 mod machine;
@@ -38,6 +39,15 @@ const ALL: &[Bench] = &[
     ("compile_10000", policies::compile),
     ("compile_incremental", policies::incremental),
     ("northd_same_nb", policies::northd),
+    ("decide_new_10000", || {
+        decide::new("decide_new_10000", 10_000)
+    }),
+    ("decide_new_100000", || {
+        decide::new("decide_new_100000", 100_000)
+    }),
+    ("decide_one_group", || {
+        decide::one_group("decide_one_group", 10_000)
+    }),
 ];
 
 fn main() -> ExitCode {

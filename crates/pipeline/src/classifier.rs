@@ -29,10 +29,14 @@ pub(crate) struct Shared {
     sets: HashMap<usize, u32>,
     /// Which of them an address is in, by mask.
     holders: Vec<(u128, Holders)>,
+    /// What [`Holders`] point to.
+    held: Vec<u32>,
+    /// Mask, value and set, before they are in order.
+    holds: Vec<(u128, u128, u32)>,
 }
 
-/// Numbers of sets, by what they have under a mask.
-type Holders = HashMap<u128, Vec<u32>, RandomState>;
+/// Numbers of sets, by what they have under a mask: where they are.
+type Holders = HashMap<u128, (u32, u32), RandomState>;
 
 /// A set of ports.
 #[derive(Debug)]
@@ -59,6 +63,13 @@ pub(crate) enum Op {
     Among {
         field: Field,
         numbers: Arc<Numbers>,
+        sought: bool,
+    },
+    /// Whether an address is in a set that has a number.
+    InSet {
+        source: bool,
+        field: Field,
+        number: u32,
         sought: bool,
     },
     Port {
@@ -130,22 +141,24 @@ const KEYS: usize = 256;
 const FEW: usize = 4;
 
 impl Shared {
-    /// Forgets what only those who put matches in need.
+    /// Makes it ready for packets, and forgets what only those who put matches in need.
     pub fn seal(&mut self) {
         self.ports = Vec::new();
         self.ports_by_content = HashMap::new();
         self.groups = HashMap::new();
         self.values = HashMap::new();
         self.sets = HashMap::new();
-    }
-
-    /// The sets that an address is in.
-    fn sets_of(&self, address: u128, found: &mut Vec<u32>) {
-        found.clear();
-        for (mask, holders) in &self.holders {
-            if let Some(sets) = holders.get(&(address & mask)) {
-                found.extend_from_slice(sets);
+        let mut holds = std::mem::take(&mut self.holds);
+        holds.sort_unstable();
+        holds.dedup();
+        for of_mask in holds.chunk_by(|a, b| a.0 == b.0) {
+            let mut holders = Holders::default();
+            for of_value in of_mask.chunk_by(|a, b| a.1 == b.1) {
+                let range = (self.held.len() as u32, of_value.len() as u32);
+                holders.insert(of_value[0].1, range);
+                self.held.extend(of_value.iter().map(|(_, _, set)| *set));
             }
+            self.holders.push((of_mask[0].0, holders));
         }
     }
 
@@ -176,7 +189,11 @@ impl Shared {
                 let op = match (ops.len(), all) {
                     (0, _) => Op::Constant(all),
                     (1, _) => ops.swap_remove(0),
-                    (_, true) => Op::All(ops.into()),
+                    (_, true) => {
+                        // What tells apart those that are kept under the same.
+                        ops.sort_by_key(|op| !matches!(op, Op::InSet { .. }));
+                        Op::All(ops.into())
+                    }
                     (_, false) => Op::Any(ops.into()),
                 };
                 (op, needs.unwrap_or_default())
@@ -207,17 +224,23 @@ impl Shared {
             } => {
                 let sought = *sought == positive;
                 let numbers = self.numbers(values);
-                let need = if sought {
-                    self.among(*field, values)
-                } else {
-                    Need::default()
-                };
-                let op = Op::Among {
+                let among = self.among(*field, values);
+                let mut op = Op::Among {
                     field: *field,
                     numbers,
                     sought,
                 };
-                (op, need)
+                for (source, need) in [(true, &among.source), (false, &among.destination)] {
+                    if let Some([Address::Set { number, .. }]) = need.as_deref() {
+                        op = Op::InSet {
+                            source,
+                            field: *field,
+                            number: *number,
+                            sought,
+                        };
+                    }
+                }
+                (op, if sought { among } else { Need::default() })
             }
             Part::Port {
                 inport,
@@ -335,18 +358,11 @@ impl Shared {
             }
             Slot::Vacant(new) => *new.insert(next),
         };
-        for (mask, value) in values.pairs() {
+        let holds = values.pairs().map(|(mask, value)| {
             let (mask, value) = mapped(v4, mask, value);
-            let place = match self.holders.iter().position(|(known, _)| *known == mask) {
-                Some(place) => place,
-                None => {
-                    self.holders.push((mask, HashMap::default()));
-                    self.holders.len() - 1
-                }
-            };
-            let holders = self.holders[place].1.entry(value).or_default();
-            holders.push(number);
-        }
+            (mask, value, number)
+        });
+        self.holds.extend(holds);
         Address::Set { number, size }
     }
 }
@@ -511,10 +527,24 @@ impl Need {
 }
 
 impl Op {
-    pub fn holds(&self, state: &State) -> bool {
+    /// Whether it holds; the headers must be those of the state.
+    pub fn holds(&self, state: &State, headers: &mut Headers, shared: &Shared) -> bool {
         match self {
-            Self::All(operands) => operands.iter().all(|op| op.holds(state)),
-            Self::Any(operands) => operands.iter().any(|op| op.holds(state)),
+            Self::All(operands) => operands.iter().all(|op| op.holds(state, headers, shared)),
+            Self::Any(operands) => operands.iter().any(|op| op.holds(state, headers, shared)),
+            Self::InSet {
+                source,
+                number,
+                sought,
+                ..
+            } => {
+                let (address, known) = match source {
+                    true => (headers.source, &mut headers.sources),
+                    false => (headers.destination, &mut headers.destinations),
+                };
+                let is_in = |address| known.sets(address, shared).binary_search(number).is_ok();
+                address.is_some_and(is_in) == *sought
+            }
             Self::Constant(holds) => *holds,
             Self::Number {
                 field,
@@ -551,7 +581,7 @@ impl Op {
             Self::All(operands) | Self::Any(operands) => {
                 operands.iter().for_each(|op| op.fields(fields));
             }
-            Self::Number { field, .. } | Self::Among { field, .. } => {
+            Self::Number { field, .. } | Self::Among { field, .. } | Self::InSet { field, .. } => {
                 fields.insert(*field);
             }
             Self::Constant(_) | Self::Port { .. } => {}
@@ -604,7 +634,7 @@ struct Bucket {
 /// An entry, and what is necessary for it.
 type Member = (u32, Need);
 
-/// A hash, and where its entries are.
+/// A hash, and where its entries are; if there is one only, it itself.
 #[derive(Clone, Copy, Debug)]
 struct Key {
     hash: u64,
@@ -613,10 +643,12 @@ struct Key {
 }
 
 /// What some keys are made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Shape {
     first: [u64; 2],
     masks: Masks,
+    /// The sets that are in keys.
+    sets: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -651,20 +683,80 @@ pub(crate) struct Headers {
 struct Known {
     /// Whose they are, if they were looked up.
     address: Option<u128>,
-    sets: Vec<u32>,
+    /// Where they are.
+    range: (u32, u32),
+    /// Those of several masks, brought together.
+    joined: Option<Vec<u32>>,
+    spare: Vec<u32>,
 }
 
 impl Known {
-    fn sets(&mut self, address: u128, shared: &Shared) -> &[u32] {
+    /// Their numbers in order.
+    fn sets<'a>(&'a mut self, address: u128, shared: &'a Shared) -> &'a [u32] {
         if self.address != Some(address) {
-            shared.sets_of(address, &mut self.sets);
-            self.address = Some(address);
+            self.look_up(address, shared);
         }
-        &self.sets
+        match &self.joined {
+            Some(joined) => joined,
+            None => shared.held(self.range),
+        }
+    }
+
+    fn look_up(&mut self, address: u128, shared: &Shared) {
+        self.address = Some(address);
+        if let Some(joined) = self.joined.take() {
+            self.spare = joined;
+        }
+        self.range = (0, 0);
+        let mut found = shared
+            .holders
+            .iter()
+            .filter_map(|(mask, holders)| holders.get(&(address & mask)).copied());
+        let Some(first) = found.next() else {
+            return;
+        };
+        self.range = first;
+        let Some(second) = found.next() else {
+            return;
+        };
+        let mut joined = std::mem::take(&mut self.spare);
+        joined.clear();
+        for range in [first, second].into_iter().chain(found) {
+            joined.extend_from_slice(shared.held(range));
+        }
+        joined.sort_unstable();
+        joined.dedup();
+        self.joined = Some(joined);
     }
 }
 
 impl Headers {
+    /// The next of these sets, which are in order, that an address is in.
+    fn next_set(
+        &mut self,
+        source: bool,
+        sets: &[u32],
+        place: &mut usize,
+        shared: &Shared,
+    ) -> Option<u32> {
+        let (address, known) = match source {
+            true => (self.source?, &mut self.sources),
+            false => (self.destination?, &mut self.destinations),
+        };
+        let known = known.sets(address, shared);
+        let (fewer, more) = match known.len() <= sets.len() {
+            true => (known, sets),
+            false => (sets, known),
+        };
+        while let Some(set) = fewer.get(*place) {
+            *place += 1;
+            if more.binary_search(set).is_ok() {
+                return Some(*set);
+            }
+        }
+        None
+    }
+
     /// Takes those of another packet.
     pub fn read(&mut self, state: &State) {
         let packet = &state.packet;
@@ -806,78 +898,83 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
             return;
         }
         if bucket.shapes.is_empty() {
-            self.ask(&bucket.entries);
+            self.ask(&bucket.entries, headers, shared);
             return;
         }
         for (number, shape) in bucket.shapes.iter().enumerate() {
             if shape.first[self.order] >= self.best {
                 continue;
             }
-            let masks = &shape.masks;
-            let rest = |source, destination| Parts {
-                shape: number as u32,
-                source,
-                destination,
-                ports: u64::from(headers.protocol & masks.protocol) << 32
-                    | u64::from(headers.ports.0 & masks.source_port) << 16
-                    | u64::from(headers.ports.1 & masks.destination_port),
-            };
-            let one = |by: By, address: Option<u128>| match (by, address) {
-                (By::Nothing, _) => Some(0),
-                (By::Mask(mask), Some(address)) => Some(address & mask),
-                _ => None,
-            };
-            let (by_source, by_destination) = (masks.source, masks.destination);
-            if by_source != By::Set && by_destination != By::Set {
-                let (Some(source), Some(destination)) = (
-                    one(by_source, headers.source),
-                    one(by_destination, headers.destination),
-                ) else {
-                    continue;
-                };
-                let parts = rest(source, destination);
-                self.probe(bucket, shared, parts);
-                continue;
-            }
-            let (Some(source), Some(destination)) = (headers.source, headers.destination) else {
-                continue;
-            };
-            let parts = rest(0, 0);
-            let sources = match by_source {
-                By::Set => headers.sources.sets(source, shared),
-                _ => &[0],
-            };
-            let destinations = match by_destination {
-                By::Set => headers.destinations.sets(destination, shared),
-                _ => &[0],
-            };
-            let single = (
-                one(by_source, Some(source)),
-                one(by_destination, Some(destination)),
-            );
-            for source in sources {
-                for destination in destinations {
-                    let parts = Parts {
-                        source: single.0.unwrap_or((*source).into()),
-                        destination: single.1.unwrap_or((*destination).into()),
-                        ..parts
-                    };
-                    self.probe(bucket, shared, parts);
-                }
-            }
+            self.shape(bucket, number as u32, shape, headers, shared);
         }
     }
 
-    fn probe(&mut self, bucket: &Bucket, shared: &Shared, parts: Parts) {
-        let hash = shared.hash(parts);
-        if let Some(key) = bucket.table.find(hash, |key| key.hash == hash) {
-            let run = key.start as usize..(key.start + key.count) as usize;
-            self.ask(bucket.entries.get(run).unwrap_or_default());
+    fn shape(
+        &mut self,
+        bucket: &Bucket,
+        number: u32,
+        shape: &Shape,
+        headers: &mut Headers,
+        shared: &Shared,
+    ) {
+        let masks = &shape.masks;
+        let part = |by: By, address: Option<u128>| match (by, address) {
+            (By::Nothing, _) => Some(0),
+            (By::Mask(mask), Some(address)) => Some(address & mask),
+            (By::Set, Some(_)) => Some(0),
+            (_, None) => None,
+        };
+        let (Some(source), Some(destination)) = (
+            part(masks.source, headers.source),
+            part(masks.destination, headers.destination),
+        ) else {
+            return;
+        };
+        let parts = Parts {
+            shape: number,
+            source,
+            destination,
+            ports: u64::from(headers.protocol & masks.protocol) << 32
+                | u64::from(headers.ports.0 & masks.source_port) << 16
+                | u64::from(headers.ports.1 & masks.destination_port),
+        };
+        let by_source = masks.source == By::Set;
+        if !by_source && masks.destination != By::Set {
+            return self.probe(bucket, headers, shared, parts);
         }
+        let mut place = 0;
+        while let Some(set) = headers.next_set(by_source, &shape.sets, &mut place, shared) {
+            let set = u128::from(set);
+            let parts = match by_source {
+                true => Parts {
+                    source: set,
+                    ..parts
+                },
+                false => Parts {
+                    destination: set,
+                    ..parts
+                },
+            };
+            self.probe(bucket, headers, shared, parts);
+        }
+    }
+
+    fn probe(&mut self, bucket: &Bucket, headers: &mut Headers, shared: &Shared, parts: Parts) {
+        let hash = shared.hash(parts);
+        let Some(key) = bucket.table.find(hash, |key| key.hash == hash) else {
+            return;
+        };
+        if key.count == 1 {
+            self.ask(&[key.start], headers, shared);
+            return;
+        }
+        let run = key.start as usize..(key.start + key.count) as usize;
+        let entries = bucket.entries.get(run).unwrap_or_default();
+        self.ask(entries, headers, shared);
     }
 
     /// Asks entries, which are in the first of both orders.
-    fn ask(&mut self, entries: &[u32]) {
+    fn ask(&mut self, entries: &[u32], headers: &mut Headers, shared: &Shared) {
         for number in entries {
             let Some(entry) = self.classifier.entries.get(*number as usize) else {
                 return;
@@ -889,7 +986,7 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
                 }
                 continue;
             }
-            if (self.wanted)(entry.id) && entry.op.holds(self.state) {
+            if (self.wanted)(entry.id) && entry.op.holds(self.state, headers, shared) {
                 self.best = order;
                 self.found = Some(entry.id);
             }
@@ -898,7 +995,7 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
 }
 
 /// What a key is the hash of.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 struct Parts {
     shape: u32,
     source: u128,
@@ -907,6 +1004,11 @@ struct Parts {
 }
 
 impl Shared {
+    fn held(&self, (start, count): (u32, u32)) -> &[u32] {
+        let range = start as usize..(start + count) as usize;
+        self.held.get(range).unwrap_or_default()
+    }
+
     fn hash(&self, parts: Parts) -> u64 {
         self.hasher.hash_one(parts)
     }
@@ -929,22 +1031,44 @@ impl Bucket {
                 entries: numbers.into(),
             };
         }
+        // Where other headers tell matches apart, sets need not.
+        let mut alike: HashMap<(Masks, Parts), usize> = HashMap::new();
+        for (_, need) in &members {
+            let need = need.without_sets();
+            need.each_key(|masks, parts| *alike.entry((masks, parts)).or_default() += 1);
+        }
         let mut numbers: HashMap<Masks, u32> = HashMap::new();
         let mut shapes: Vec<Shape> = Vec::new();
         let mut keys: Vec<(u32, Parts, u32)> = Vec::new();
         for (member, need) in members {
+            let plain = need.without_sets();
+            let mut most = 0;
+            plain.each_key(|masks, parts| {
+                most = alike.get(&(masks, parts)).copied().unwrap_or(0).max(most);
+            });
+            let need = if most <= FEW { plain } else { need };
             need.each_key(|masks, parts| {
                 let number = *numbers.entry(masks).or_insert_with(|| {
                     shapes.push(Shape {
                         first: [u64::MAX; 2],
                         masks,
+                        sets: Vec::new(),
                     });
                     shapes.len() as u32 - 1
                 });
                 let shape = &mut shapes[number as usize];
                 shape.first = least(shape.first, order(member));
+                match (masks.source, masks.destination) {
+                    (By::Set, _) => shape.sets.push(parts.source as u32),
+                    (_, By::Set) => shape.sets.push(parts.destination as u32),
+                    _ => {}
+                }
                 keys.push((number, parts, member));
             });
+        }
+        for shape in &mut shapes {
+            shape.sets.sort_unstable();
+            shape.sets.dedup();
         }
         // The shapes with what comes first are looked up first.
         let mut by_first: Vec<u32> = (0..shapes.len() as u32).collect();
@@ -968,15 +1092,22 @@ impl Bucket {
         let mut table = HashTable::with_capacity(hashed.len());
         let mut start = 0;
         for run in hashed.chunk_by(|a, b| a.0 == b.0) {
-            let (hash, count) = (run[0].0, run.len() as u32);
-            table.insert_unique(hash, Key { hash, start, count }, |key| key.hash);
+            let (hash, _, only) = run[0];
+            let count = run.len() as u32;
+            let place = if count == 1 { only } else { start };
+            let key = Key {
+                hash,
+                start: place,
+                count,
+            };
+            table.insert_unique(hash, key, |key| key.hash);
             start += count;
         }
         Self {
             first,
             shapes: by_first
                 .iter()
-                .map(|number| shapes[*number as usize])
+                .map(|number| shapes[*number as usize].clone())
                 .collect(),
             table,
             entries: hashed.iter().map(|(_, _, member)| *member).collect(),
@@ -985,28 +1116,44 @@ impl Bucket {
 }
 
 impl Need {
-    /// All keys under which a match with this need is found.
-    fn each_key(self, mut key: impl FnMut(Masks, Parts)) {
-        let addresses = |all: Option<Vec<Address>>| {
+    fn without_sets(&self) -> Self {
+        let plain = |all: &Option<Vec<Address>>| {
+            let is_set = |address: &Address| matches!(address, Address::Set { .. });
+            all.clone().filter(|all| !all.iter().any(is_set))
+        };
+        Self {
+            source: plain(&self.source),
+            destination: plain(&self.destination),
+            ..self.clone()
+        }
+    }
+
+    /// All keys under which a match with this need is found. There is one set at most in a key.
+    fn each_key(&self, mut key: impl FnMut(Masks, Parts)) {
+        let addresses = |all: &Option<Vec<Address>>| {
             let Some(all) = all else {
                 return vec![(By::Nothing, 0)];
             };
-            all.into_iter()
-                .map(|address| match address {
+            all.iter()
+                .map(|address| match *address {
                     Address::Masked { mask, value } => (By::Mask(mask), value),
                     Address::Set { number, .. } => (By::Set, number.into()),
                 })
                 .collect()
         };
-        let ranges = |all: Option<Vec<(u16, u16)>>| match all {
+        let ranges = |all: &Option<Vec<(u16, u16)>>| match all {
             None => vec![(0, 0)],
-            Some(all) => all.into_iter().flat_map(prefixes).collect::<Vec<_>>(),
+            Some(all) => all.iter().copied().flat_map(prefixes).collect::<Vec<_>>(),
         };
-        let mut source = addresses(self.source);
-        let mut destination = addresses(self.destination);
-        let mut protocol = ranges(self.protocol);
-        let mut source_port = ranges(self.source_port);
-        let mut destination_port = ranges(self.destination_port);
+        let has_set = |keys: &[(By, u128)]| keys.iter().any(|(by, _)| *by == By::Set);
+        let mut source = addresses(&self.source);
+        let mut destination = addresses(&self.destination);
+        if has_set(&source) && has_set(&destination) {
+            destination = vec![(By::Nothing, 0)];
+        }
+        let mut protocol = ranges(&self.protocol);
+        let mut source_port = ranges(&self.source_port);
+        let mut destination_port = ranges(&self.destination_port);
         // Too many keys: without that of which there are most.
         loop {
             let counts = [

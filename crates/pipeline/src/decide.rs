@@ -346,9 +346,10 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         self.state.ct.mark & BLOCKED != 0
     }
 
-    fn monitors(&self, ingress: bool) -> bool {
+    fn monitors(&mut self, ingress: bool) -> bool {
         let op = &self.monitor[usize::from(!ingress)];
-        op.as_ref().is_some_and(|op| op.holds(self.state))
+        op.as_ref()
+            .is_some_and(|op| op.holds(self.state, self.headers, self.shared))
     }
 
     fn pre_acl(&mut self, ingress: bool) -> Fate {
