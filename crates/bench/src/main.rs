@@ -45,6 +45,9 @@ const ALL: &[Bench] = &[
     ("decide_new_100000", || {
         decide::new("decide_new_100000", 100_000)
     }),
+    ("decide_cached_10000", || {
+        decide::cached("decide_cached_10000", 10_000)
+    }),
     ("decide_one_group", || {
         decide::one_group("decide_one_group", 10_000)
     }),

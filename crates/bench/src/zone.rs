@@ -14,6 +14,8 @@ const PODS: usize = 10;
 const POLICIES: usize = 4;
 /// Pods in an address set, of which each rule has one.
 const PEERS: usize = 20;
+/// Pairs of pods between which there is traffic, each with a port.
+pub const PAIRS: usize = 8_192;
 const FIRST_PORT: u16 = 8_000;
 
 /// The rows, and what traffic needs to know of them.
@@ -83,7 +85,7 @@ impl Zone {
         format!("pod-{pod}")
     }
 
-    /// First packets of as many connections, each from another port: every second is allowed by a rule, the others go anywhere.
+    /// First packets of as many connections, between [`PAIRS`] pairs of pods: every second pair is allowed by a rule, the others are any.
     pub fn flights(&self, count: usize) -> impl Iterator<Item = Flight> {
         let mut seed = 0x9e37_79b9_7f4a_7c15u64;
         let mut random = move |below: usize| {
@@ -92,8 +94,8 @@ impl Zone {
             seed ^= seed << 17;
             (seed >> 11) as usize % below
         };
-        (0..count).map(move |number| {
-            let (from, to, port) = if number.is_multiple_of(2) && self.policies > 1 {
+        let mut pair = move |number: usize| {
+            if number.is_multiple_of(2) && self.policies > 1 {
                 // One of the policies for ingress.
                 let policy = random(self.policies) & !1;
                 let rule = random(RULES);
@@ -102,13 +104,15 @@ impl Zone {
                 (from, to, rule)
             } else {
                 (random(self.pods), random(self.pods), random(RULES))
-            };
-            let source = 1_024 + random(60_000) as u16;
+            }
+        };
+        let pairs: Vec<_> = (0..PAIRS.min(count)).map(&mut pair).collect();
+        (0..count).map(move |number| {
+            let (from, to, port) = pairs[number % pairs.len()];
+            let source = 1_024 + (number / pairs.len()) as u16;
             let address = |pod, port| SocketAddr::new(self.address(pod).into(), port);
-            let mut packet = Packet::tcp(
-                address(from, source),
-                address(to, FIRST_PORT + port as u16),
-            );
+            let mut packet =
+                Packet::tcp(address(from, source), address(to, FIRST_PORT + port as u16));
             packet.eth_src = mac(from);
             packet.eth_dst = mac(to);
             let mut frame = Vec::new();
@@ -148,10 +152,7 @@ impl Zone {
                 let row = Row::new(
                     "Logical_Switch_Port",
                     port_row(pod),
-                    [
-                        ("name", Self::port(pod).into()),
-                        ("addresses", set([text])),
-                    ],
+                    [("name", Self::port(pod).into()), ("addresses", set([text]))],
                 );
                 self.rows.push(row);
                 port_row(pod)
@@ -164,21 +165,40 @@ impl Zone {
             ("probability", 65_535.into()),
             ("set_id", 42.into()),
         ];
-        self.rows.push(Row::new("Sample_Collector", COLLECTOR, columns));
+        self.rows
+            .push(Row::new("Sample_Collector", COLLECTOR, columns));
     }
 
     fn namespaces(&mut self) {
         for (namespace, first) in (0..self.pods).step_by(25).enumerate() {
             let name = format!("ns{namespace}");
             let matches = format!("outport == @{name}");
-            let deny = self.acl(matches.clone(), "to-lport", "drop", 1_000, 1 << 24 | namespace);
+            let deny = self.acl(
+                matches.clone(),
+                "to-lport",
+                "drop",
+                1_000,
+                1 << 24 | namespace,
+            );
             let arp = format!("{matches} && (arp || nd)");
             let allow = self.acl(arp, "to-lport", "allow", 1_001, 2 << 24 | namespace);
             self.group(&name, first..(first + 25).min(self.pods), vec![deny, allow]);
         }
         let admin = |text: &str| format!("outport == @all && {text}");
-        let pass = self.acl(admin("ip4.src == 10.96.0.0/16"), "to-lport", "pass", 30_000, 3 << 24);
-        let drop = self.acl(admin("udp && udp.dst == 111"), "to-lport", "drop", 29_999, 4 << 24);
+        let pass = self.acl(
+            admin("ip4.src == 10.96.0.0/16"),
+            "to-lport",
+            "pass",
+            30_000,
+            3 << 24,
+        );
+        let drop = self.acl(
+            admin("udp && udp.dst == 111"),
+            "to-lport",
+            "drop",
+            29_999,
+            4 << 24,
+        );
         self.group("all", 0..self.pods, vec![pass, drop]);
     }
 
@@ -192,9 +212,15 @@ impl Zone {
             self.row("Address_Set", columns);
             let port = FIRST_PORT + rule as u16;
             let (matches, direction) = if policy.is_multiple_of(2) {
-                (format!("ip4.src == {{${name}}} && outport == @pg{policy}"), "to-lport")
+                (
+                    format!("ip4.src == {{${name}}} && outport == @pg{policy}"),
+                    "to-lport",
+                )
             } else {
-                (format!("ip4.dst == {{${name}}} && inport == @pg{policy}"), "from-lport")
+                (
+                    format!("ip4.dst == {{${name}}} && inport == @pg{policy}"),
+                    "from-lport",
+                )
             };
             let matches = format!("{matches} && tcp && tcp.dst=={port}");
             let point = policy * RULES + rule;

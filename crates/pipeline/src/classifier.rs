@@ -408,7 +408,8 @@ fn mapped(v4: bool, mask: u128, value: u128) -> (u128, u128) {
     }
 }
 
-fn number_of(address: IpAddr) -> u128 {
+/// An address as a number; version 4 mapped into 6.
+pub(crate) fn number_of(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(address.to_bits()) | 0xffff_0000_0000,
         IpAddr::V6(address) => address.to_bits(),

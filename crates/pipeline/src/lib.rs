@@ -1,7 +1,7 @@
 //! The twin: OVN's ACL pipeline in the process.
 //!
 //! [`Northbound`] is what the rows of one zone say. From it come the [`flow`]s of the ACL stages, as ovn-northd writes them, and two ways to run
-//! packets through those stages: [`walk`] reads the flows themselves and shows each step, [`decide`] has them compiled. Both are a [`Stages`],
+//! packets through those stages: [`walk`] reads the flows themselves and shows each step, [`decide`] has them compiled, with a [`cache`] before it. Both are a [`Stages`],
 //! and [`journey`] takes a packet through them: over load balancers, switches, routers and zones, with a conntrack for each port.
 //!
 //! The judge is OVN: northd for the flows, `ovn-trace` for the verdicts, Open vSwitch for the samples.
@@ -9,6 +9,7 @@
 
 pub mod actions;
 mod balance;
+pub mod cache;
 mod classifier;
 pub mod conntrack;
 pub mod decide;

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netverdict_ovsdb::{Atom, Datum, Row};
+use netverdict_pipeline::cache::{Cache, Question};
 use netverdict_pipeline::conntrack::Conntrack;
 use netverdict_pipeline::decide::Decide;
 use netverdict_pipeline::flow::Release;
@@ -681,6 +682,37 @@ proptest! {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_be_decided(
+        rows in rows(),
+        packets in prop::collection::vec((packet(), connection(), connection(), 0..5u32, 0..5u32), 60),
+    ) {
+        let northbound = rows.northbound();
+        let decide = || Decide::new(&northbound, Release::R25_03);
+        let mut cache = Cache::new(decide(), 16);
+        let mut alone = decide();
+        for (packet, ingress, egress, inport, outport) in packets {
+            let question = Question {
+                switch: SwitchId(0),
+                inport: Lport(inport),
+                outport: Lport(outport),
+                packet,
+                ingress,
+                egress,
+            };
+            // The same but for what few ACLs read.
+            let mut other = question;
+            if let L4::Tcp { src, flags, .. } = &mut other.packet.l4 {
+                *src = src.wrapping_add(3);
+                *flags = 16;
+            }
+            other.packet.eth_src = [2; 6];
+            for question in [question, other, question] {
+                prop_assert_eq!(cache.ask(&question), &alone.answer(&question));
             }
         }
     }
