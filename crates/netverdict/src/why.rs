@@ -68,7 +68,7 @@ enum Output {
     /// For people
     #[default]
     Text,
-    /// One JSON object a line for each kind of drop
+    /// One JSON object a line for each kind of drop (docs/drop.schema.json)
     Json,
 }
 
