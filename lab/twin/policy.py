@@ -48,7 +48,10 @@ class Twin:
         line = self.process.stdout.readline()
         if not line:
             raise ovn.Refused('the twin ended')
-        return json.loads(line)
+        told = json.loads(line)
+        if 'differ' in told:
+            raise RuntimeError(f'walk and decide differ: {line}')
+        return told
 
 
 class TwinJudge(judge.Judge):

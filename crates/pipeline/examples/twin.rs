@@ -2,18 +2,20 @@
 //!
 //! A line of standard input is JSON: `{"zones": ["nb.json", …]}`, files that `ovsdb-client dump -f json` printed, makes the twin; each other line
 //! is a packet, which gets a line of JSON back. Every packet finds a twin without connections. The one that arrives is answered and then sent
-//! again, in the same connection.
+//! again, in the same connection. Both ways to run the ACL stages must say the same: else the answer is `{"differ": […]}`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use netverdict_ovsdb::Replica;
 use netverdict_pipeline::conntrack::Conntrack;
+use netverdict_pipeline::decide::Decide;
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::journey::{Outcome, Place, Twin, Zone};
 use netverdict_pipeline::walk::Walk;
-use netverdict_pipeline::{Lport, Northbound, Observer, Packet, SwitchId};
+use netverdict_pipeline::{Lport, Northbound, Observer, Packet, Stages, SwitchId};
 use netverdict_types::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -21,38 +23,48 @@ use uuid::Uuid;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    let mut twin = Twin::new([]);
+    let mut walking = Twin::new([]);
+    let mut deciding = Twin::new([]);
     let mut out = stdout().lock();
     for line in stdin().lock().lines() {
         let line: Value = serde_json::from_str(&line?)?;
-        match line["zones"].as_array() {
-            Some(files) => {
-                let zones: Result<Vec<_>, _> = files.iter().map(zone).collect();
-                twin = Twin::new(zones?);
-            }
-            None => {
-                writeln!(out, "{}", answer(&mut twin, &line)?)?;
-                out.flush()?;
-            }
+        if let Some(files) = line["zones"].as_array() {
+            let zones: Result<Vec<_>, _> = files.iter().map(zone).collect();
+            let zones = zones?;
+            walking = Twin::new(
+                zones
+                    .iter()
+                    .map(|zone| Zone::new(zone.clone(), Walk::new(zone.clone(), Release::R25_03))),
+            );
+            deciding = Twin::new(
+                zones
+                    .iter()
+                    .map(|zone| Zone::new(zone.clone(), Decide::new(zone, Release::R25_03))),
+            );
+            continue;
         }
+        let mut told = answer(&mut walking, &line)?;
+        let decided = answer(&mut deciding, &line)?;
+        if told != decided {
+            told = json!({ "differ": [told, decided] });
+        }
+        writeln!(out, "{told}")?;
+        out.flush()?;
     }
     Ok(())
 }
 
-fn zone(file: &Value) -> Result<Zone<Walk>, Failure> {
+fn zone(file: &Value) -> Result<Arc<Northbound>, Failure> {
     let file = File::open(file.as_str().ok_or("a file must be a string")?)?;
     let replica = Replica::from_dump(BufReader::new(file))?.replica;
-    let northbound = std::sync::Arc::new(Northbound::from_replica(&replica));
-    if let Some(bad) = northbound.bad_rows.first() {
-        return Err(bad.to_string().into());
+    let northbound = Northbound::from_replica(&replica);
+    match northbound.bad_rows.first() {
+        Some(bad) => Err(bad.to_string().into()),
+        None => Ok(Arc::new(northbound)),
     }
-    Ok(Zone::new(
-        northbound.clone(),
-        Walk::new(northbound, Release::R25_03),
-    ))
 }
 
-fn answer(twin: &mut Twin<Walk>, question: &Value) -> Result<Value, Failure> {
+fn answer<S: Stages>(twin: &mut Twin<S>, question: &Value) -> Result<Value, Failure> {
     for zone in twin.zones_mut() {
         zone.conntrack = Conntrack::default();
     }
@@ -92,7 +104,7 @@ fn answer(twin: &mut Twin<Walk>, question: &Value) -> Result<Value, Failure> {
     Ok(told_all)
 }
 
-fn told(twin: &mut Twin<Walk>, from: Place, packet: Packet) -> (Value, Outcome) {
+fn told<S: Stages>(twin: &mut Twin<S>, from: Place, packet: Packet) -> (Value, Outcome) {
     let mut outputs = Outputs::default();
     let outcome = twin.send(from, packet, Timestamp(0), &mut outputs);
     let name = |zone: usize, port: Lport| twin.zones()[zone].northbound.port_name(port);
