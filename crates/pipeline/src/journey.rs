@@ -480,7 +480,9 @@ impl<S: Stages> Zone<S> {
             return Break(lost(zone, Lost::NoSwitch));
         };
         let here = Here { zone, switch };
-        let facts = self.facts(switch);
+        let Some(facts) = self.switches.get(switch.0 as usize) else {
+            return Break(lost(zone, Lost::NoSwitch));
+        };
         let (has_vip, takes_vlans, snat_zone) = (facts.has_vip, facts.takes_vlans, facts.snat_zone);
         with.observer.enter(zone, switch, place.port);
         if is_group(packet.eth_src) || (packet.vlan_tci != 0 && !takes_vlans) {
@@ -556,10 +558,10 @@ impl<S: Stages> Zone<S> {
             return Break(lost(zone, Lost::SamePort));
         }
         let here = Here { zone, switch };
-        let (has_vip, stateful_acl) = {
-            let facts = self.facts(switch);
-            (facts.has_vip, facts.stateful_acl)
+        let Some(facts) = self.switches.get(switch.0 as usize) else {
+            return Break(lost(zone, Lost::NoSwitch));
         };
+        let (has_vip, stateful_acl) = (facts.has_vip, facts.stateful_acl);
         with.observer.leave(zone, switch, place.port);
         state.outport = place.port;
         state.forget_registers();
@@ -875,10 +877,6 @@ impl<S: Stages> Zone<S> {
                 with.observer.tracked(snat, &before, state);
             }
         }
-    }
-
-    fn facts(&self, switch: SwitchId) -> &SwitchFacts {
-        &self.switches[switch.0 as usize]
     }
 
     /// The virtual address that a packet to a switch goes to.
