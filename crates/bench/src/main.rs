@@ -5,6 +5,7 @@
 
 mod binary;
 mod decide;
+mod explain;
 mod inputs;
 mod ipfix;
 mod machine;
@@ -38,6 +39,7 @@ const ALL: &[Bench] = &[
     ("idle_wakeups", binary::idle),
     ("compile_10000", policies::compile),
     ("compile_incremental", policies::incremental),
+    ("explain_cold_10000", explain::cold),
     ("northd_same_nb", policies::northd),
     ("decide_new_10000", || {
         decide::new("decide_new_10000", 10_000)

@@ -75,6 +75,22 @@ impl Zone {
         zone
     }
 
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Two pods and a port on which a rule lets the first reach the second.
+    pub fn allowed(&self) -> (Ipv4Addr, Ipv4Addr, u16) {
+        let (policy, rule) = (2, 3);
+        let from = self.address(self.peer(policy, rule, 4));
+        (
+            from,
+            self.address(self.member(policy, 1)),
+            FIRST_PORT + rule as u16,
+        )
+    }
+
     /// As the twin reads them.
     pub fn northbound(&self) -> Northbound {
         Northbound::new(&self.rows)
