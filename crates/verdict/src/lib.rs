@@ -21,5 +21,5 @@ pub use near::{
     Ask, Denial, End, Failing, Isolating, LabelTerm, Near, NearMiss, Objects, RuleId, Term,
     Transport,
 };
-pub use reach::{Decided, Reach, Seat, Spot};
+pub use reach::{Decided, Reach, RowMiss, Seat, Spot};
 pub use resolver::{Counts, Resolver};

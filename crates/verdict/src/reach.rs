@@ -74,6 +74,15 @@ impl Decided {
     }
 }
 
+/// An ACL that would have let a connection through, had it matched.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RowMiss {
+    /// The ACL.
+    pub acl: Uuid,
+    /// The terms of its match that fail, as they stand in it; never empty.
+    pub failing: Vec<String>,
+}
+
 #[derive(Debug)]
 struct Zone<'a> {
     northbound: &'a Northbound,
@@ -194,6 +203,11 @@ impl<'a> Reach<'a> {
     /// What decides in each stage about a connection, in order. Stages behind one that denies are asked all the same. `None` if there is no way
     /// between the ends.
     pub fn ask(&self, ask: &Ask) -> Option<Vec<Decided>> {
+        let way = self.way_of(ask)?;
+        Some(self.along(&way, ask.transport))
+    }
+
+    fn way_of(&self, ask: &Ask) -> Option<Way> {
         let spot = |end: &crate::near::End| {
             let name = end
                 .pod
@@ -207,8 +221,48 @@ impl<'a> Reach<'a> {
                 None => self.at(end.address, None),
             }
         };
-        let way = self.way(spot(&ask.from), spot(&ask.to))?;
-        Some(self.along(&way, ask.transport))
+        self.way(spot(&ask.from), spot(&ask.to))
+    }
+
+    /// The rules of other ACLs that would have let a connection through where one denies it, by the ACLs alone: for rows that come without the
+    /// objects they were made from. Those of which the fewest terms fail come first.
+    pub fn near(&self, ask: &Ask, denied: &Decided) -> Vec<RowMiss> {
+        let Some(way) = self.way_of(ask) else {
+            return Vec::new();
+        };
+        let Some(denier) = self.acl(denied).map(|row| &row.acl) else {
+            return Vec::new();
+        };
+        let is_it = |(hop, pipeline, _): &&(Hop, Pipeline, Vec<usize>)| {
+            hop.zone == denied.zone && *pipeline == denied.pipeline
+        };
+        let mut misses = Vec::new();
+        for (hop, pipeline, rules) in way.stages.iter().filter(is_it) {
+            let Some(zone) = self.zones.get(hop.zone) else {
+                continue;
+            };
+            let outport = match pipeline {
+                Pipeline::ToLport => zone.northbound.port_name(hop.outport),
+                _ => "",
+            };
+            let mut packet = Fields::new(zone.northbound.port_name(hop.inport), outport);
+            packet.set(Field::CtState, (CtView::NEW | CtView::TRK).into());
+            fill(&mut packet, way.from, way.to, ask.transport, false);
+            for rule in rules.iter().filter_map(|rule| zone.rules.get(*rule)) {
+                let acl = &rule.row.acl;
+                let is_before = (acl.tier, std::cmp::Reverse(acl.priority))
+                    < (denier.tier, std::cmp::Reverse(denier.priority));
+                let allows = matches!(
+                    acl.action,
+                    Action::Allow | Action::AllowRelated | Action::AllowStateless
+                );
+                if is_before && allows {
+                    misses.extend(zone.miss(rule, &packet));
+                }
+            }
+        }
+        misses.sort_by_key(|miss| (miss.failing.len(), miss.acl));
+        misses
     }
 
     /// How many backends of a service's port a pod reaches.
@@ -759,6 +813,23 @@ impl<'a> Zone<'a> {
             Some(parsed.compile())
         };
         rule.compiled.get_or_init(compile).as_ref()
+    }
+
+    /// The terms of a rule that fail for a packet; `None` if it matches, or OVN would refuse it.
+    fn miss(&self, rule: &Rule<'_>, packet: &Fields<'_>) -> Option<RowMiss> {
+        let text = &rule.row.acl.matches;
+        let found = Match::parse(text, self.northbound).ok()?;
+        let mut failing: Vec<String> = Vec::new();
+        for failure in found.compile().failures(packet) {
+            let term = found.terms().get(failure.term)?.text(text);
+            if failing.last().is_none_or(|last| *last != term) {
+                failing.push(term.to_owned());
+            }
+        }
+        (!failing.is_empty()).then_some(RowMiss {
+            acl: rule.uuid,
+            failing,
+        })
     }
 
     /// The same for rules of other row sets that say the same, sets of addresses and groups in them included.
