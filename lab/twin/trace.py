@@ -50,7 +50,7 @@ class Northbound(nb.Northbound):
         ports.append(self.add('Logical_Switch_Port', f'{name}_r0', name=f'{name}-r0', type='router', addresses=Set('router'),
                               options={'router-port': f'lr-{name}', **({'enable_router_port_acl': 'true'} if self.maybe(0.2) else {})}))
         balancers = []
-        if self.maybe(0.4):
+        if self.maybe(0.5):
             v4, v6 = addresses(number, 1)
             self.balanced[name] = {('172.30.0.1', 6): (v4, 8080), ('fd01::1', 17): (v6, 5353)}
             balancers = [self.add('Load_Balancer', f'{name}_lb4', name=f'{name}-lb4', protocol='tcp', vips={'172.30.0.1:80': f'{v4}:8080'}),
@@ -75,6 +75,9 @@ class Northbound(nb.Northbound):
         super().make_acls(min(count, 14))
         # Two that match with the same priority are a matter of chance.
         priorities = self.random.sample(range(1, 32767), len(self.rows['ACL']))
+        if self.maybe(0.2):  # Few of nb.py's databases have no stateful switch, and other actions too.
+            for acl in self.rows['ACL'].values():
+                acl['action'] = {'allow-related': 'reject'}.get(acl['action'], acl['action'])
         late = self.maybe(0.35)  # Late tiers are reached where the early ones say nothing.
         for acl, priority in zip(self.rows['ACL'].values(), priorities):
             if late:
@@ -123,7 +126,7 @@ class Question:
         self.switch, self.family, self.states = switch, chance.choice([4, 4, 6]), states
         acls = northbound.on_switch(switch)
         rows = [northbound.rows['ACL'][acl] for acl in acls]
-        aimed = chance.choices(rows, [(1 + row['tier']) * (1 + (row['action'] == 'allow-related')) for row in rows])[0] if rows and chance.random() < 0.85 else None
+        aimed = chance.choices(rows, [(1 + row['tier']) * (1 + (row['action'] in ('allow-related', 'allow-stateless'))) for row in rows])[0] if rows and chance.random() < 0.85 else None
         port, wanted = northbound.aims[aimed['match']] if aimed else (None, {})
         self.family = wanted.get('family', self.family)
         self.protocol = wanted.get('protocol') or chance.choice([6, 6, 17, 132, 1, 'nd', 'frag', 'odd'])
@@ -435,7 +438,9 @@ def wanted():
     for block in nb.BLOCKS:
         yield 'family', ('any', block, 'arp')
         yield from (('blocked', (block, state, blocked)) for state, blocked in product(('new', 'est'), (False, True)))
-        yield from (('sample', (block, *cell)) for cell in ((900, 'new', 'stateless'), (900, 'new', 'stateful'), (1000, 'new', 'stateful'), (1000, 'est', 'stateful'),
+        if block != 'to-lport':  # There the flows for what is not tracked come first, unless no other ACL has the collector.
+            yield 'sample', (block, 900, 'new', 'stateful')
+        yield from (('sample', (block, *cell)) for cell in ((900, 'new', 'stateless'), (1000, 'new', 'stateful'), (1000, 'est', 'stateful'),
                                                            (1100, 'new', 'stateful'), (1100, 'new', 'stateless'), (1200, 'est', 'stateful')))
     for stage, verdict in product(('ls_in_acl_eval', 'ls_in_acl_after_lb_eval', 'ls_out_acl_eval'), ('allow', 'drop', 'reject', 'pass')):
         yield 'log', (stage, verdict)
