@@ -1,5 +1,5 @@
 # Decisions from the kernel's psample messages: against the traffic that was really sent, and against a kprobe on psample_sample_packet.
-# Then the conntrack table and the datapath's counters by policy, sampling at 10 %, and another user of psample beside Open vSwitch.
+# Then the conntrack table and the datapath's counters by policy, the datapath's actions, sampling at 10 %, and another user of psample beside Open vSwitch.
 set -eu
 here=${BASH_SOURCE%/*}
 databases=()
@@ -42,6 +42,15 @@ mv "$LAB_OUT/decisions-summary2" "$LAB_OUT/summary2"
 awk '$1 == "netverdict" { print $2 }' $trace/kprobe_profile >"$LAB_OUT/kprobe"
 python3 "$here/compare-decisions.py" "$LAB_OUT"
 python3 "$here/check-tables.py" "$LAB_OUT"
+
+# The psample actions of the datapath are those that lflow --openflow tells of the same rows.
+psample_in() { grep -o 'psample([^)]*)' | sort -u; }
+pod frontend/client ping -q -i 0.2 -c 3 10.244.2.6 >"$LAB_OUT/ping"
+node 1 ovs-appctl dpctl/dump-flows | psample_in >"$LAB_OUT/psample"
+node 1 netverdict lflow --openflow $(own 1) | psample_in >"$LAB_OUT/openflow"
+[ -s "$LAB_OUT/psample" ] || { echo 'FAILED: no psample action in the datapath'; exit 1; }
+if grep -vxFf "$LAB_OUT/openflow" "$LAB_OUT/psample"; then echo 'FAILED: lflow --openflow does not tell these actions'; exit 1; fi
+echo "$(wc -l <"$LAB_OUT/psample") psample actions of the datapath are as lflow --openflow tells them"
 
 # At 10 % of the packets, with tc sampling the same interface into the same group beside it.
 node 1 ovn-nbctl --wait=hv set Sample_Collector "$(node 1 ovn-nbctl --bare --columns=_uuid list Sample_Collector | head -1)" probability=6553

@@ -5,11 +5,13 @@ use std::io::{Write, stdout};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use netverdict_pipeline::flow::{LogicalFlow, Release, flows};
+use netverdict_pipeline::openflow;
 use netverdict_pipeline::{Northbound, SwitchId};
+use netverdict_types::App;
 use serde_json::{Value, json};
 
 use crate::exit::Done;
-use crate::twin::{Inputs, Twin};
+use crate::twin::{Below, Inputs, Twin};
 
 /// See the logical flows that OVN makes of ACLs, as ovn-northd would write them
 ///
@@ -31,6 +33,12 @@ pub(crate) struct Lflow {
     /// Whose flows
     #[arg(long, value_enum, default_value_t)]
     ovn_version: OvnVersion,
+
+    /// Instead, the way of each sampled ACL down: its Samples, the logical flows that sample for it, their
+    /// OpenFlow actions, and the actions of the datapath. SB tells the keys of datapaths, Open vSwitch
+    /// the collector sets
+    #[arg(long)]
+    openflow: bool,
 
     /// How to print it
     #[arg(long, short, value_enum, default_value_t)]
@@ -69,8 +77,19 @@ impl Lflow {
             OvnVersion::R26_03 => Release::R26_03,
         };
         let mut out = std::io::BufWriter::new(stdout().lock());
+        let below = if self.openflow {
+            self.inputs.below()?
+        } else {
+            Vec::new()
+        };
         for (zone, switch) in self.chosen(&twin)? {
             let flows = flows(zone, switch, release);
+            if self.openflow {
+                let number = twin.zones.iter().position(|other| other.name == zone.name);
+                let below = number.and_then(|number| below.get(number));
+                self.down(&mut out, &twin, (zone, switch, release), &flows, below)?;
+                continue;
+            }
             match self.output {
                 Output::Text => print(&mut out, zone, switch, release, &flows)?,
                 Output::Json => {
@@ -86,6 +105,105 @@ impl Lflow {
             0 => Done::Ok,
             _ => Done::Failed,
         })
+    }
+
+    /// The way of each sampled ACL of a switch down to the datapath.
+    fn down(
+        &self,
+        out: &mut impl Write,
+        twin: &Twin,
+        (zone, switch, release): (&Northbound, SwitchId, Release),
+        flows: &[LogicalFlow],
+        below: Option<&Below>,
+    ) -> Result<()> {
+        let Some(row) = zone.switch(switch) else {
+            return Ok(());
+        };
+        let mut acls: Vec<_> = zone.acls_of(row).collect();
+        acls.sort_by_key(|(uuid, acl)| (acl.acl.tier, std::cmp::Reverse(acl.acl.priority), *uuid));
+        acls.dedup_by_key(|(uuid, _)| *uuid);
+        for (uuid, acl) in acls {
+            let links = openflow::chain(zone, release, flows, uuid);
+            if links.is_empty() {
+                continue;
+            }
+            let key = below.and_then(|below| below.keys.get(&row.uuid).copied());
+            let Some(key) = key.or(row.requested_key) else {
+                bail!(
+                    "the key of datapath {} is only in SB: --sb names it",
+                    row.name
+                );
+            };
+            if self.output == Output::Text {
+                let name = acl.acl.name.as_deref().unwrap_or_default();
+                writeln!(out, "ACL {uuid} {name:?} on {} (key {key})", row.name)?;
+            }
+            for link in links {
+                let sets = below.and_then(|below| below.sets.as_ref());
+                let set = sets.map(|sets| sets.iter().find(|set| set.id == link.sample.set));
+                let table = openflow::table(release, link.flow.stage);
+                let action = match set {
+                    Some(None) => None,
+                    _ => Some(openflow::action(&link.sample, key)),
+                };
+                let datapath = set
+                    .flatten()
+                    .and_then(|set| openflow::datapath(&link.sample, key, link.point, set, 0));
+                match self.output {
+                    Output::Text => {
+                        let of = match (link.app, link.reply) {
+                            (App::AclNew, _) => "sample_new",
+                            (_, false) => "sample_est",
+                            (_, true) => "sample_est, replies",
+                        };
+                        let LogicalFlow {
+                            stage,
+                            priority,
+                            matches,
+                            actions,
+                            ..
+                        } = link.flow;
+                        writeln!(
+                            out,
+                            "  {of}: point {}\n    logical flow: table={}({}), priority={priority}, match=({matches}), action=({actions})\n",
+                            link.point,
+                            release.table(*stage),
+                            stage.name(),
+                        )?;
+                        let none = format!(
+                            "none: Open vSwitch has no collector set {}",
+                            link.sample.set
+                        );
+                        let openflow = match &action {
+                            Some(action) => format!("table={table}, actions={action}"),
+                            None => none.clone(),
+                        };
+                        let datapath = match (&datapath, set) {
+                            (Some(actions), _) => actions,
+                            (None, None) => "unknown: --ovs names the node's Open vSwitch",
+                            (None, Some(None)) => &none,
+                            (None, Some(Some(_))) => {
+                                "none: the collector set has neither a group nor an exporter"
+                            }
+                        };
+                        writeln!(out, "    OpenFlow:     {openflow}")?;
+                        writeln!(out, "    datapath:     {datapath}")?;
+                    }
+                    Output::Json => {
+                        let mut value = json(twin, zone, switch, release, link.flow);
+                        value["acl"] = json!({"uuid": uuid.to_string(), "name": acl.acl.name, "owner": acl.acl.owner});
+                        value["app"] = json!(link.app);
+                        value["point"] = json!(link.point);
+                        value["reply"] = json!(link.reply);
+                        value["openflow"] =
+                            json!(action.map(|action| json!({"table": table, "action": action})));
+                        value["datapath_actions"] = json!(datapath);
+                        writeln!(out, "{value}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The switches asked for, in the order of zones and names.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::Args;
 use netverdict_manifest::Severity;
-use netverdict_ovn::Database;
+use netverdict_ovn::{Database, DatapathBinding};
 use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
 use netverdict_pipeline::Northbound;
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::journey::Zone;
+use netverdict_pipeline::openflow::CollectorSet;
 use netverdict_pipeline::walk::Walk;
 use netverdict_policy::{Names, Origin, Table};
 use serde_json::Value;
@@ -48,6 +49,15 @@ pub(crate) struct Twin {
     pub(crate) names: Names,
     /// By the ACL's row.
     origins: HashMap<Uuid, Vec<Origin>>,
+}
+
+/// What lies below the rows of a zone.
+#[derive(Default)]
+pub(crate) struct Below {
+    /// Keys of datapaths, by the switch's row in NB.
+    pub(crate) keys: HashMap<Uuid, u32>,
+    /// The collector sets of the node's Open vSwitch, if that was read.
+    pub(crate) sets: Option<Vec<CollectorSet>>,
 }
 
 impl Inputs {
@@ -120,6 +130,53 @@ impl Inputs {
         })
     }
 
+    /// What lies below the rows of each zone, as far as it is known: SB has the keys of datapaths, Open vSwitch where samples go.
+    ///
+    /// # Errors
+    /// If a database cannot be reached.
+    pub(crate) fn below(&self) -> Result<Vec<Below>> {
+        if !self.manifests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let sbs = self.databases.remotes(Database::Southbound)?;
+        let switches = self.databases.remotes(Database::Vswitch)?;
+        runtime.block_on(async {
+            let mut all = Vec::new();
+            for number in 0..sbs.len().max(switches.len()) {
+                let mut below = Below::default();
+                if let Some(sb) = sbs.get(number) {
+                    let wanted =
+                        Wanted::new().table("Datapath_Binding", ["tunnel_key", "external_ids"]);
+                    let sb = self
+                        .databases
+                        .load_these(Database::Southbound, sb, wanted)
+                        .await?;
+                    let rows = sb.rows("Datapath_Binding").filter_map(|row| {
+                        let binding = DatapathBinding::read(row).ok()?;
+                        Some((binding.nb_uuid?, binding.tunnel_key))
+                    });
+                    below.keys = rows.collect();
+                }
+                if let Some(ovs) = switches.get(number) {
+                    let columns = ["id", "local_group_id", "ipfix"];
+                    let wanted = Wanted::new()
+                        .table("Flow_Sample_Collector_Set", columns)
+                        .table("Bridge", ["ipfix"]);
+                    let ovs = self
+                        .databases
+                        .load_these(Database::Vswitch, ovs, wanted)
+                        .await?;
+                    below.sets = Some(sets(&ovs));
+                }
+                all.push(below);
+            }
+            Ok(all)
+        })
+    }
+
     async fn zone(&self, nb: &Remote, sb: Option<&Remote>) -> Result<Northbound> {
         let wanted = Northbound::wanted();
         let nb = self
@@ -139,6 +196,27 @@ impl Inputs {
         let tables = nb.tables().chain(sb.tables());
         Ok(Northbound::new(tables.flat_map(|table| table.rows())))
     }
+}
+
+fn sets(ovs: &Replica) -> Vec<CollectorSet> {
+    let number = |row: &Row, column| {
+        let number = row.column(column)?.scalar()?.as_integer()?;
+        u32::try_from(number).ok()
+    };
+    let is_set = |row: &Row, column| row.column(column).is_some_and(|value| !value.is_empty());
+    // One exporter is for all sets of a bridge.
+    let ipfix = ["Flow_Sample_Collector_Set", "Bridge"]
+        .iter()
+        .any(|table| ovs.rows(table).any(|row| is_set(row, "ipfix")));
+    ovs.rows("Flow_Sample_Collector_Set")
+        .filter_map(|row| {
+            Some(CollectorSet {
+                id: number(row, "id")?,
+                group: number(row, "local_group_id"),
+                ipfix,
+            })
+        })
+        .collect()
 }
 
 /// What manifests compile to. What is wrong with some of them is told on standard error.

@@ -18,6 +18,7 @@ mod event;
 pub mod flow;
 pub mod journey;
 mod northbound;
+pub mod openflow;
 mod packet;
 mod route;
 mod stage;

@@ -410,7 +410,7 @@ fn is_eval(stage: Stage) -> bool {
 
 /// Which application samples. The number that the action has is not enough: it is 0 where an ACL has a label (northd.c,
 /// `build_acl_sample_action`).
-fn app(northbound: &Northbound, sample: &actions::Sample, flow: &LogicalFlow) -> App {
+pub(crate) fn app(northbound: &Northbound, sample: &actions::Sample, flow: &LogicalFlow) -> App {
     if sample.point == Source::Cookie {
         return App::Drop;
     }
