@@ -15,18 +15,19 @@ ROOTS = ('ACL', 'Sample', 'Sample_Collector', 'Copp', 'Logical_Switch', 'Address
 
 
 class Northbound:
-    def __init__(self, random, variant, release='25.03', acls=40):
+    def __init__(self, random, variant, release='25.03', acls=60):
         self.random, self.variant, self.release = random, variant, release
         self.rows = collections.defaultdict(dict)
         self.options = {}
-        self.points = iter(random.sample(range(1, 1 << 32), 400))
+        self.points = iter(random.sample(range(1, 1 << 32), 1000))
         self.make_globals()
         self.make_addresses()
         self.make_balancers()
         self.switches = [self.make_switch(n) for n in range(random.randint(1, 4))]
         self.make_router()
         self.groups = [self.make_group(n) for n in range(random.randint(1, 4))]
-        self.make_acls(random.choice([0, 1, 3, *[acls] * 7]))
+        self.functions = self.make_functions() if release != '25.03' else [None]
+        self.make_acls(random.choice([0, 1, *[acls] * 6]))
 
     def maybe(self, share=0.5):
         return self.random.random() < share
@@ -39,8 +40,7 @@ class Northbound:
         """What makes a database hold this and nothing else."""
         yield from ({'op': 'delete', 'table': table, 'where': []} for table in ROOTS)
         if self.release != '25.03':
-            yield {'op': 'delete', 'table': 'Network_Function_Group', 'where': []}
-            yield {'op': 'delete', 'table': 'Network_Function', 'where': []}
+            yield from ({'op': 'delete', 'table': table, 'where': []} for table in ('Network_Function_Group', 'Network_Function', 'Mirror'))
         for table, rows in self.rows.items():
             for name, columns in rows.items():
                 yield {'op': 'insert', 'table': table, 'uuid-name': name, 'row': {column: ovsdb(value) for column, value in columns.items()}}
@@ -52,16 +52,16 @@ class Northbound:
         random = self.random
         if self.maybe(0.3):
             self.options['default_acl_drop'] = random.choice(['true', 'True', 'false'])
-        if self.maybe(0.2):
-            self.options['use_ct_inv_match'] = random.choice(['false', 'no', 'FALSE', 'true'])
         if self.maybe(0.3):
+            self.options['use_ct_inv_match'] = random.choice(['false', 'no', 'true'])
+        if self.maybe(0.5):
             self.options['debug_drop_collector_set'] = str(random.choice([0, 1, 77, 300]))
-        if self.maybe(0.3):
+        if self.maybe(0.5):
             self.options['debug_drop_domain_id'] = str(random.choice([1, 9, 254]))
         if self.release != '25.03' and self.maybe(0.2):
             self.options['acl_ct_translation'] = 'true'
-        for kind, share in ('drop', 0.4), ('acl-new', 0.8), ('acl-est', 0.8):
-            if self.maybe(share):
+        for kind in 'drop', 'acl-new', 'acl-est':
+            if self.maybe(0.6):
                 self.add('Sampling_App', f'app_{kind.replace("-", "_")}', type=kind, id=random.randint(1, 254))
         numbers = random.sample(range(1, 256), 4)
         self.collectors = [self.add('Sample_Collector', f'collector{n}', id=number, name=f'c{n}', probability=random.choice([0, 1, 655, 65535]),
@@ -106,13 +106,13 @@ class Northbound:
                                                 f'0a:01:00:00:0{number}:0{n} fd00::9:{number}:{n + 1}']))
             ports.append(self.add('Logical_Switch_Port', f'{name}_p{n}', name=random.choice([f'{name}-p{n}', f'{name}_p"{n}', f'ns-{number}_pod\\{n}']),
                                   addresses=Set(*addresses), enabled=random.choice([None, None, None, True, False]),
-                                  type=random.choice(['', '', '', '', 'external', 'virtual']) if n else '',
+                                  type=random.choice(['', '', '', '', 'external', 'virtual', *(['switch'] if self.release != '25.03' else [])]) if n else '',
                                   dhcpv4_options=Ref(random.choice(self.dhcp4)) if self.maybe(0.4) else None,
                                   dhcpv6_options=Ref(random.choice(self.dhcp6)) if self.maybe(0.4) else None))
         if self.maybe(0.4):
             ports.append(self.add('Logical_Switch_Port', f'{name}_ln', name=f'{name}-ln', type='localnet', addresses=Set('unknown'), options={'network_name': 'phys'}))
         for n in range(random.choice([0, 1, 1, 2])):
-            options = {'router-port': f'lr-{name}-{n}'} if self.maybe(0.9) else {}
+            options = {'router-port': f'lr-{name}-{n}'} if self.maybe(0.8) else {}
             if self.maybe(0.4):
                 options['enable_router_port_acl'] = random.choice(['true', 'True', 'false'])
             ports.append(self.add('Logical_Switch_Port', f'{name}_r{n}', name=f'{name}-r{n}', type='router', addresses=Set('router'), options=options))
@@ -150,6 +150,20 @@ class Northbound:
             self.add('Logical_Router', name, name=name, ports=Set(*map(Ref, ports)), enabled=False if name == 'lr_off' else None,
                      options={'chassis': 'hv1'} if of_gateway else {})
 
+    def make_functions(self):
+        """Network functions and mirrors, from OVN 25.09."""
+        ports = [name for name, row in self.rows['Logical_Switch_Port'].items() if not row['type']]
+        functions = [None] * 3
+        for number in range(self.random.randint(0, 2) if len(ports) > 1 else 0):
+            into, out = self.random.sample(ports, 2)
+            function = self.add('Network_Function', f'nf{number}', name=f'nf{number}', id=number + 1, inport=Ref(into), outport=Ref(out))
+            functions.append(self.add('Network_Function_Group', f'nfg{number}', name=f'nfg{number}', mode='inline', id=number + 7, network_function=Set(Ref(function))))
+        for number in range(self.random.randint(0, 1)):
+            sink = self.random.choice([self.rows['Logical_Switch_Port'][ports[0]]['name'], 'nobody'])
+            mirror = self.add('Mirror', f'mirror{number}', name=f'mirror{number}', type='lport', sink=sink, filter='both', index=0)
+            self.rows['Logical_Switch_Port'][ports[-1]]['mirror_rules'] = Set(Ref(mirror))
+        return functions
+
     def make_group(self, number):
         ports = list(self.rows['Logical_Switch_Port'])
         members = self.random.sample(ports, min(len(ports), self.random.choice([0, 1, 2, 3, 4])))
@@ -160,7 +174,7 @@ class Northbound:
     def make_acls(self, count):
         random = self.random
         self.usual_actions = random.choice([ACTIONS, ACTIONS, ['allow', 'drop', 'pass', 'reject', 'allow-stateless'], ['allow-stateless', 'drop']])
-        self.usual_tiers = random.choice([[0], [0, 1, 2, 3], [0, 1, 2, 3], [0, 1], [2]])
+        self.usual_tiers = random.choice([[0], [0, 1, 2, 3], [0, 1, 2, 3], [0, 3], [2]])
         held = {name: [] for name in (*self.switches, *self.groups)}
         self.held = {}
         for number in range(count):
@@ -179,8 +193,8 @@ class Northbound:
         options = {'apply-after-lb': 'true'} if block == 'after-lb' else {}
         if block != 'after-lb' and self.maybe(0.1):
             options['apply-after-lb'] = 'false' if block == 'from-lport' else 'true'  # of no effect
-        if self.maybe(0.4):
-            options['log-related'] = random.choice(['true', 'true', 'TRUE', 'false'])
+        if self.maybe(0.5):
+            options['log-related'] = random.choice(['true', 'TRUE', 'false'])
         if self.maybe(0.2):
             options['persist-established'] = random.choice(['true', 'true', 'false'])
         if number and self.maybe(0.05):  # the same again
@@ -190,7 +204,11 @@ class Northbound:
                         action=random.choice(self.usual_actions), log=log != 'no', severity=random.choice([None, 'alert', 'info', 'debug']),
                         meter={'no': None, 'plain': None, 'meter': random.choice(['plain', 'unsaid']), 'fair': 'fair', 'missing': 'nobodys'}[log],
                         label=random.choice([0, 0, random.choice([7, (1 << 32) - 1, random.randrange(1, 1 << 32)])]), options=options,
-                        sample_new=self.sample(), sample_est=self.sample())
+                        sample_new=self.sample(), sample_est=self.sample(), network_function_group=self.function())
+
+    def function(self):
+        group = self.random.choice(self.functions)
+        return group and Ref(group)
 
     def match(self, block):
         random = self.random
@@ -205,14 +223,15 @@ class Northbound:
         return [port['name'] for port in self.rows['Logical_Switch_Port'].values() if not port['type']]
 
     def sample(self):
-        collectors = {'none': [None], 'one': [1, 1, None], 'several': [0, 2, 3, None], 'mixed': [0, 1, 1, 2, 3, None]}[self.variant]
-        count = self.random.choice(collectors)
+        random = self.random
+        collectors = {'none': [None], 'one': [1, 1, None], 'several': [0, random.choice([2, 3]), None], 'mixed': [0, 1, random.choice([2, 3]), None]}[self.variant]
+        count = random.choice(collectors)
         if count is None:
             return None
         old = list(self.rows['Sample'])
         if old and self.maybe(0.1):
-            return Ref(self.random.choice(old))
-        collectors = self.random.sample(self.collectors[:2] if count == 1 else self.collectors, count)
+            return Ref(random.choice(old))
+        collectors = random.sample(self.collectors[:2] if count == 1 else self.collectors, count)
         return Ref(self.add('Sample', f'sample{len(old)}', metadata=next(self.points), collectors=Set(*map(Ref, collectors))))
 
     # --- what is in it
@@ -240,25 +259,25 @@ class Northbound:
         for switch in self.switches:
             acls = self.on_switch(switch)
             rows = [self.rows['ACL'][acl] for acl in acls]
-            state = f'{"stateful" if any(row["action"] == "allow-related" for row in rows) else "stateless"}{"+lb" if self.has_vip(switch) else ""}'
-            has_acls = 'acls' if acls else 'no acls'
-            yield 'switch', (state, has_acls)
-            yield 'default', (self.options.get('default_acl_drop', 'false').lower(), state, has_acls)
+            vip = '+lb' if self.has_vip(switch) else ''
+            state = f'{"stateful" if any(row["action"] == "allow-related" for row in rows) else "stateless" if acls else "no acls"}{vip}'
+            yield 'default', (self.options.get('default_acl_drop', 'false').lower(), state)
             for option in 'use_ct_inv_match', 'debug_drop_collector_set', 'debug_drop_domain_id':
-                yield option, (self.options.get(option, 'unset'), has_acls)
+                yield option, (self.options.get(option, 'unset'), bool(acls))
             columns = self.rows['Logical_Switch'][switch]
             yield 'dns', (state, 'dns_some' in [dns.name for dns in columns['dns_records']])
-            yield 'copp', (columns['copp'].name if 'copp' in columns else 'none', has_acls)
+            yield 'copp', (columns['copp'].name if 'copp' in columns else 'none', bool(acls))
             for port in columns['ports']:
                 row = self.rows['Logical_Switch_Port'][port.name]
                 if row['type'] == 'router':
                     peer = self.rows['Logical_Router_Port'].get(row['options'].get('router-port', '').replace('-', '_'))
-                    yield 'router port', (row['options'].get('enable_router_port_acl', 'unset').lower(), 'gateway' if peer and peer['gateway_chassis'] else 'peer' if peer else 'no peer', state)
+                    joined = 'gateway' if peer and peer['gateway_chassis'] else 'peer' if peer else 'no peer'
+                    yield 'router port', (row['options'].get('enable_router_port_acl', 'unset').lower(), joined, state.startswith('stateful'))
                 else:
                     yield 'port', (row['type'], state)
                     for family in '46':
                         dhcp = row.get(f'dhcpv{family}_options')
-                        yield 'dhcp', (family, dhcp.name if dhcp else 'none')
+                        yield f'dhcp{family}', (dhcp.name if dhcp else 'none',)
             for name, row in zip(acls, rows):
                 block = 'after-lb' if row['direction'] == 'from-lport' and row['options'].get('apply-after-lb') == 'true' else row['direction']
                 action, label = row['action'], 'label' if row['label'] else 'no label'
@@ -267,25 +286,22 @@ class Northbound:
                 on = 'both' if len(self.held[name]) > 1 else 'group' if self.held[name][0] in self.groups else 'switch'
                 yield 'tier', (action, block, row['tier'], state)
                 yield 'sample', (action, block, new, est)
-                yield 'sampled state', (action, block, new, est, state)
+                yield 'sampled state', (action, new, est, state.removesuffix('+lb'))
                 yield 'sampled label', (block, new, est, label)
                 yield 'log', (action, log, label, row.get('severity', 'unset'))
-                yield 'on', (action, block, on, state)
+                yield 'on', (action, block, on)
                 yield 'family', (action, block, 'ip6' if 'ip6' in row['match'] else 'ip4' if 'ip4' in row['match'] else 'any')
-                yield 'log-related', (block, action, row['options'].get('log-related', 'unset').lower(), log != 'no', label)
+                yield 'log-related', (block, action, row['options'].get('log-related', 'unset').lower(), 'log, label' if log != 'no' and row['label'] else 'not both')
                 yield 'persist', (action, row['options'].get('persist-established', 'unset'), state)
-            apps = tuple(kind for kind in ('drop', 'acl-new', 'acl-est') if any(app['type'] == kind for app in self.rows['Sampling_App'].values()))
             if acls and self.variant != 'none':
-                yield 'apps', (self.variant, *apps)
+                yield 'apps', (self.variant, *(any(app['type'] == kind for app in self.rows['Sampling_App'].values()) for kind in ('drop', 'acl-new', 'acl-est')))
 
 
-def unreachable(what, cell, variants):
-    """Whether no database of these variants can have the cell: they say which samples there are, and allow-related makes a switch stateful."""
-    if what in ('tier', 'sampled state', 'on', 'persist') and 'allow-related' in cell and cell[-1].startswith('stateless'):
-        return True
-    if what == 'switch' and cell[0].startswith('stateful') and cell[1] == 'no acls':
-        return True
-    return False
+def unreachable(what, cell):
+    """Whether there is no such thing: an allow-related ACL makes a switch stateful, and one without ACLs has none of any kind."""
+    if what not in ('tier', 'sampled state', 'persist'):
+        return False
+    return cell[-1].startswith('no acls') or 'allow-related' in cell and cell[-1].startswith('stateless')
 
 
 class Ref:

@@ -26,7 +26,7 @@ mod state;
 pub mod walk;
 
 pub use event::{At, Ignore, Logged, Observer, Sampled, Step};
-pub use northbound::{AclRow, Local, Lport, Meter, Northbound, Port, Switch, SwitchId};
+pub use northbound::{AclRow, Local, Lport, Meter, Northbound, Port, Switch, SwitchId, Touched};
 pub use packet::{L4, Packet, PacketError, Tuple};
 pub use stage::{Block, Fate, Stage, Stages};
 pub use state::{CtView, State, View};

@@ -7,7 +7,7 @@ use netverdict_ovn::Sample;
 use netverdict_types::{Action, Pipeline};
 use uuid::Uuid;
 
-use super::facts::{Facts, Nature, Settings, is_true};
+use super::facts::{Nature, Settings, is_true};
 use super::fixed::{established_matches, function_bit};
 use super::{BLOCKS, LogicalFlow, OFFSET, Writer};
 use crate::northbound::AclRow;
@@ -86,7 +86,7 @@ impl Collector {
 }
 
 impl Shared {
-    pub(super) fn write(self, settings: &Settings, facts: &Facts) -> Vec<LogicalFlow> {
+    pub(super) fn write(self, settings: &Settings) -> Vec<LogicalFlow> {
         let mut out = Writer::default();
         match self {
             Self::New {
@@ -132,45 +132,10 @@ impl Shared {
                     collector.sample_established(settings),
                 );
             }
-            Self::Function(function) => {
-                let mut functions = facts.functions.iter();
-                if let Some((_, ports)) = functions.find(|(of, _)| *of == function) {
-                    function_ports(&mut out, ports);
-                }
-            }
+            // Written with what is fixed: functions may share ports.
+            Self::Function(_) => {}
         }
         out.flows
-    }
-}
-
-/// `consider_network_function`, `build_lswitch_stateful_nf`.
-fn function_ports(out: &mut Writer, ports: &[String; 2]) {
-    let [input, _] = ports;
-    out.add(
-        Stage::OutPreAcl,
-        110,
-        format!("inport == {input}"),
-        "next(pipeline=egress, table=14);",
-    );
-    for port in ports {
-        for (label, observed) in [
-            (0, ""),
-            (
-                1,
-                "ct_mark.obs_stage = reg8[19..20]; ct_mark.obs_collector_id = reg8[8..15]; \
-                 ct_label.obs_point_id = reg9; ",
-            ),
-        ] {
-            out.add(
-                Stage::OutStateful,
-                120,
-                format!("outport == {port} && reg0[13] == {label}"),
-                format!(
-                    "ct_commit {{ ct_mark.blocked = 0; ct_mark.allow_established = reg0[20]; \
-                     ct_label.acl_id = reg2[16..31]; {observed}ct_label.tun_if_id = reg5[16..31]; }}; next;"
-                ),
-            );
-        }
     }
 }
 

@@ -131,6 +131,7 @@ pub(super) struct Facts {
     pub(super) evpn: bool,
     /// `enable-stateless-acl-with-lb` (from OVN 25.09).
     pub(super) stateless_with_lb: bool,
+    /// Whether the switch itself names load balancers.
     pub(super) has_balancers: bool,
     /// Ports, quoted, that get copies (from OVN 25.09).
     pub(super) mirrors: Vec<String>,
@@ -187,7 +188,8 @@ impl Facts {
             .and_then(|vni| vni.parse::<u32>().ok())
             .is_some_and(|vni| vni < 1 << 24);
         self.stateless_with_lb = is_true(&switch.config, "enable-stateless-acl-with-lb");
-        self.has_balancers = !switch.load_balancers.is_empty();
+        // Those of groups are forgotten (`build_lb_datapaths`).
+        self.has_balancers = northbound.has_own_balancer(switch);
         let mirrors = ports.iter().flat_map(|port| &port.mirrors);
         self.mirrors = mirrors
             .filter_map(|mirror| northbound.mirrors.get(mirror))

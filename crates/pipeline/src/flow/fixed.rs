@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::facts::{Facts, Nature, Settings};
 use super::{BLOCKS, LogicalFlow, Writer};
 use crate::Stage;
@@ -11,7 +13,13 @@ const IPV6_SERVICE: &str = "nd || nd_ra || nd_rs || mldv1 || mldv2";
 /// Above all ACLs.
 const ABOVE: u16 = 65532;
 
-pub(super) fn write(settings: &Settings, nature: Nature, facts: &Facts) -> Vec<LogicalFlow> {
+/// The flows of a switch that is like this, and whose ACLs lead through these network functions.
+pub(super) fn write(
+    settings: &Settings,
+    nature: Nature,
+    facts: &Facts,
+    functions: &[Uuid],
+) -> Vec<LogicalFlow> {
     let mut fixed = Fixed {
         settings,
         nature,
@@ -23,6 +31,10 @@ pub(super) fn write(settings: &Settings, nature: Nature, facts: &Facts) -> Vec<L
     fixed.evaluation();
     fixed.verdicts();
     fixed.commits();
+    let here = facts.functions.iter();
+    for (_, ports) in here.filter(|(function, _)| functions.contains(function)) {
+        function_ports(&mut fixed.out, ports);
+    }
     fixed.out.flows
 }
 
@@ -322,6 +334,37 @@ impl Fixed<'_> {
         }
         if self.facts.stateless_with_lb && self.facts.has_balancers {
             out.add(Stage::OutStateful, 110, "reg0[16] == 1 && ct.new", "next;");
+        }
+    }
+}
+
+/// `consider_network_function`, `build_lswitch_stateful_nf`.
+fn function_ports(out: &mut Writer, ports: &[String; 2]) {
+    let [input, _] = ports;
+    out.add(
+        Stage::OutPreAcl,
+        110,
+        format!("inport == {input}"),
+        "next(pipeline=egress, table=14);",
+    );
+    for port in ports {
+        for (label, observed) in [
+            (0, ""),
+            (
+                1,
+                "ct_mark.obs_stage = reg8[19..20]; ct_mark.obs_collector_id = reg8[8..15]; \
+                 ct_label.obs_point_id = reg9; ",
+            ),
+        ] {
+            out.add(
+                Stage::OutStateful,
+                120,
+                format!("outport == {port} && reg0[13] == {label}"),
+                format!(
+                    "ct_commit {{ ct_mark.blocked = 0; ct_mark.allow_established = reg0[20]; \
+                     ct_label.acl_id = reg2[16..31]; {observed}ct_label.tun_if_id = reg5[16..31]; }}; next;"
+                ),
+            );
         }
     }
 }

@@ -452,16 +452,17 @@ impl Own {
         for uuid in pending {
             self.write(number, uuid, context, cache, &mut wanted, net);
         }
-        if std::mem::take(&mut self.facts_changed) {
-            for (shared, (_, flows)) in &mut self.shared {
-                let new = shared.write(context.settings, &self.facts);
-                note(net, number, 1, new.iter().cloned());
-                note(net, number, -1, std::mem::replace(flows, new));
-            }
-        }
+        self.facts_changed = false;
+        let is_function = |(shared, _): &(Shared, bool)| matches!(shared, Shared::Function(_));
+        let changed = changed || wanted.iter().any(is_function);
         self.share(number, wanted, context, net);
         if changed {
-            let new = fixed::write(context.settings, self.nature, &self.facts);
+            let functions = self.shared.keys().filter_map(|shared| match shared {
+                Shared::Function(function) => Some(*function),
+                _ => None,
+            });
+            let functions: Vec<Uuid> = functions.collect();
+            let new = fixed::write(context.settings, self.nature, &self.facts, &functions);
             let new = unique(new);
             note(net, number, 1, new.iter().cloned());
             note(net, number, -1, std::mem::replace(&mut self.fixed, new));
@@ -563,7 +564,7 @@ impl Own {
     ) {
         for (shared, is_new) in wanted {
             let (count, _) = self.shared.entry(shared).or_insert_with(|| {
-                let flows = shared.write(context.settings, &self.facts);
+                let flows = shared.write(context.settings);
                 note(net, number, 1, flows.iter().cloned());
                 (0, flows)
             });

@@ -95,6 +95,15 @@ impl Northbound {
         touched
     }
 
+    /// Whether a switch has a load balancer that is not of a group.
+    pub(crate) fn has_own_balancer(&self, switch: &Switch) -> bool {
+        let balancers = self.links.balancers.get(&switch.uuid);
+        balancers.is_some_and(|[own, _]| {
+            own.iter()
+                .any(|balancer| self.load_balancers.contains_key(balancer))
+        })
+    }
+
     /// Takes a row that is new or changed.
     fn put(&mut self, row: &Row, touched: &mut Touched) {
         let uuid = row.uuid();
