@@ -54,12 +54,16 @@ pub(crate) enum Op {
     All(Box<[Op]>),
     Any(Box<[Op]>),
     Constant(bool),
-    Number {
+    /// `eth.type == 0x800` and the like, most asked for.
+    EthType(u16),
+    /// `ip.proto == 6` and the like.
+    Protocol(u8),
+    /// `tcp.dst == 80` and the like; the protocol is asked for beside it.
+    DestinationPort {
         field: Field,
-        mask: u128,
-        relation: Relation,
-        value: u128,
+        value: u16,
     },
+    Number(Box<Number>),
     Among {
         field: Field,
         numbers: Arc<Numbers>,
@@ -78,6 +82,15 @@ pub(crate) enum Op {
         ports: Arc<Ports>,
         sought: bool,
     },
+}
+
+/// A comparison of bits of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Number {
+    field: Field,
+    mask: u128,
+    relation: Relation,
+    value: u128,
 }
 
 /// A match on its way into a classifier.
@@ -190,6 +203,14 @@ impl Shared {
                     (0, _) => Op::Constant(all),
                     (1, _) => ops.swap_remove(0),
                     (_, true) => {
+                        // One of the others says already that one of these holds.
+                        let implied = |op: &Op| match op {
+                            Op::Any(any) => any.iter().any(|one| ops.iter().any(|op| op.is(one))),
+                            _ => false,
+                        };
+                        let implied: Vec<bool> = ops.iter().map(implied).collect();
+                        let mut implied = implied.into_iter();
+                        ops.retain(|_| implied.next() != Some(true));
                         // What tells apart those that are kept under the same.
                         ops.sort_by_key(|op| !matches!(op, Op::InSet { .. }));
                         Op::All(ops.into())
@@ -209,12 +230,7 @@ impl Shared {
                 } else {
                     relation.negated()
                 };
-                let op = Op::Number {
-                    field: *field,
-                    mask: *mask,
-                    relation,
-                    value: *value,
-                };
+                let op = Op::number(*field, *mask, relation, *value);
                 (op, Need::number(*field, *mask, relation, *value))
             }
             Part::Among {
@@ -369,33 +385,7 @@ impl Shared {
 
 /// Adds what is not there yet.
 fn put(ops: &mut Vec<Op>, op: Op) {
-    let same = |known: &Op| match (known, &op) {
-        (
-            Op::Number {
-                field,
-                mask,
-                relation,
-                value,
-            },
-            Op::Number {
-                field: field_2,
-                mask: mask_2,
-                relation: relation_2,
-                value: value_2,
-            },
-        ) => (field, mask, relation, value) == (field_2, mask_2, relation_2, value_2),
-        (Op::Any(known), Op::Any(new)) => {
-            known.len() == new.len()
-                && known.iter().zip(new).all(|pair| {
-                    matches!(pair, (
-                Op::Number { field, mask, relation, value },
-                Op::Number { field: field_2, mask: mask_2, relation: relation_2, value: value_2 },
-            ) if (field, mask, relation, value) == (field_2, mask_2, relation_2, value_2))
-                })
-        }
-        _ => false,
-    };
-    if !ops.iter().any(same) {
+    if !ops.iter().any(|known| known.is(&op)) {
         ops.push(op);
     }
 }
@@ -528,6 +518,43 @@ impl Need {
 }
 
 impl Op {
+    fn number(field: Field, mask: u128, relation: Relation, value: u128) -> Self {
+        match (field, relation, mask) {
+            (Field::EthType, Relation::Eq, 0xffff) => Self::EthType(value as u16),
+            (Field::IpProto, Relation::Eq, 0xff) => Self::Protocol(value as u8),
+            (Field::TcpDst | Field::UdpDst | Field::SctpDst, Relation::Eq, 0xffff) => {
+                let value = value as u16;
+                Self::DestinationPort { field, value }
+            }
+            _ => Self::Number(Box::new(Number {
+                field,
+                mask,
+                relation,
+                value,
+            })),
+        }
+    }
+
+    /// Whether another surely asks for the same.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::EthType(a), Self::EthType(b)) => a == b,
+            (Self::Protocol(a), Self::Protocol(b)) => a == b,
+            (
+                Self::DestinationPort { field, value },
+                Self::DestinationPort {
+                    field: field_2,
+                    value: value_2,
+                },
+            ) => (field, value) == (field_2, value_2),
+            (Self::Number(a), Self::Number(b)) => a == b,
+            (Self::Any(a), Self::Any(b)) | (Self::All(a), Self::All(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is(b))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it holds; the headers must be those of the state.
     pub fn holds(&self, state: &State, headers: &mut Headers, shared: &Shared) -> bool {
         match self {
@@ -547,12 +574,13 @@ impl Op {
                 address.is_some_and(is_in) == *sought
             }
             Self::Constant(holds) => *holds,
-            Self::Number {
-                field,
-                mask,
-                relation,
-                value,
-            } => relation.holds(state.number(*field) & mask, *value),
+            Self::EthType(value) => state.packet.eth_type == *value,
+            Self::Protocol(value) => state.packet.protocol == *value,
+            Self::DestinationPort { value, .. } => headers.ports.1 == *value,
+            Self::Number(number) => {
+                let read = state.number(number.field) & number.mask;
+                number.relation.holds(read, number.value)
+            }
             Self::Among {
                 field,
                 numbers,
@@ -578,15 +606,20 @@ impl Op {
 
     /// The fields that it reads.
     pub fn fields(&self, fields: &mut HashSet<Field>) {
-        match self {
+        let field = match self {
             Self::All(operands) | Self::Any(operands) => {
                 operands.iter().for_each(|op| op.fields(fields));
+                return;
             }
-            Self::Number { field, .. } | Self::Among { field, .. } | Self::InSet { field, .. } => {
-                fields.insert(*field);
-            }
-            Self::Constant(_) | Self::Port { .. } => {}
-        }
+            Self::Constant(_) | Self::Port { .. } => return,
+            Self::EthType(_) => Field::EthType,
+            Self::Protocol(_) => Field::IpProto,
+            Self::Number(number) => number.field,
+            Self::DestinationPort { field, .. }
+            | Self::Among { field, .. }
+            | Self::InSet { field, .. } => *field,
+        };
+        fields.insert(field);
     }
 
     /// Without what being in a bucket says already.
@@ -607,17 +640,47 @@ impl Op {
 #[derive(Debug, Default)]
 pub(crate) struct Classifier {
     entries: Box<[Entry]>,
+    /// What entries point to, side by side: memory is what a search waits for.
+    ops: Box<[Op]>,
     buckets: Box<[Bucket]>,
+    shapes: Box<[Shape]>,
+    masks: Box<[Masks]>,
+    /// The sets of shapes.
+    sets: Box<[u32]>,
+    table: HashTable<Key>,
+    /// Runs of entries with one key, or that are asked one after the other.
+    runs: Box<[u32]>,
     /// Which buckets to look into, the one with the first match first, by port; the port by which the packet goes out if `true`.
     by_port: HashMap<(bool, Lport), Box<[u32]>, RandomState>,
+    /// Whether there are any of outports, and of inports.
+    sides: [bool; 2],
     /// And that for all ports.
     any: Option<u32>,
 }
 
+/// Where something is in a slice: its start and its length.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range(u32, u32);
+
+impl Range {
+    fn of<T>(self, slice: &[T]) -> &[T] {
+        let range = self.0 as usize..(self.0 + self.1) as usize;
+        slice.get(range).unwrap_or_default()
+    }
+
+    /// Of what is put behind all that is there.
+    fn extend<T>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) -> Self {
+        let start = all.len();
+        all.extend(more);
+        Self(start as u32, (all.len() - start) as u32)
+    }
+}
+
+/// A match: all of its terms must hold.
 #[derive(Debug)]
 struct Entry {
     order: [u64; 2],
-    op: Op,
+    terms: Range,
     id: u32,
 }
 
@@ -625,11 +688,9 @@ struct Entry {
 struct Bucket {
     /// The first place of its matches, in each order.
     first: [u64; 2],
-    /// Empty if there are so few that each is asked.
-    shapes: Box<[Shape]>,
-    table: HashTable<Key>,
-    /// Runs of entries with one key.
-    entries: Box<[u32]>,
+    shapes: Range,
+    /// Without shapes: so few that each is asked.
+    few: Range,
 }
 
 /// An entry, and what is necessary for it.
@@ -639,17 +700,17 @@ type Member = (u32, Need);
 #[derive(Clone, Copy, Debug)]
 struct Key {
     hash: u64,
-    start: u32,
-    count: u32,
+    run: Range,
 }
 
-/// What some keys are made of.
-#[derive(Clone, Debug)]
+/// What some keys of a bucket are made of.
+#[derive(Clone, Copy, Debug)]
 struct Shape {
     first: [u64; 2],
-    masks: Masks,
+    /// By number.
+    masks: u32,
     /// The sets that are in keys.
-    sets: Vec<u32>,
+    sets: Range,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -787,12 +848,22 @@ impl Headers {
 }
 
 impl Classifier {
-    /// Puts the rules in. A rule that can never hold should not be there.
+    /// Puts the rules in.
     pub fn new(rules: Vec<Rule>, shared: &Shared) -> Self {
-        let mut entries = Vec::with_capacity(rules.len());
+        let mut builder = Builder {
+            shared,
+            entries: Vec::with_capacity(rules.len()),
+            shapes: Vec::new(),
+            masks: Vec::new(),
+            numbers: HashMap::new(),
+            sets: Vec::new(),
+            keys: Vec::new(),
+            runs: Vec::new(),
+        };
+        let mut ops = Vec::new();
         let mut homes: HashMap<Option<(bool, u32)>, Vec<Member>> = HashMap::new();
         for rule in rules {
-            let number = entries.len() as u32;
+            let number = builder.entries.len() as u32;
             let (sets, inports) = match (&rule.need.outports, &rule.need.inports) {
                 (Some(sets), _) => (Some(sets), false),
                 (None, Some(sets)) => (Some(sets), true),
@@ -809,23 +880,27 @@ impl Classifier {
                         home.push((number, rule.need.clone()));
                     }
                 }
-                None => homes
-                    .entry(None)
-                    .or_default()
-                    .push((number, rule.need.clone())),
+                None => {
+                    let home = homes.entry(None).or_default();
+                    home.push((number, rule.need.clone()));
+                }
             }
-            entries.push(Entry {
+            let terms = match op {
+                Op::All(terms) => Range::extend(&mut ops, terms),
+                op => Range::extend(&mut ops, [op]),
+            };
+            builder.entries.push(Entry {
                 order: rule.order,
-                op,
+                terms,
                 id: rule.id,
             });
         }
-        let mut buckets = Vec::with_capacity(homes.len());
+        let mut buckets: Vec<Bucket> = Vec::with_capacity(homes.len());
         let mut by_port: HashMap<(bool, Lport), Vec<u32>> = HashMap::new();
         let mut any = None;
         for (home, members) in homes {
             let number = buckets.len() as u32;
-            buckets.push(Bucket::new(members, &entries, shared));
+            buckets.push(builder.bucket(members));
             match home {
                 None => any = Some(number),
                 Some((outport, set)) => {
@@ -835,14 +910,22 @@ impl Classifier {
                 }
             }
         }
+        let sides = [true, false].map(|out| by_port.keys().any(|(side, _)| *side == out));
         let by_port = by_port.into_iter().map(|(port, mut found)| {
             found.sort_by_key(|bucket| buckets[*bucket as usize].first[0]);
             (port, found.into())
         });
         Self {
             by_port: by_port.collect(),
-            entries: entries.into(),
+            sides,
+            table: builder.table(),
+            entries: builder.entries.into(),
+            ops: ops.into(),
             buckets: buckets.into(),
+            shapes: builder.shapes.into(),
+            masks: builder.masks.into(),
+            sets: builder.sets.into(),
+            runs: builder.runs.into(),
             any,
         }
     }
@@ -861,6 +944,9 @@ impl Classifier {
         order: usize,
         wanted: impl Fn(u32) -> bool,
     ) -> Option<u32> {
+        if self.is_empty() {
+            return None;
+        }
         let mut search = Search {
             classifier: self,
             state,
@@ -872,8 +958,12 @@ impl Classifier {
         if let Some(any) = self.any {
             search.bucket(any, headers, shared);
         }
-        for side in [(true, state.outport), (false, state.inport)] {
-            for bucket in self.by_port.get(&side).map_or(&[][..], |found| found) {
+        let sides = [(true, state.outport), (false, state.inport)];
+        for (side, asked) in sides.iter().zip(self.sides) {
+            if !asked {
+                continue;
+            }
+            for bucket in self.by_port.get(side).map_or(&[][..], |found| found) {
                 search.bucket(*bucket, headers, shared);
             }
         }
@@ -892,37 +982,29 @@ struct Search<'a, W> {
 
 impl<W: Fn(u32) -> bool> Search<'_, W> {
     fn bucket(&mut self, bucket: u32, headers: &mut Headers, shared: &Shared) {
-        let Some(bucket) = self.classifier.buckets.get(bucket as usize) else {
+        let classifier = self.classifier;
+        let Some(bucket) = classifier.buckets.get(bucket as usize) else {
             return;
         };
         if bucket.first[self.order] >= self.best {
             return;
         }
-        if bucket.shapes.is_empty() {
-            self.ask(&bucket.entries, headers, shared);
-            return;
-        }
-        for (number, shape) in bucket.shapes.iter().enumerate() {
-            if shape.first[self.order] >= self.best {
-                continue;
+        self.ask(bucket.few.of(&classifier.runs), headers, shared);
+        for (number, shape) in bucket.shapes.of(&classifier.shapes).iter().enumerate() {
+            if shape.first[self.order] < self.best {
+                self.shape(bucket.shapes.0 + number as u32, shape, headers, shared);
             }
-            self.shape(bucket, number as u32, shape, headers, shared);
         }
     }
 
-    fn shape(
-        &mut self,
-        bucket: &Bucket,
-        number: u32,
-        shape: &Shape,
-        headers: &mut Headers,
-        shared: &Shared,
-    ) {
-        let masks = &shape.masks;
+    fn shape(&mut self, number: u32, shape: &Shape, headers: &mut Headers, shared: &Shared) {
+        let classifier = self.classifier;
+        let Some(masks) = classifier.masks.get(shape.masks as usize) else {
+            return;
+        };
         let part = |by: By, address: Option<u128>| match (by, address) {
-            (By::Nothing, _) => Some(0),
+            (By::Nothing, _) | (By::Set, Some(_)) => Some(0),
             (By::Mask(mask), Some(address)) => Some(address & mask),
-            (By::Set, Some(_)) => Some(0),
             (_, None) => None,
         };
         let (Some(source), Some(destination)) = (
@@ -941,10 +1023,11 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
         };
         let by_source = masks.source == By::Set;
         if !by_source && masks.destination != By::Set {
-            return self.probe(bucket, headers, shared, parts);
+            return self.probe(headers, shared, parts);
         }
+        let sets = shape.sets.of(&classifier.sets);
         let mut place = 0;
-        while let Some(set) = headers.next_set(by_source, &shape.sets, &mut place, shared) {
+        while let Some(set) = headers.next_set(by_source, sets, &mut place, shared) {
             let set = u128::from(set);
             let parts = match by_source {
                 true => Parts {
@@ -956,28 +1039,28 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
                     ..parts
                 },
             };
-            self.probe(bucket, headers, shared, parts);
+            self.probe(headers, shared, parts);
         }
     }
 
-    fn probe(&mut self, bucket: &Bucket, headers: &mut Headers, shared: &Shared, parts: Parts) {
+    fn probe(&mut self, headers: &mut Headers, shared: &Shared, parts: Parts) {
+        let classifier = self.classifier;
         let hash = shared.hash(parts);
-        let Some(key) = bucket.table.find(hash, |key| key.hash == hash) else {
-            return;
-        };
-        if key.count == 1 {
-            self.ask(&[key.start], headers, shared);
-            return;
+        match classifier.table.find(hash, |key| key.hash == hash) {
+            Some(Key {
+                run: Range(only, 1),
+                ..
+            }) => self.ask(&[*only], headers, shared),
+            Some(key) => self.ask(key.run.of(&classifier.runs), headers, shared),
+            None => {}
         }
-        let run = key.start as usize..(key.start + key.count) as usize;
-        let entries = bucket.entries.get(run).unwrap_or_default();
-        self.ask(entries, headers, shared);
     }
 
     /// Asks entries, which are in the first of both orders.
     fn ask(&mut self, entries: &[u32], headers: &mut Headers, shared: &Shared) {
+        let classifier = self.classifier;
         for number in entries {
-            let Some(entry) = self.classifier.entries.get(*number as usize) else {
+            let Some(entry) = classifier.entries.get(*number as usize) else {
                 return;
             };
             let order = entry.order[self.order];
@@ -987,7 +1070,9 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
                 }
                 continue;
             }
-            if (self.wanted)(entry.id) && entry.op.holds(self.state, headers, shared) {
+            let terms = entry.terms.of(&classifier.ops);
+            let state = self.state;
+            if (self.wanted)(entry.id) && terms.iter().all(|op| op.holds(state, headers, shared)) {
                 self.best = order;
                 self.found = Some(entry.id);
             }
@@ -1006,8 +1091,7 @@ struct Parts {
 
 impl Shared {
     fn held(&self, (start, count): (u32, u32)) -> &[u32] {
-        let range = start as usize..(start + count) as usize;
-        self.held.get(range).unwrap_or_default()
+        Range(start, count).of(&self.held)
     }
 
     fn hash(&self, parts: Parts) -> u64 {
@@ -1015,22 +1099,38 @@ impl Shared {
     }
 }
 
-impl Bucket {
-    fn new(members: Vec<Member>, entries: &[Entry], shared: &Shared) -> Self {
-        let order = |number: u32| entries[number as usize].order;
+/// What a classifier is made of.
+struct Builder<'a> {
+    shared: &'a Shared,
+    entries: Vec<Entry>,
+    shapes: Vec<Shape>,
+    masks: Vec<Masks>,
+    /// Of masks.
+    numbers: HashMap<Masks, u32>,
+    sets: Vec<u32>,
+    /// Hash, place of an entry, and the entry.
+    keys: Vec<(u64, u64, u32)>,
+    runs: Vec<u32>,
+}
+
+impl Builder<'_> {
+    fn order(&self, entry: u32) -> [u64; 2] {
+        self.entries[entry as usize].order
+    }
+
+    fn bucket(&mut self, members: Vec<Member>) -> Bucket {
         let least = |a: [u64; 2], b: [u64; 2]| [a[0].min(b[0]), a[1].min(b[1])];
-        let first = members.iter().fold([u64::MAX; 2], |first, (number, _)| {
-            least(first, order(*number))
-        });
+        let orders = members.iter().map(|(number, _)| self.order(*number));
+        let mut bucket = Bucket {
+            first: orders.fold([u64::MAX; 2], least),
+            shapes: Range::default(),
+            few: Range::default(),
+        };
         if members.len() <= FEW {
             let mut numbers: Vec<u32> = members.iter().map(|(number, _)| *number).collect();
-            numbers.sort_by_key(|number| order(*number)[0]);
-            return Self {
-                first,
-                shapes: Box::default(),
-                table: HashTable::new(),
-                entries: numbers.into(),
-            };
+            numbers.sort_by_key(|number| self.order(*number)[0]);
+            bucket.few = Range::extend(&mut self.runs, numbers);
+            return bucket;
         }
         // Where other headers tell matches apart, sets need not.
         let mut alike: HashMap<(Masks, Parts), usize> = HashMap::new();
@@ -1038,9 +1138,7 @@ impl Bucket {
             let need = need.without_sets();
             need.each_key(|masks, parts| *alike.entry((masks, parts)).or_default() += 1);
         }
-        let mut numbers: HashMap<Masks, u32> = HashMap::new();
-        let mut shapes: Vec<Shape> = Vec::new();
-        let mut keys: Vec<(u32, Parts, u32)> = Vec::new();
+        let mut shapes: HashMap<Masks, ([u64; 2], Vec<(Parts, u32)>)> = HashMap::new();
         for (member, need) in members {
             let plain = need.without_sets();
             let mut most = 0;
@@ -1049,70 +1147,60 @@ impl Bucket {
             });
             let need = if most <= FEW { plain } else { need };
             need.each_key(|masks, parts| {
-                let number = *numbers.entry(masks).or_insert_with(|| {
-                    shapes.push(Shape {
-                        first: [u64::MAX; 2],
-                        masks,
-                        sets: Vec::new(),
-                    });
-                    shapes.len() as u32 - 1
-                });
-                let shape = &mut shapes[number as usize];
-                shape.first = least(shape.first, order(member));
-                match (masks.source, masks.destination) {
-                    (By::Set, _) => shape.sets.push(parts.source as u32),
-                    (_, By::Set) => shape.sets.push(parts.destination as u32),
-                    _ => {}
-                }
-                keys.push((number, parts, member));
+                let (first, keys) = shapes.entry(masks).or_insert(([u64::MAX; 2], Vec::new()));
+                *first = least(*first, self.order(member));
+                keys.push((parts, member));
             });
         }
-        for shape in &mut shapes {
-            shape.sets.sort_unstable();
-            shape.sets.dedup();
-        }
-        // The shapes with what comes first are looked up first.
-        let mut by_first: Vec<u32> = (0..shapes.len() as u32).collect();
-        by_first.sort_by_key(|number| shapes[*number as usize].first);
-        let mut places = vec![0; shapes.len()];
-        for (place, number) in by_first.iter().enumerate() {
-            places[*number as usize] = place as u32;
-        }
-        let mut hashed: Vec<(u64, u64, u32)> = keys
-            .into_iter()
-            .map(|(shape, parts, member)| {
-                let parts = Parts {
-                    shape: places[shape as usize],
-                    ..parts
-                };
-                (shared.hash(parts), order(member)[0], member)
-            })
-            .collect();
-        hashed.sort_unstable();
-        hashed.dedup();
-        let mut table = HashTable::with_capacity(hashed.len());
-        let mut start = 0;
-        for run in hashed.chunk_by(|a, b| a.0 == b.0) {
-            let (hash, _, only) = run[0];
-            let count = run.len() as u32;
-            let place = if count == 1 { only } else { start };
-            let key = Key {
-                hash,
-                start: place,
-                count,
-            };
-            table.insert_unique(hash, key, |key| key.hash);
-            start += count;
-        }
-        Self {
-            first,
-            shapes: by_first
+        let mut shapes: Vec<_> = shapes.into_iter().collect();
+        // Those with what comes first are looked up first.
+        shapes.sort_by_key(|(_, (first, _))| *first);
+        bucket.shapes = Range(self.shapes.len() as u32, shapes.len() as u32);
+        for (masks, (first, keys)) in shapes {
+            let mut sets: Vec<u32> = keys
                 .iter()
-                .map(|number| shapes[*number as usize].clone())
-                .collect(),
-            table,
-            entries: hashed.iter().map(|(_, _, member)| *member).collect(),
+                .filter_map(|(parts, _)| match (masks.source, masks.destination) {
+                    (By::Set, _) => Some(parts.source as u32),
+                    (_, By::Set) => Some(parts.destination as u32),
+                    _ => None,
+                })
+                .collect();
+            sets.sort_unstable();
+            sets.dedup();
+            let next = self.masks.len() as u32;
+            let number = *self.numbers.entry(masks).or_insert(next);
+            if number == next {
+                self.masks.push(masks);
+            }
+            let shape = self.shapes.len() as u32;
+            self.shapes.push(Shape {
+                first,
+                masks: number,
+                sets: Range::extend(&mut self.sets, sets),
+            });
+            for (parts, member) in keys {
+                let hash = self.shared.hash(Parts { shape, ..parts });
+                let place = self.order(member)[0];
+                self.keys.push((hash, place, member));
+            }
         }
+        bucket
+    }
+
+    fn table(&mut self) -> HashTable<Key> {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.sort_unstable();
+        keys.dedup();
+        let mut table = HashTable::with_capacity(keys.len());
+        for run in keys.chunk_by(|a, b| a.0 == b.0) {
+            let (hash, _, only) = run[0];
+            let run = match run.len() {
+                1 => Range(only, 1),
+                _ => Range::extend(&mut self.runs, run.iter().map(|(.., member)| *member)),
+            };
+            table.insert_unique(hash, Key { hash, run }, |key| key.hash);
+        }
+        table
     }
 }
 
