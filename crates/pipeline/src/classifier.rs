@@ -1099,6 +1099,9 @@ impl Shared {
     }
 }
 
+/// The first place of the entries with keys of a shape, and the keys with an entry each.
+type Keys = ([u64; 2], Vec<(Parts, u32)>);
+
 /// What a classifier is made of.
 struct Builder<'a> {
     shared: &'a Shared,
@@ -1138,7 +1141,7 @@ impl Builder<'_> {
             let need = need.without_sets();
             need.each_key(|masks, parts| *alike.entry((masks, parts)).or_default() += 1);
         }
-        let mut shapes: HashMap<Masks, ([u64; 2], Vec<(Parts, u32)>)> = HashMap::new();
+        let mut shapes: HashMap<Masks, Keys> = HashMap::new();
         for (member, need) in members {
             let plain = need.without_sets();
             let mut most = 0;
