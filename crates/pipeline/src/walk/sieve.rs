@@ -55,7 +55,11 @@ fn groups_of(northbound: &Northbound, port: Lport) -> HashSet<&str> {
 
 /// Whether the whole match fails if the comparison at this place does: no `||` is beside it or around it, and no `!` before that.
 fn is_needed(text: &str, at: usize) -> bool {
-    if text.contains('"') {
+    let mut special = text.bytes().filter(|byte| b"|!\"".contains(byte));
+    let Some(first) = special.next() else {
+        return true;
+    };
+    if first == b'"' || special.any(|byte| byte == b'"') {
         return false;
     }
     // For each parenthesis around the place that is still open: whether it is negated.
