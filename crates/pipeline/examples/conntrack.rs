@@ -375,9 +375,6 @@ impl Judge {
         let Some(tuple) = packet.tuple().filter(|_| op > 0) else {
             return false;
         };
-        if self.ours.entry(zone, &tuple).is_some() {
-            return false;
-        }
         let mut reply = tuple.reply();
         match nat_of(zone, packet, op) {
             Some(Nat::Destination(to, port)) => {
@@ -389,7 +386,8 @@ impl Judge {
             Some(Nat::Source(from)) => reply.dst = from,
             None => {}
         }
-        self.ours.entry(zone, &reply).is_some()
+        let taken = self.ours.entry(zone, &reply);
+        taken.is_some() && taken != self.ours.entry(zone, &tuple)
     }
 
     fn roll(&mut self, sides: u64) -> u64 {
