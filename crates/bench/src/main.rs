@@ -8,6 +8,7 @@ mod decide;
 mod explain;
 mod inputs;
 mod ipfix;
+mod lflow;
 mod machine;
 mod northbound;
 mod plans;
@@ -41,6 +42,9 @@ const ALL: &[Bench] = &[
     ("compile_incremental", policies::incremental),
     ("explain_cold_10000", explain::cold),
     ("northd_same_nb", policies::northd),
+    ("lflow_10000", lflow::from_scratch),
+    ("lflow_incremental", lflow::incremental),
+    ("lflow_northd_10000", lflow::northd),
     ("decide_new_10000", || {
         decide::new("decide_new_10000", 10_000)
     }),

@@ -149,7 +149,7 @@ pub(crate) fn northd() -> Result<()> {
 
     let start = Instant::now();
     let northd = Northd::start(&tree, &nb, &sb, directory.path())?;
-    runtime.block_on(until_in_southbound(&nb))?;
+    runtime.block_on(until_in_southbound(&nb, 1))?;
     let wall = start.elapsed();
     let cpu = northd.time()?;
     eprintln!(
@@ -174,7 +174,7 @@ pub(crate) fn northd() -> Result<()> {
     Ok(())
 }
 
-async fn insert_global(nb: &Server, row: Uuid) -> Result<()> {
+pub(crate) async fn insert_global(nb: &Server, row: Uuid) -> Result<()> {
     let mut transaction = Transaction::new();
     transaction.push(Operation::Insert {
         table: "NB_Global".to_owned(),
@@ -186,7 +186,7 @@ async fn insert_global(nb: &Server, row: Uuid) -> Result<()> {
 }
 
 /// Asks ovn-northd to tell when it is done (ovn-nb(5), NB_Global, nb_cfg), and waits for it.
-async fn until_in_southbound(nb: &Server) -> Result<()> {
+pub(crate) async fn until_in_southbound(nb: &Server, number: i64) -> Result<()> {
     let mut client = client(nb)?;
     let replica = client.sync().await?;
     let global = replica.rows("NB_Global").next().context("no NB_Global")?;
@@ -195,7 +195,7 @@ async fn until_in_southbound(nb: &Server) -> Result<()> {
     transaction.update(
         "NB_Global",
         [Condition::row(uuid)],
-        [("nb_cfg", Datum::from(1))],
+        [("nb_cfg", Datum::from(number))],
     );
     client.transact(transaction).await?;
     loop {
@@ -205,7 +205,7 @@ async fn until_in_southbound(nb: &Server) -> Result<()> {
                 row.column("sb_cfg")
                     .and_then(Datum::scalar)
                     .and_then(netverdict_ovsdb::Atom::as_integer)
-                    == Some(1)
+                    == Some(number)
             };
             if news.any(done) {
                 return Ok(());
@@ -225,13 +225,15 @@ fn client(nb: &Server) -> Result<Client> {
 }
 
 /// An ovn-northd of the lab's tree, ended when dropped.
-struct Northd {
+pub(crate) struct Northd {
     process: Child,
-    version: String,
+    pub(crate) version: String,
+    /// Its control socket.
+    pub(crate) control: PathBuf,
 }
 
 impl Northd {
-    fn start(tree: &Path, nb: &Server, sb: &Server, directory: &Path) -> Result<Self> {
+    pub(crate) fn start(tree: &Path, nb: &Server, sb: &Server, directory: &Path) -> Result<Self> {
         let command = || {
             // Its C library is newer than that of this machine may be.
             let mut command = Command::new(tree.join("lib64/ld-linux-x86-64.so.2"));
@@ -254,11 +256,12 @@ impl Northd {
         Ok(Self {
             process,
             version: version.trim_start_matches("ovn-northd ").to_owned(),
+            control: directory.join("northd"),
         })
     }
 
     /// Its time on processors so far, all threads (proc(5), `/proc/PID/stat`).
-    fn time(&self) -> Result<Duration> {
+    pub(crate) fn time(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let (_, after_name) = stat.rsplit_once(')').context("no stat of ovn-northd")?;
         let field = |number: usize| -> Result<u64> {
@@ -278,7 +281,7 @@ impl Drop for Northd {
     }
 }
 
-fn tree() -> Result<PathBuf> {
+pub(crate) fn tree() -> Result<PathBuf> {
     let file = schema("ovn", "ovn-nb.ovsschema")?;
     let root = file.ancestors().nth(4).context("no root")?;
     ensure!(
