@@ -389,10 +389,18 @@ impl<S: Stages> Asking<'_, S> {
             zone.conntrack = Conntrack::default();
         }
         let first = self.first_packet(place);
-        let (request, outcome) = self.send(place, first, 0);
+        let (request, outcome) = match self.source == self.target {
+            true => (Way::within(&first), None),
+            false => {
+                let (way, outcome) = self.send(place, first, 0);
+                (way, Some(outcome))
+            }
+        };
         let mut reply = None;
         let mut later = None;
-        if let Outcome::Delivered(there, arrived) | Outcome::Outside(there, arrived) = &outcome {
+        if let Some(Outcome::Delivered(there, arrived) | Outcome::Outside(there, arrived)) =
+            &outcome
+        {
             let (way, _) = self.send(*there, arrived.reply(), 1);
             if way.verdict == Answer::Allowed {
                 let (again, _) = self.send(place, first.with_tcp_flags(packet::ACK), 2);

@@ -103,6 +103,12 @@ pub(super) fn case(from: &Party, to: &Party, case: &Case) -> String {
     ) {
         (Some(way), _) => ("", way),
         (None, Some(way)) => ("the reply is ", way),
+        (None, None) if case.request.walk.is_empty() => {
+            return format!(
+                "{verdict}. {}",
+                sentence(&format!("it {}", case.request.message))
+            );
+        }
         (None, None) => {
             let outside = !is_inside(to) && case.service.is_none();
             return match outside {

@@ -112,6 +112,17 @@ pub enum Passing {
 }
 
 impl Way {
+    /// Of a packet that somebody sends to their own address: OVN never sees it.
+    pub(super) fn within(packet: &Packet) -> Self {
+        Self {
+            packet: packet::tell(packet),
+            verdict: Answer::Allowed,
+            message: "never leaves its sender, whose own address it is for".to_owned(),
+            stations: Vec::new(),
+            walk: Vec::new(),
+        }
+    }
+
     /// The ACL that let the packet end, if one did.
     pub fn decided_by(&self) -> Option<&Ruling> {
         if self.verdict == Answer::Allowed {
