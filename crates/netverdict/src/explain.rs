@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use netverdict_manifest::{Key, Kind, Protocol, Spec};
 use netverdict_types::EndpointKind;
 use netverdict_verdict::explain::{
-    Answer, Atlas, Case, Explanation, Party, Question, Source, Spot, Style, Texts, explain,
+    Answer, Atlas, Case, Explanation, Party, Question, Serving, Source, Spot, Style, Texts, explain,
 };
 use netverdict_verdict::{Ask, Fix, Objects, Transport};
 use uuid::Uuid;
@@ -138,12 +138,30 @@ impl Explain {
                 return Ok(done);
             }
         };
+        if from.kind == EndpointKind::External && to.kind == EndpointKind::External {
+            let (from, to) = (from.label(), to.label());
+            let message = format!("cannot know: nobody in these rows has the address {from} or {to}");
+            tell(message);
+            return Ok(Done::Unknown);
+        }
         if from.kind == EndpointKind::External {
             from.place = atlas.way_in(&to);
         }
         if let Err(message) = can_open(&from) {
             tell(message);
             return Ok(Done::Unknown);
+        }
+        if let Some(reason) = unserved(&atlas, &to, &transports) {
+            let explanation = Explanation {
+                message: format!("{} -> {}: dropped. {reason}", from.label(), to.label()),
+                from,
+                to,
+                verdict: Answer::Dropped,
+                cases: Vec::new(),
+                notes: Vec::new(),
+            };
+            self.print(&explanation, &Known::new(&twin))?;
+            return Ok(Done::Dropped);
         }
         let question = Question {
             from,
@@ -256,9 +274,36 @@ fn mend(cases: &mut [Case], world: &mut World) {
     }
 }
 
+/// Why nobody answers on any of these ports: a service's address answers only on the ports that the service has.
+fn unserved(atlas: &Atlas, to: &Party, asked: &[Transport]) -> Option<String> {
+    if !matches!(to.kind, EndpointKind::Service | EndpointKind::External) {
+        return None;
+    }
+    let has = |service: &&Serving| {
+        let mut vips = service.vips.iter();
+        service.network == to.network && vips.any(|(ip, ..)| to.addresses.contains(ip))
+    };
+    let service = atlas.services().iter().find(has)?;
+    let ports = service_ports(atlas, &service.party());
+    let on_any = service.vips.iter().any(|(_, port, _)| port.is_none());
+    if on_any || ports.is_empty() || asked.iter().any(|asked| ports.contains(asked)) {
+        return None;
+    }
+    let list = |ports: &[Transport]| {
+        let words: Vec<String> = ports.iter().map(Transport::to_string).collect();
+        words.join(", ")
+    };
+    let name = service.party().label();
+    Some(format!(
+        "{name} has no port {}, and nobody answers at its address but on {}",
+        list(asked),
+        list(&ports)
+    ))
+}
+
 /// The ports of a service, by its load balancers.
 fn service_ports(atlas: &Atlas, to: &Party) -> Vec<Transport> {
-    let is_it = |service: &&netverdict_verdict::explain::Serving| {
+    let is_it = |service: &&Serving| {
         service.party().label() == to.label() && service.network == to.network
     };
     let mut ports: Vec<Transport> = Vec::new();

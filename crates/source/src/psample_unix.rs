@@ -181,13 +181,6 @@ impl PsampleUnix {
             error,
         };
         make_way(path)?;
-        if let Some(queue) = queue_length().filter(|queue| *queue < SHORT_QUEUE) {
-            tracing::warn!(
-                "the kernel queues only {queue} datagrams at {}: samples are lost while this process does not run; \
-                 `sysctl -w net.unix.max_dgram_qlen=512` before it starts",
-                path.display()
-            );
-        }
         let (socket, file) = listen(path).map_err(failed)?;
         let drops = Drops::new(socket.as_fd()).map_err(failed)?;
         Ok(Self {
@@ -426,9 +419,25 @@ impl Messages {
         };
         match sequence.wrapping_sub(expected) {
             0 => {}
-            missing if missing < FARTHEST => self.counters.lost.add(u64::from(missing)),
+            missing if missing < FARTHEST => {
+                if self.counters.lost.read() == 0 {
+                    tell_of_queue();
+                }
+                self.counters.lost.add(u64::from(missing));
+            }
             _ => self.counters.restarts.one(),
         }
+    }
+}
+
+/// Says what is behind it when samples get lost on the way: most often the kernel's short queue.
+fn tell_of_queue() {
+    match queue_length().filter(|queue| *queue < SHORT_QUEUE) {
+        Some(queue) => tracing::warn!(
+            "samples get lost before they are read: the kernel queues only {queue} datagrams of a Unix socket; \
+             `sysctl -w net.unix.max_dgram_qlen=512` before it is made"
+        ),
+        None => tracing::warn!("samples get lost before they are read: too many come at once"),
     }
 }
 
