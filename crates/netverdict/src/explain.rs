@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::compile::World;
 use crate::exit::{Done, tell};
 use crate::refs::Ref;
-use crate::twin::{Inputs, Twin};
+use crate::twin::{Inputs, Twin, missing_zones};
 
 /// Ask why a connection is let through or dropped: every ACL on the way, in both directions
 ///
@@ -128,6 +128,9 @@ impl Explain {
                 for error in [from.err(), to.err()].into_iter().flatten() {
                     tell(error);
                 }
+                if let Some(missing) = missing_zones(&zones) {
+                    tell(missing);
+                }
                 return Ok(Done::Unknown);
             }
         };
@@ -140,7 +143,8 @@ impl Explain {
         };
         if from.kind == EndpointKind::External && to.kind == EndpointKind::External {
             let (from, to) = (from.label(), to.label());
-            let message = format!("cannot know: nobody in these rows has the address {from} or {to}");
+            let message =
+                format!("cannot know: nobody in these rows has the address {from} or {to}");
             tell(message);
             return Ok(Done::Unknown);
         }
@@ -303,9 +307,8 @@ fn unserved(atlas: &Atlas, to: &Party, asked: &[Transport]) -> Option<String> {
 
 /// The ports of a service, by its load balancers.
 fn service_ports(atlas: &Atlas, to: &Party) -> Vec<Transport> {
-    let is_it = |service: &&Serving| {
-        service.party().label() == to.label() && service.network == to.network
-    };
+    let is_it =
+        |service: &&Serving| service.party().label() == to.label() && service.network == to.network;
     let mut ports: Vec<Transport> = Vec::new();
     for (_, port, protocol) in atlas
         .services()

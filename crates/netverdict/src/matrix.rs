@@ -12,7 +12,7 @@ use netverdict_verdict::{
 use serde_json::{Value, json};
 
 use crate::exit::{Done, tell};
-use crate::twin::{Inputs, Twin};
+use crate::twin::{Inputs, Twin, missing_zones};
 
 /// See who reaches whom on which ports, or what one set of policies opens and closes against another
 ///
@@ -52,6 +52,10 @@ impl Matrix {
     /// If the rows cannot be read.
     pub(crate) fn run(&self) -> Result<Done> {
         let twin = self.inputs.twin()?;
+        let missing = missing_zones(&twin.zones);
+        if let Some(missing) = &missing {
+            tell(missing);
+        }
         let mut out = std::io::BufWriter::new(stdout().lock());
         let done = match self.against.is_empty() {
             true => {
@@ -69,8 +73,9 @@ impl Matrix {
             }
         };
         out.flush()?;
-        Ok(match twin.errors {
-            0 => done,
+        Ok(match (twin.errors, missing) {
+            (0, None) => done,
+            (0, Some(_)) => Done::Unknown,
             _ => Done::Failed,
         })
     }

@@ -230,9 +230,18 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
     let inputs = compile::Inputs::manifests(manifests.to_vec(), settings.clone());
     let mut world = World::new(&inputs);
     let mut news = world.take(inputs.read()?);
-    // What was assumed is for `compile` to tell: here it is the answer that matters.
+    // What was assumed and what is doubtful is for `compile` to tell: here it is the answer that matters.
+    let warnings = news.diagnostics.iter();
+    let warnings = warnings
+        .filter(|it| it.severity == Severity::Warning)
+        .count();
     news.diagnostics
-        .retain(|diagnostic| diagnostic.severity != Severity::Note);
+        .retain(|diagnostic| diagnostic.severity == Severity::Error);
+    if warnings > 0 {
+        tell(format_args!(
+            "{warnings} warnings about the manifests: `netverdict compile` shows them"
+        ));
+    }
     tell_news(&world, &news);
     let mut origins = HashMap::new();
     let mut zones = Vec::new();
@@ -276,6 +285,29 @@ pub(crate) fn rows(world: &World, zone: &str) -> Vec<Row> {
     std::iter::once(global)
         .chain(rows.map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(zone))))
         .collect()
+}
+
+/// What is said where zones are missing: remote ports (OVN interconnect) that are at home in none of these.
+pub(crate) fn missing_zones(zones: &[Northbound]) -> Option<String> {
+    let is_home = |name: &str| {
+        let mut all = zones.iter().flat_map(|zone| &zone.ports);
+        all.any(|port| &*port.name == name && port.kind != "remote")
+    };
+    let mut missing: Vec<&str> = zones
+        .iter()
+        .flat_map(|zone| &zone.ports)
+        .filter(|port| port.kind == "remote" && !is_home(&port.name))
+        .map(|port| &*port.name)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "zones are missing, those of the remote ports {}: their pods and policies are not known; \
+             give --nb for them as well",
+            missing.join(", ")
+        )
+    })
 }
 
 impl Twin {

@@ -61,8 +61,10 @@ impl Decide {
         let option = |name: &str| northbound.options.get(name).map(String::as_str);
         Self {
             release,
-            inv: option("use_ct_inv_match") != Some("false"),
-            drops_by_default: option("default_acl_drop") == Some("true"),
+            inv: option("use_ct_inv_match")
+                .is_none_or(|value| !value.eq_ignore_ascii_case("false")),
+            drops_by_default: option("default_acl_drop")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
             drop_sample: drop_sample(northbound),
             monitor,
             acls: compiler.acls,
@@ -943,7 +945,7 @@ impl Compiler<'_> {
         let asked = row
             .options
             .get("log-related")
-            .is_some_and(|value| value == "true");
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let asked = asked && row.log && row.acl.label != 0 && plan.stateful();
         if !asked || kind(row.acl.action) != Kind::Allow {
             return;

@@ -209,11 +209,20 @@ impl Bench<'_> {
             options: self.options,
         };
         let near = Near::find(objects, ask, direction, &denial);
-        let mut tried = Vec::new();
-        for candidate in candidates(objects, ask, direction, &denial, &near) {
+        let mut candidates = candidates(objects, ask, direction, &denial, &near);
+        candidates.sort_by_key(|candidate| candidate.size);
+        let mut tried: Vec<Tried> = Vec::new();
+        for candidate in candidates {
             tried.extend(self.try_one(base, ask, denied, direction, &candidate));
+            // None that is left is smaller, and none can do less.
+            if tried
+                .last()
+                .is_some_and(|last| last.opened == 0 && last.closes.is_empty())
+            {
+                break;
+            }
         }
-        tried.sort_by_key(|tried| (tried.hurts, tried.opened, tried.size));
+        tried.sort_by_key(|tried| (!tried.closes.is_empty(), tried.opened, tried.size));
         tried
     }
 

@@ -221,6 +221,9 @@ impl Maker<'_> {
             Term::NamespaceLabel(term) => self.label_ways(miss, term, "namespaceSelector"),
             Term::Block { wanted, found } => {
                 let wide = widened(*wanted, *found);
+                if wide.prefix + MOST_WIDENED < wanted.prefix {
+                    return Vec::new();
+                }
                 let Some(path) = self.range_path(miss, *wanted) else {
                     return Vec::new();
                 };
@@ -737,6 +740,9 @@ fn lasting(object: &Object) -> BTreeMap<String, String> {
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
+
+/// A range that must become wider by more bits than this was meant for others.
+const MOST_WIDENED: u8 = 8;
 
 /// The smallest range that holds another and an address.
 fn widened(range: Cidr, address: IpAddr) -> Cidr {
