@@ -59,7 +59,7 @@ struct Job<'a> {
 }
 
 /// How often a plan is made anew because somebody else was faster.
-const ATTEMPTS: usize = 50;
+const ATTEMPTS: usize = 200;
 /// Up to so many lines of commands are shown.
 const SHOWN: usize = 16;
 
