@@ -368,7 +368,7 @@ impl Eq for Name {}
 pub(crate) const TCP_FLAGS: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
 
 /// The word for a kind of owner; an ACL of nobody's has one too.
-pub(crate) fn owner_kind_word(kind: &OwnerKind) -> &str {
+pub fn owner_kind_word(kind: &OwnerKind) -> &str {
     match kind {
         OwnerKind::Unowned => "Unowned",
         kind => kind.as_str(),

@@ -33,6 +33,7 @@
 
 pub mod flags;
 
+pub mod ask;
 mod complete;
 mod error;
 mod field;
@@ -47,7 +48,7 @@ mod record;
 
 pub use complete::{Completion, CompletionKind, complete};
 pub use error::{ErrorKind, QueryError, Report};
-pub use field::{Field, Kind, Name, Operator, Words};
+pub use field::{Field, Kind, Name, Operator, Words, owner_kind_word};
 pub use glob::{Glob, GlobPart};
 pub use net::Network;
 pub use parse::{MAX_BYTES, MAX_DEPTH, parse};

@@ -244,6 +244,20 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// How bad it is for a connection, from 0: unknown, delegated, allowed, rejected, dropped. The
+    /// worst that was said of any of its packets is the connection's verdict.
+    pub fn severity(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Delegated => 1,
+            Self::Allowed => 2,
+            Self::Rejected => 3,
+            Self::Dropped => 4,
+        }
+    }
+}
+
 /// Which pipeline of the logical switch evaluates an ACL.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]

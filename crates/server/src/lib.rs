@@ -1,0 +1,2 @@
+//! Collects, keeps, answers: REST, live streams, metrics.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Connections in ClickHouse, for more than one machine.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Connections in Parquet files of a directory, asked with DataFusion.
+#![forbid(unsafe_code)]

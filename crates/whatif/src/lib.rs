@@ -1,0 +1,2 @@
+//! Recorded connections judged again under other policies.
+#![forbid(unsafe_code)]
