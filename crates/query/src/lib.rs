@@ -50,6 +50,7 @@ pub use complete::{Completion, CompletionKind, complete};
 pub use error::{ErrorKind, QueryError, Report};
 pub use field::{Field, Kind, Name, Operator, Words, owner_kind_word};
 pub use glob::{Glob, GlobPart};
+pub use literal::moment;
 pub use net::Network;
 pub use parse::{MAX_BYTES, MAX_DEPTH, parse};
 pub use plan::{Check, Plan, Test};

@@ -279,6 +279,11 @@ const UNITS: [(&str, i64); 8] = [
     ("ns", 1),
 ];
 
+/// Reads a moment as queries write it: RFC 3339, `now`, or a time before `now` such as `-5m`.
+pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    parse_time(text).map(|time| Timestamp(time.at(now)))
+}
+
 fn parse_time(text: &str) -> Option<Quantity> {
     if text == "now" {
         return Some(Quantity::Ago(0));
