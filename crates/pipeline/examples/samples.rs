@@ -1,8 +1,9 @@
 //! Takes packets through the twin and says where they come out and what is exported of them: the side of ours in `lab/twin/samples.py`.
 //!
 //! A line of standard input is JSON; those that ask get a line of JSON back.
-//! - `{"zones": ["nb.json", …], "keys": [{"switch": 1, …}, …], "sets": [42, …]}` makes a twin without connections: files that
-//!   `ovsdb-client dump -f json` printed, the tunnel keys of their switches, and the collector sets that have an exporter. With `"keep": true` the
+//! - `{"zones": ["nb.json", …], "keys": [{"switch": 1, …}, …], "interfaces": [{"port": [1, "eth0"], …}, …], "sets": [42, …]}` makes a twin without
+//!   connections: files that `ovsdb-client dump -f json` printed, the tunnel keys of their switches, index and name of the interfaces of their ports,
+//!   and the collector sets that have an exporter. With `"keep": true` the
 //!   connections of the twin before stay.
 //! - `{"port": "p1", "frame": "0a00…", "at": 1}` is a frame that comes in by a port, at a time in nanoseconds. The answer is
 //!   `{"is": "delivered", "outputs": [["p2", "0a00…"], …], "ipfix": [[zone, set, "000a…"], …]}`, where messages are those of the zone's exporters.
@@ -105,8 +106,13 @@ impl<S: Stages> Side<S> {
                     node.set_key(switch, key as u32);
                 }
             }
-            for port in 0..zone.ports.len() {
-                node.set_interface(Lport(port as u32), Interface::default());
+            for (port, row) in zone.ports.iter().enumerate() {
+                let known = &line["interfaces"][number][&*row.name];
+                let interface = Interface {
+                    index: known[0].as_u64().unwrap_or_default() as u32,
+                    name: known[1].as_str().unwrap_or_default().into(),
+                };
+                node.set_interface(Lport(port as u32), interface);
             }
             nodes.push(node);
             let to = messages.clone();
@@ -122,11 +128,12 @@ impl<S: Stages> Side<S> {
                     }),
             );
         }
-        let twin = Twin::new(zones.iter().map(|zone| {
+        let mut twin = Twin::new(zones.iter().map(|zone| {
             let mut made = Zone::new(zone.clone(), stages(zone));
             made.conntrack = Conntrack::new(Datapath::Userspace, 100_000);
             made
         }));
+        twin.answers = true;
         Self {
             twin,
             seen: Seen {
@@ -201,7 +208,12 @@ impl Observer for Seen {
         self.emitter.leave(zone, switch, outport);
     }
 
-    fn output(&mut self, zone: usize, _: SwitchId, outport: Lport, packet: &Packet) {
+    fn answered(&mut self) {
+        self.emitter.answered();
+    }
+
+    fn output(&mut self, zone: usize, switch: SwitchId, outport: Lport, packet: &Packet) {
+        self.emitter.output(zone, switch, outport, packet);
         self.outputs.push((zone, outport, *packet));
     }
 

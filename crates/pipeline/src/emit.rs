@@ -49,7 +49,8 @@ use dice::Dice;
 
 /// Observes packets, and hands on what is sampled and logged.
 ///
-/// Samples of a packet are held until its end is known ([`Emitter::end`]), for IPFIX says whether a packet was dropped.
+/// Samples of a packet are held until its end is known ([`Emitter::end`]), for IPFIX says whether a packet was dropped. Open vSwitch itself knows that
+/// only of the packet for which a flow of the datapath was made, and takes it for dropped if conntrack is asked between the sample and the output.
 #[derive(Clone, Debug)]
 pub struct Emitter<S> {
     nodes: Vec<Node>,
@@ -57,7 +58,7 @@ pub struct Emitter<S> {
     sink: S,
     now: Timestamp,
     place: usize,
-    inport: Lport,
+    inport: Option<Lport>,
     held: Vec<Held>,
     frame: Vec<u8>,
     /// `sample` actions that were met.
@@ -75,7 +76,7 @@ pub struct Taken<'a> {
     pub time: Timestamp,
     /// Where.
     pub node: &'a Node,
-    /// The port that the packet came into the switch by.
+    /// The port by which the packet came into the node; none if that was through a tunnel, or if ovn-controller made it.
     pub inport: Lport,
     /// Domain and point.
     pub cookie: Cookie,
@@ -87,7 +88,7 @@ pub struct Taken<'a> {
     pub packet: &'a Packet,
     /// Its bytes, from layer 2.
     pub frame: &'a [u8],
-    /// It did not come out in the end.
+    /// It did not come out in the end: the packet that was sent, if this is the answer of a reject.
     pub dropped: bool,
 }
 
@@ -133,7 +134,7 @@ impl<S: Sink> Emitter<S> {
             sink,
             now: Timestamp(0),
             place: 0,
-            inport: Lport::NONE,
+            inport: None,
             held: Vec::new(),
             frame: Vec::new(),
             met: 0,
@@ -162,6 +163,7 @@ impl<S: Sink> Emitter<S> {
     /// A packet begins, at this time. What was to be sent before is sent.
     pub fn begin(&mut self, now: Timestamp) {
         self.now = now;
+        self.inport = None;
         self.sink.pass(now);
     }
 
@@ -204,8 +206,23 @@ impl<S: Sink> Emitter<S> {
 
 impl<S: Sink> Observer for Emitter<S> {
     fn enter(&mut self, zone: usize, _: SwitchId, inport: Lport) {
+        self.inport = Some(match self.inport {
+            None => inport,
+            Some(first) if self.place == zone => first,
+            Some(_) => Lport::NONE,
+        });
         self.place = zone;
-        self.inport = inport;
+    }
+
+    fn leave(&mut self, zone: usize, _: SwitchId, _: Lport) {
+        if self.place != zone {
+            self.inport = Some(Lport::NONE);
+            self.place = zone;
+        }
+    }
+
+    fn answered(&mut self) {
+        self.inport = Some(Lport::NONE);
     }
 
     fn sample(&mut self, at: At, packet: &Packet, sampled: Sampled) {
@@ -217,7 +234,7 @@ impl<S: Sink> Observer for Emitter<S> {
         self.held.push(Held {
             zone: self.place,
             switch: at.switch,
-            inport: self.inport,
+            inport: self.inport.unwrap_or(Lport::NONE),
             packet: *packet,
             sampled,
         });

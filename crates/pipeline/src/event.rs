@@ -96,6 +96,10 @@ pub trait Observer {
         let _ = (balancer, packet);
     }
 
+    /// The packet was rejected, and from here on everything is of the answer that ovn-controller made: told only if
+    /// [`Twin::answers`](crate::journey::Twin::answers) says so.
+    fn answered(&mut self) {}
+
     /// The packet, as it is now, is sampled.
     fn sample(&mut self, at: At, packet: &Packet, sample: Sampled) {
         let _ = (at, packet, sample);

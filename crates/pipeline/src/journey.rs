@@ -40,6 +40,8 @@ pub struct Zone<S> {
 pub struct Twin<S> {
     /// The backend that load balancers take if they have it: for a test, or for who asks what would become of a packet.
     pub backend: Option<IpAddr>,
+    /// Whether the answers of rejects are sent on their way too, as ovn-controller does: the observer is told of them after the packet itself.
+    pub answers: bool,
     zones: Vec<Zone<S>>,
     /// Where a remote port of a zone is at home.
     homes: HashMap<Place, Place>,
@@ -205,6 +207,7 @@ impl<S> Twin<S> {
         drop(own);
         Self {
             backend: None,
+            answers: false,
             zones,
             homes,
         }
@@ -253,7 +256,8 @@ impl<S> Twin<S> {
 }
 
 impl<S: Stages> Twin<S> {
-    /// Sends a packet into a port and takes it to its end. The answer of a reject is not sent back by itself.
+    /// Sends a packet into a port and takes it to its end. The answer of a reject is sent back only if [`Twin::answers`] says so; the outcome is that
+    /// of the packet in any case.
     pub fn send(
         &mut self,
         from: Place,
@@ -266,8 +270,14 @@ impl<S: Stages> Twin<S> {
             backend: self.backend,
             observer,
             steps: MOST_STEPS,
+            answers: self.answers.then(Vec::new),
         };
-        self.drive(Next::In(from, packet), with)
+        let outcome = self.drive(Next::In(from, packet), with);
+        while let Some(answer) = with.answers.as_mut().and_then(Vec::pop) {
+            with.observer.answered();
+            self.drive(answer, with);
+        }
+        outcome
     }
 
     fn drive(&mut self, mut next: Next, with: &mut With<'_, impl Observer>) -> Outcome {
@@ -372,6 +382,17 @@ struct With<'a, O> {
     backend: Option<IpAddr>,
     observer: &'a mut O,
     steps: usize,
+    /// Answers of rejects that are still to be sent; `None` if they are not to be.
+    answers: Option<Vec<Next>>,
+}
+
+impl<O> With<'_, O> {
+    /// Keeps the answer of a reject, to send it later.
+    fn answer(&mut self, outcome: &Outcome, way: impl FnOnce(Packet) -> Option<Next>) {
+        if let (Some(answers), Outcome::Rejected { answer, .. }) = (&mut self.answers, outcome) {
+            answers.extend(answer.and_then(way));
+        }
+    }
 }
 
 /// Where a packet is to go on.
@@ -380,6 +401,8 @@ enum Next {
     In(Place, Packet),
     /// Out of a switch, by this port.
     Out(Place, State),
+    /// Out of a switch by this port, past the ACLs: an answer that ovn-controller made.
+    Answer(Place, Packet),
     /// To ports of a switch.
     Flood {
         zone: usize,
@@ -394,13 +417,22 @@ enum Next {
         port: usize,
         packet: Packet,
     },
+    /// Into a router that has taken it, or has made it as an answer.
+    Onward {
+        zone: usize,
+        router: usize,
+        port: usize,
+        packet: Packet,
+    },
 }
 
 impl Next {
     fn zone(&self) -> usize {
         match self {
-            Self::In(place, _) | Self::Out(place, _) => place.zone,
-            Self::Flood { zone, .. } | Self::Route { zone, .. } => *zone,
+            Self::In(place, _) | Self::Out(place, _) | Self::Answer(place, _) => place.zone,
+            Self::Flood { zone, .. } | Self::Route { zone, .. } | Self::Onward { zone, .. } => {
+                *zone
+            }
         }
     }
 }
@@ -452,15 +484,96 @@ impl<S: Stages> Zone<S> {
         with: &mut With<'_, impl Observer>,
     ) -> ControlFlow<Outcome, Next> {
         match next {
-            Next::In(place, packet) => self.ingress(place, packet, with),
-            Next::Out(place, state) => self.egress(place, state, with),
+            Next::In(place, packet) => {
+                let step = self.ingress(place, packet, with);
+                if let Break(outcome) = &step {
+                    with.answer(outcome, |answer| Some(Next::Answer(place, answer)));
+                }
+                step
+            }
+            Next::Out(place, state) => {
+                let step = self.egress(place, state, with);
+                if let Break(outcome) = &step {
+                    with.answer(outcome, |answer| self.turn_round(place, &state, answer));
+                }
+                step
+            }
+            Next::Answer(place, packet) => self.leave(place, packet, with),
             Next::Route {
                 zone,
                 router,
                 port,
                 packet,
-            } => self.route(zone, router, port, packet, with),
+            } => {
+                let admitted = match self.routers.list.get(router) {
+                    Some(router) => router.admit(zone, packet, &self.balance),
+                    None => Break(lost(zone, Lost::NoRoute)),
+                };
+                let onward = |packet| Next::Onward {
+                    zone,
+                    router,
+                    port,
+                    packet,
+                };
+                if let Break(outcome) = &admitted {
+                    with.answer(outcome, |answer| Some(onward(answer)));
+                }
+                Continue(onward(admitted?))
+            }
+            Next::Onward {
+                zone,
+                router,
+                port,
+                packet,
+            } => {
+                let step = self.route(zone, router, port, packet, with);
+                if let Break(outcome) = &step {
+                    with.answer(outcome, |answer| self.behind(zone, router, port, answer));
+                }
+                step
+            }
             Next::Flood { zone, .. } => Break(lost(zone, Lost::Loop)),
+        }
+    }
+
+    /// The answer to a packet that was rejected on its way out by a port: it goes on from `ls_in_l2_lkup`, as if it came in there
+    /// (`build_acl_reject_action`).
+    fn turn_round(&self, place: Place, state: &State, answer: Packet) -> Option<Next> {
+        let port = self.northbound.port(place.port)?;
+        let mut back = State::new(answer, place.port);
+        back.now = state.now;
+        back.ct_zone = match port.ct_zone {
+            0 => state.ct_zone,
+            zone => zone,
+        };
+        Some(self.look_up(place.zone, port.switch?, back))
+    }
+
+    /// Out of a router by one of its ports.
+    fn behind(&self, zone: usize, router: usize, port: usize, packet: Packet) -> Option<Next> {
+        match self.routers.list.get(router)?.ports.get(port)?.peer {
+            Peer::Nothing => None,
+            Peer::Switch(port) => Some(Next::In(Place { zone, port }, packet)),
+            Peer::Router(router, port) => Some(Next::Route {
+                zone,
+                router,
+                port,
+                packet,
+            }),
+        }
+    }
+
+    /// `ls_in_l2_lkup`: by which ports the packet is to leave the switch.
+    fn look_up(&self, zone: usize, switch: SwitchId, state: State) -> Next {
+        let all = is_group(state.packet.eth_dst);
+        match self.macs.get(&(switch, state.packet.eth_dst)) {
+            Some(port) if !all => Next::Out(Place { zone, port: *port }, state),
+            _ => Next::Flood {
+                zone,
+                switch,
+                state,
+                all,
+            },
         }
     }
 
@@ -520,23 +633,7 @@ impl<S: Stages> Zone<S> {
         }
         self.block(here, Block::InAclAfterLb, &mut state, with)?;
         self.block(here, Block::InStateful, &mut state, with)?;
-        if is_group(state.packet.eth_dst) {
-            return Continue(Next::Flood {
-                zone,
-                switch,
-                state,
-                all: true,
-            });
-        }
-        match self.macs.get(&(switch, state.packet.eth_dst)) {
-            Some(port) => Continue(Next::Out(Place { zone, port: *port }, state)),
-            None => Continue(Next::Flood {
-                zone,
-                switch,
-                state,
-                all: false,
-            }),
-        }
+        Continue(self.look_up(zone, switch, state))
     }
 
     /// The egress pipeline of a switch, and out of it.
@@ -585,18 +682,34 @@ impl<S: Stages> Zone<S> {
         self.block(here, Block::OutAcl, &mut state, with)?;
         self.block(here, Block::OutStateful, &mut state, with)?;
 
-        with.observer
-            .output(zone, switch, place.port, &state.packet);
-        match kind {
+        self.leave(place, state.packet, with)
+    }
+
+    /// Out of a switch by a port.
+    fn leave(
+        &self,
+        place: Place,
+        packet: Packet,
+        with: &mut With<'_, impl Observer>,
+    ) -> ControlFlow<Outcome, Next> {
+        let zone = place.zone;
+        if let Some(switch) = self
+            .northbound
+            .port(place.port)
+            .and_then(|port| port.switch)
+        {
+            with.observer.output(zone, switch, place.port, &packet);
+        }
+        match self.kind(place.port) {
             Kind::Router(router, port) => Continue(Next::Route {
                 zone,
                 router,
                 port,
-                packet: state.packet,
+                packet,
             }),
-            Kind::Localnet => Break(Outcome::Outside(place, state.packet)),
+            Kind::Localnet => Break(Outcome::Outside(place, packet)),
             Kind::Nowhere => Break(lost(zone, Lost::NoRoute)),
-            Kind::Host | Kind::Remote => Break(Outcome::Delivered(place, state.packet)),
+            Kind::Host | Kind::Remote => Break(Outcome::Delivered(place, packet)),
         }
     }
 
@@ -752,7 +865,7 @@ impl<S: Stages> Zone<S> {
         false
     }
 
-    /// A router, from in to out.
+    /// A router, from in to out, after `lr_in_ip_input`.
     fn route(
         &mut self,
         zone: usize,
@@ -761,10 +874,6 @@ impl<S: Stages> Zone<S> {
         packet: Packet,
         with: &mut With<'_, impl Observer>,
     ) -> ControlFlow<Outcome, Next> {
-        let Some(router) = self.routers.list.get(number) else {
-            return Break(lost(zone, Lost::NoRoute));
-        };
-        let packet = router.admit(zone, packet, &self.balance)?;
         let mut state = State::new(packet, Lport::NONE);
         state.now = with.now;
         let balanced = self.balance_in_router(zone, number, inport, &mut state, with)?;
@@ -788,17 +897,11 @@ impl<S: Stages> Zone<S> {
         with.observer
             .routed(zone, router.uuid, out.uuid, &state.packet);
 
-        let (peer, source) = (out.peer, out.first(nexthop.is_ipv4()));
+        let (out_number, source) = (hop.port.unwrap_or_default(), out.first(nexthop.is_ipv4()));
         self.source_back(number, source, balanced, &mut state, with);
-        match peer {
-            Peer::Nothing => Break(lost(zone, Lost::NoRoute)),
-            Peer::Switch(port) => Continue(Next::In(Place { zone, port }, state.packet)),
-            Peer::Router(router, port) => Continue(Next::Route {
-                zone,
-                router,
-                port,
-                packet: state.packet,
-            }),
+        match self.behind(zone, number, out_number, state.packet) {
+            Some(next) => Continue(next),
+            None => Break(lost(zone, Lost::NoRoute)),
         }
     }
 
@@ -923,10 +1026,12 @@ impl Router {
                 return Continue(echo);
             }
             if !self.gateway {
+                let code = if to.is_ipv4() { 2 } else { 3 };
+                let whole = Some(packet).filter(|packet| !packet.is_later_fragment());
                 return Break(Outcome::Rejected {
                     zone,
                     at: None,
-                    answer: packet.reset_or_unreachable(),
+                    answer: whole.and_then(|packet| packet.refusal(code)),
                 });
             }
             if !self.forces_snat && !balance.has_address(&self.balancers, to) {

@@ -347,6 +347,21 @@ impl Packet {
     /// with code 3 (port unreachable; 4 in ICMPv6) for UDP and 1 for anything else. The ends are swapped, MAC addresses too; the caller may have to
     /// correct those. `None` for what OVN does not answer: resets, aborts, unreachable messages, later fragments of TCP and SCTP, what is not IP.
     pub fn reset_or_unreachable(&self) -> Option<Self> {
+        let v6 = self.ip?.0.is_ipv6();
+        let ignored = match (self.protocol, self.l4) {
+            (protocol::TCP, L4::Tcp { flags, .. }) => flags & tcp::RST != 0,
+            (protocol::SCTP, L4::Sctp { chunk, .. }) => chunk == sctp::ABORT || chunk == sctp::NONE,
+            (protocol::ICMP, L4::Icmp { kind: 3, .. }) => !v6,
+            (protocol::ICMPV6, L4::Icmp { kind: 1, .. }) => v6,
+            (protocol::ICMP | protocol::ICMPV6, L4::Other) => protocol::is_known(v6, self.protocol),
+            _ => false,
+        };
+        if ignored { None } else { self.refusal(1) }
+    }
+
+    /// A TCP reset, an SCTP abort or an ICMP error, as in [`Self::reset_or_unreachable`], to any packet: `other` is the code of an error for what is
+    /// not UDP. `None` for later fragments of TCP and SCTP, and what is not IP.
+    pub(crate) fn refusal(&self, other: u8) -> Option<Self> {
         let (src, dst) = self.ip?;
         let v6 = src.is_ipv6();
         let back = Self {
@@ -356,7 +371,7 @@ impl Packet {
             ..Self::ip(dst, src, self.protocol, L4::Other)
         };
         match (self.protocol, self.l4) {
-            (protocol::TCP, L4::Tcp { src, dst, flags }) if flags & tcp::RST == 0 => Some(
+            (protocol::TCP, L4::Tcp { src, dst, .. }) => Some(
                 Self {
                     // ovn-controller puts the tag on ICMP errors only.
                     vlan_tci: 0,
@@ -370,36 +385,25 @@ impl Packet {
                 }
                 .shortest(),
             ),
-            (protocol::SCTP, L4::Sctp { src, dst, chunk })
-                if chunk != sctp::ABORT && chunk != sctp::NONE =>
-            {
-                Some(
-                    Self {
-                        vlan_tci: 0,
-                        ttl: 63,
-                        l4: L4::Sctp {
-                            src: dst,
-                            dst: src,
-                            chunk: sctp::ABORT,
-                        },
-                        ..back
-                    }
-                    .shortest(),
-                )
-            }
+            (protocol::SCTP, L4::Sctp { src, dst, .. }) => Some(
+                Self {
+                    vlan_tci: 0,
+                    ttl: 63,
+                    l4: L4::Sctp {
+                        src: dst,
+                        dst: src,
+                        chunk: sctp::ABORT,
+                    },
+                    ..back
+                }
+                .shortest(),
+            ),
             (protocol::TCP | protocol::SCTP, _) => None,
-            (protocol::ICMP, L4::Icmp { kind: 3, .. }) if !v6 => None,
-            (protocol::ICMPV6, L4::Icmp { kind: 1, .. }) if v6 => None,
-            (protocol::ICMP | protocol::ICMPV6, L4::Other)
-                if protocol::is_known(v6, self.protocol) =>
-            {
-                None
-            }
             _ => {
                 let udp = self.protocol == protocol::UDP;
                 let (protocol, kind, code, room) = match v6 {
-                    false => (protocol::ICMP, 3, if udp { 3 } else { 1 }, 534),
-                    true => (protocol::ICMPV6, 1, if udp { 4 } else { 1 }, 1218),
+                    false => (protocol::ICMP, 3, if udp { 3 } else { other }, 534),
+                    true => (protocol::ICMPV6, 1, if udp { 4 } else { other }, 1218),
                 };
                 let mut answer = Self {
                     ttl: 255,
