@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// What an ACL does, as resolved from its rows: the same in every zone that holds the policy.
 ///
 /// The identity of the row differs by zone and stands beside it ([`AclRow`]).
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Acl {
     /// The ACL's name, at most 63 characters. Not unique: default deny and ARP allow share one.
     pub name: Option<String>,
@@ -109,7 +109,7 @@ impl Acl {
 }
 
 /// An ACL and its sentence: one copy for all zones and all times that hold it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Fact {
     /// The ACL.
     pub acl: Acl,
@@ -314,7 +314,7 @@ impl Direction {
 }
 
 /// Who made an ACL, from its `external_ids` (ovn-kubernetes, libovsdb/ops/db_object_types.go).
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Owner {
     /// `k8s.ovn.org/owner-type`.
     pub kind: OwnerKind,
@@ -454,7 +454,7 @@ impl fmt::Display for OwnerKind {
 }
 
 /// Which rule of its owner an ACL stands for.
-#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Rule {
     /// Index in the policy's list of ingress or egress rules, from 0 (`gress-index`,
     /// `rule-index`).

@@ -1,12 +1,17 @@
+use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::{
-    Action, Direction, DropFlow, Endpoint, Evidence, Fact, IcmpKind, Probability, Service,
-    TcpFlags, Timestamp, Unresolved, Verdict,
+    Action, Direction, DropFlow, Endpoint, EndpointKind, Evidence, Fact, IcmpKind, Probability,
+    Service, TcpFlags, Timestamp, Unresolved, Verdict,
 };
+
+mod json;
+#[cfg(test)]
+mod tests;
 
 /// Both directions of a conversation, both verdicts, both nodes: one row for people.
 ///
@@ -25,7 +30,8 @@ pub struct Connection {
     pub protocol: u8,
     /// Who began it.
     pub client: Socket,
-    /// Who answers: the backend, where the client spoke to a service.
+    /// Who answers: the backend, where the client spoke to a service. Where the backend is not
+    /// known ([`Connection::backend`]), the service's own address.
     pub server: Socket,
     /// Type and code of the first message, for ICMP.
     pub icmp: Option<IcmpKind>,
@@ -55,15 +61,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// How many changes are kept; later ones show in `egress`, `ingress` and `verdict` only.
+    /// How many changes are kept: the earliest. Later ones show in `egress`, `ingress` and
+    /// `verdict` only.
     pub const CHANGES: usize = 16;
 
     /// Takes another update of the same connection into this one.
     ///
     /// The order of updates and their grouping do not matter: times take the least and the
     /// greatest, counts add up, a half is the one with the greatest ([`Verdict::severity`],
-    /// `since`), endpoints and service are those that are known, and among several known the
-    /// greatest by their text. An update must be folded once: counts cannot tell a second time.
+    /// `since`), a server that is a backend goes before the service's own address, of endpoints
+    /// those that say more than `external` or `service`, and among several known the greatest in
+    /// their order. An update must be folded once: counts cannot tell a second time.
+    ///
+    /// All updates of a connection name the same client, and the same service or none.
     pub fn fold(&mut self, update: &Connection) {
         debug_assert_eq!(self.id, update.id);
         self.seq = self.seq.min(update.seq);
@@ -73,20 +83,43 @@ impl Connection {
             self.verdict = update.verdict;
         }
         self.tcp_flags = TcpFlags(self.tcp_flags.0 | update.tcp_flags.0);
-        greatest(&mut self.network, &update.network, |it| it.clone());
-        greatest(&mut self.icmp, &update.icmp, |it| (it.kind, it.code));
-        greatest(&mut self.src, &update.src, text);
-        greatest(&mut self.dst, &update.dst, text);
-        greatest(&mut self.service, &update.service, text);
-        greatest(&mut self.egress, &update.egress, Half::rank);
-        greatest(&mut self.ingress, &update.ingress, Half::rank);
+        let known = |it: &Self| (it.backend().is_some(), it.server);
+        if known(update) > known(self) {
+            self.server = update.server;
+        }
+        greatest(&mut self.network, &update.network, Ord::cmp);
+        greatest(&mut self.icmp, &update.icmp, Ord::cmp);
+        greatest(&mut self.src, &update.src, more_known);
+        greatest(&mut self.dst, &update.dst, more_known);
+        greatest(&mut self.service, &update.service, Ord::cmp);
+        greatest(&mut self.egress, &update.egress, Half::explains);
+        greatest(&mut self.ingress, &update.ingress, Half::explains);
         for counts in &update.counts {
             self.count(counts);
         }
         for change in &update.changes {
             self.change(change);
         }
-        self.changes.truncate(Self::CHANGES);
+    }
+
+    /// Who answers, unless only the service that was asked is known.
+    pub fn backend(&self) -> Option<Socket> {
+        let is_service = self.service.as_ref().is_some_and(|service| {
+            (service.ip, service.port) == (self.server.ip, self.server.port)
+        });
+        (!is_service).then_some(self.server)
+    }
+
+    /// The half that explains the verdict, and its direction.
+    pub fn explaining(&self) -> Option<(Direction, &Half)> {
+        match (&self.egress, &self.ingress) {
+            (Some(egress), Some(ingress)) if egress.explains(ingress).is_gt() => {
+                Some((Direction::Egress, egress))
+            }
+            (_, Some(ingress)) => Some((Direction::Ingress, ingress)),
+            (Some(egress), None) => Some((Direction::Egress, egress)),
+            (None, None) => None,
+        }
     }
 
     /// Adds what was counted under one probability.
@@ -100,25 +133,58 @@ impl Connection {
         }
     }
 
-    fn change(&mut self, change: &Change) {
-        let same = |known: &&mut Change| {
-            known.direction == change.direction
-                && known.half.zone == change.half.zone
-                && known.half.ruling == change.half.ruling
-        };
-        match self.changes.iter_mut().find(same) {
-            Some(known) => known.half.since = known.half.since.min(change.half.since),
-            None => self.changes.push(change.clone()),
+    /// Adds a ruling to the changes; of equal ones, the earliest.
+    pub fn change(&mut self, change: &Change) {
+        let known = self.changes.iter().position(|known| known.is_same(change));
+        match known {
+            Some(known) if self.changes[known].half.since <= change.half.since => return,
+            Some(known) => drop(self.changes.remove(known)),
+            None => {}
         }
-        self.changes
-            .sort_by_cached_key(|change| (change.half.since, change.direction, text(&change.half)));
+        let place = self.changes.partition_point(|known| known < change);
+        if place < Self::CHANGES {
+            self.changes.truncate(Self::CHANGES - 1);
+            self.changes.insert(place, change.clone());
+        }
     }
 }
 
 impl Half {
-    /// Of two halves of a connection the one with the greater rank explains it.
-    fn rank(&self) -> impl Ord + use<> {
-        (self.ruling.verdict.severity(), self.since, text(self))
+    /// Of two halves of a connection the greater one explains it.
+    pub fn explains(&self, other: &Self) -> Ordering {
+        let rank = |it: &Self| (it.ruling.verdict.severity(), it.since);
+        rank(self)
+            .cmp(&rank(other))
+            .then_with(|| match Arc::ptr_eq(&self.ruling, &other.ruling) {
+                true => (&self.zone, &self.node).cmp(&(&other.zone, &other.node)),
+                false => self.cmp(other),
+            })
+    }
+}
+
+impl Change {
+    /// True for the same ruling of the same place, at whatever time.
+    fn is_same(&self, other: &Self) -> bool {
+        let (one, two) = (&self.half, &other.half);
+        self.direction == other.direction
+            && one.ruling == two.ruling
+            && one.zone == two.zone
+            && one.node == two.node
+    }
+}
+
+impl Ord for Change {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let first = |it: &Self| (it.half.since, it.direction);
+        first(self)
+            .cmp(&first(other))
+            .then_with(|| self.half.cmp(&other.half))
+    }
+}
+
+impl PartialOrd for Change {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -138,23 +204,75 @@ impl Tally {
     }
 }
 
-fn greatest<T: Clone + PartialEq, K: Ord>(
-    known: &mut Option<T>,
-    other: &Option<T>,
-    rank: impl Fn(&T) -> K,
-) {
-    match (&known, other) {
-        (_, None) => {}
-        (Some(one), Some(two)) if one == two || rank(one) >= rank(two) => {}
-        _ => known.clone_from(other),
+/// How many there were, as far as samples tell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The likeliest number of packets.
+    pub packets: f64,
+    /// The least number of packets that fits what was seen, with 95 % confidence.
+    pub low: f64,
+    /// The greatest that does.
+    pub high: f64,
+    /// The likeliest number of bytes. Its error cannot be told from packets.
+    pub bytes: f64,
+}
+
+impl Tally {
+    /// How many packets and bytes there were if this was seen of them under a probability of
+    /// sampling; `None` where that is 0.
+    ///
+    /// Each packet is sampled by itself, so that of `n` packets `k` are seen with the binomial
+    /// distribution. The likeliest is `k / p`. The interval has all `n` for which `k` is within
+    /// `z` standard deviations of what is expected, `|k - n p| <= z sqrt(n p (1 - p))` with
+    /// `z = 1.96` (Wilson, 1927, solved for `n`), and not less than `k`:
+    /// `(2 k + z² q ± z sqrt(q (4 k + z² q))) / (2 p)` with `q = 1 - p`.
+    pub fn estimate(self, probability: Probability) -> Option<Estimate> {
+        if probability.0 == 0 {
+            return None;
+        }
+        let (p, k) = (probability.fraction(), self.packets as f64);
+        let spread = Z * Z * (1.0 - p);
+        let root = (spread * (4.0 * k + spread)).sqrt();
+        Some(Estimate {
+            packets: k / p,
+            low: ((2.0 * k + spread - root) / (2.0 * p)).max(k),
+            high: (2.0 * k + spread + root) / (2.0 * p),
+            bytes: self.bytes as f64 / p,
+        })
     }
 }
 
-fn text(value: &impl std::fmt::Debug) -> String {
-    format!("{value:?}")
+/// Of the normal distribution, 95 % is within this many standard deviations.
+const Z: f64 = 1.959_964;
+
+fn greatest<T: Clone + PartialEq>(
+    known: &mut Option<T>,
+    other: &Option<T>,
+    order: impl Fn(&T, &T) -> Ordering,
+) {
+    let is_greater = match (&known, other) {
+        (_, None) => false,
+        (None, _) => true,
+        // Most updates share what they point to, and equality sees that at once.
+        (Some(one), Some(two)) => one != two && order(one, two).is_lt(),
+    };
+    if is_greater {
+        known.clone_from(other);
+    }
 }
 
-/// Identity of a connection: a hash of its network, protocol, ends and incarnation.
+fn more_known(one: &Arc<Endpoint>, other: &Arc<Endpoint>) -> Ordering {
+    let rank = |it: &Endpoint| match it.kind {
+        EndpointKind::Service => 0,
+        EndpointKind::External => 1,
+        _ => 2,
+    };
+    rank(one).cmp(&rank(other)).then_with(|| one.cmp(other))
+}
+
+/// Identity of a connection: in the upper half about when it began, in nanoseconds since the Unix
+/// epoch, so that ids of one time lie side by side; in the lower half a hash of its network,
+/// protocol and ends.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ConnectionId(pub u128);
 
@@ -168,7 +286,7 @@ pub struct Socket {
 }
 
 /// One half of a connection: where a direction's policies were asked, and what they said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Half {
     /// When this ruling was first seen here.
     pub since: Timestamp,
@@ -181,7 +299,7 @@ pub struct Half {
 }
 
 /// A ruling of one direction, in the order they came.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
     /// Which half.
     pub direction: Direction,
@@ -190,7 +308,7 @@ pub struct Change {
 }
 
 /// What an ACL, or a flow that drops, said of a connection; shared by all that it judged.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Ruling {
     /// What became of the packets.
     pub verdict: Verdict,
@@ -215,11 +333,12 @@ pub struct Ruling {
 pub struct Counts {
     /// The share of packets that was sampled.
     pub probability: Probability,
-    /// From client to server, let through.
+    /// From client to server, whatever became of them. A packet that several ACLs and nodes judged
+    /// is one packet.
     pub original: Tally,
-    /// From server to client, let through.
+    /// From server to client, whatever became of them.
     pub reply: Tally,
-    /// Either way, dropped or rejected.
+    /// Of both, those that were dropped or rejected.
     pub dropped: Tally,
 }
 

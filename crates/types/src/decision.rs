@@ -3,9 +3,10 @@ use std::net::IpAddr;
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
+use uuid::Uuid;
 
 use crate::{
-    AclRow, App, Cookie, Endpoint, Headers, Origin, Probability, Service, Timestamp, Verdict,
+    Acl, AclRow, App, Cookie, Endpoint, Headers, Origin, Probability, Service, Timestamp, Verdict,
     protocol_name,
 };
 
@@ -118,7 +119,7 @@ pub struct End<'a> {
 }
 
 /// A logical flow that drops, as the SB holds it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct DropFlow {
     /// Stage name, such as `ls_in_check_port_sec`.
     pub stage: String,
@@ -133,7 +134,7 @@ pub struct DropFlow {
 }
 
 /// What the choice of an ACL rests on.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Evidence {
@@ -320,7 +321,8 @@ impl Serialize for Decision<'_> {
             map.serialize_entry(
                 "acl",
                 &AclJson {
-                    row,
+                    uuid: Some(row.uuid),
+                    acl: row.acl(),
                     deleted: self.deleted,
                 },
             )?;
@@ -332,10 +334,7 @@ impl Serialize for Decision<'_> {
             map.serialize_entry("service", &ServiceName(service))?;
         }
         if let Some(protocol) = self.headers.protocol {
-            match protocol_name(protocol) {
-                Some(name) => map.serialize_entry("protocol", name)?,
-                None => map.serialize_entry("protocol", &protocol)?,
-            }
+            protocol_entry(&mut map, protocol)?;
         }
         optional(&mut map, "tcp_flags", self.headers.tcp_flags)?;
         optional(&mut map, "icmp", self.headers.icmp)?;
@@ -365,16 +364,17 @@ impl Serialize for Decision<'_> {
     }
 }
 
-struct AclJson<'a> {
-    row: &'a AclRow,
-    deleted: bool,
+pub(crate) struct AclJson<'a> {
+    pub(crate) uuid: Option<Uuid>,
+    pub(crate) acl: &'a Acl,
+    pub(crate) deleted: bool,
 }
 
 impl Serialize for AclJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let acl = self.row.acl();
+        let acl = self.acl;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("uuid", &self.row.uuid)?;
+        optional(&mut map, "uuid", self.uuid)?;
         optional(&mut map, "name", acl.name.as_deref())?;
         map.serialize_entry("priority", &acl.priority)?;
         map.serialize_entry("match", &acl.matches)?;
@@ -426,7 +426,7 @@ impl Serialize for End<'_> {
     }
 }
 
-struct ServiceName<'a>(&'a Service);
+pub(crate) struct ServiceName<'a>(pub(crate) &'a Service);
 
 impl Serialize for ServiceName<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -439,7 +439,15 @@ impl Serialize for ServiceName<'_> {
     }
 }
 
-fn optional<M: SerializeMap, T: Serialize>(
+/// By its name where it has one.
+pub(crate) fn protocol_entry<M: SerializeMap>(map: &mut M, protocol: u8) -> Result<(), M::Error> {
+    match protocol_name(protocol) {
+        Some(name) => map.serialize_entry("protocol", name),
+        None => map.serialize_entry("protocol", &protocol),
+    }
+}
+
+pub(crate) fn optional<M: SerializeMap, T: Serialize>(
     map: &mut M,
     key: &'static str,
     value: Option<T>,

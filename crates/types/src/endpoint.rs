@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 /// Who has an address.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Endpoint {
     /// What it is.
     pub kind: EndpointKind,
@@ -74,7 +74,7 @@ impl EndpointKind {
 }
 
 /// One virtual address and port of a load balancer, with its backends.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Service {
     /// Namespace of the Kubernetes service.
     #[serde(default, skip_serializing_if = "Option::is_none")]

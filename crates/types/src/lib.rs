@@ -15,7 +15,9 @@ mod sample;
 mod time;
 
 pub use acl::{Acl, AclRow, Action, Direction, Fact, Owner, OwnerKind, Pipeline, Rule, Verdict};
-pub use connection::{Change, Connection, ConnectionId, Counts, Half, Ruling, Socket, Tally};
+pub use connection::{
+    Change, Connection, ConnectionId, Counts, Estimate, Half, Ruling, Socket, Tally,
+};
 pub use decision::{Candidates, Decision, DropFlow, End, Evidence, Unresolved};
 pub use endpoint::{Endpoint, EndpointKind, Service};
 pub use packet::{Headers, IcmpKind, TcpFlags, protocol_name};

@@ -41,7 +41,7 @@ pub struct Headers {
 }
 
 /// ICMP type and code, of version 4 or 6 as the protocol number says.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct IcmpKind {
     /// The type.
     #[serde(rename = "type")]
