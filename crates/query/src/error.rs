@@ -157,8 +157,17 @@ impl fmt::Display for Report<'_> {
         )?;
         match kind {
             ErrorKind::UnknownField { .. } => {
-                let names: Vec<_> = Name::all().iter().map(|info| info.name).collect();
-                write_list(f, "fields", &names)
+                let mut names = Vec::new();
+                let mut of_half = Vec::new();
+                for info in Name::all() {
+                    match info.name.strip_prefix("egress.") {
+                        _ if info.half().is_none() => names.push(info.name),
+                        Some(name) => of_half.push(name),
+                        None => {}
+                    }
+                }
+                write_list(f, "fields", &names)?;
+                write_list(f, "behind egress. or ingress.", &of_half)
             }
             ErrorKind::UnknownValue { field, .. } => {
                 let kind = Name::find(field).map_or(Kind::Text, |info| info.kind);

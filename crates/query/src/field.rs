@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::LazyLock;
 
 use netverdict_types::{
     Action, App, Direction, EndpointKind, Evidence, Origin, OwnerKind, Pipeline, Unresolved,
@@ -8,8 +9,14 @@ use netverdict_types::{
 /// One value of a record, as a store would keep it in a column.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Field {
-    /// When the packet was seen.
+    /// When the packet was seen; of a connection its end.
     Time,
+    /// When a connection was first seen; of a packet its time.
+    Start,
+    /// When a connection was last seen; of a packet its time.
+    End,
+    /// From its start to its end.
+    Duration,
     /// The zone that saw it.
     Zone,
     /// The network that the addresses belong to.
@@ -116,6 +123,14 @@ pub enum Field {
     Packets,
     /// Their bytes.
     Bytes,
+    /// Packets from server to client.
+    ReplyPackets,
+    /// Their bytes.
+    ReplyBytes,
+    /// Packets that were dropped or rejected, either way.
+    DroppedPackets,
+    /// Their bytes.
+    DroppedBytes,
     /// Observation point.
     Point,
     /// Observation domain.
@@ -138,12 +153,164 @@ pub enum Field {
     Source,
     /// The sentence.
     Message,
+    /// What was said of the way out of the client.
+    Egress(HalfField),
+    /// What was said of the way into the server.
+    Ingress(HalfField),
+}
+
+/// What each half of a connection has its own of ([`netverdict_types::Half`]).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum HalfField {
+    /// When this ruling was first seen.
+    Since,
+    /// See [`Field::Verdict`].
+    Verdict,
+    /// See [`Field::Zone`].
+    Zone,
+    /// See [`Field::Node`].
+    Node,
+    /// See [`Field::Action`].
+    Action,
+    /// See [`Field::Direction`].
+    Direction,
+    /// See [`Field::Pipeline`].
+    Pipeline,
+    /// See [`Field::Tier`].
+    Tier,
+    /// See [`Field::OwnerKind`].
+    OwnerKind,
+    /// See [`Field::OwnerNamespace`].
+    OwnerNamespace,
+    /// See [`Field::OwnerName`].
+    OwnerName,
+    /// See [`Field::OwnerNetwork`].
+    OwnerNetwork,
+    /// See [`Field::RuleIndex`].
+    RuleIndex,
+    /// See [`Field::RuleProtocol`].
+    RuleProtocol,
+    /// See [`Field::RuleIpBlock`].
+    RuleIpBlock,
+    /// See [`Field::RuleType`].
+    RuleType,
+    /// See [`Field::AclUuid`].
+    AclUuid,
+    /// See [`Field::AclName`].
+    AclName,
+    /// See [`Field::AclPriority`].
+    AclPriority,
+    /// See [`Field::AclMatch`].
+    AclMatch,
+    /// See [`Field::AclDeleted`].
+    AclDeleted,
+    /// See [`Field::Revision`].
+    Revision,
+    /// See [`Field::FlowStage`].
+    FlowStage,
+    /// See [`Field::FlowPriority`].
+    FlowPriority,
+    /// See [`Field::FlowMatch`].
+    FlowMatch,
+    /// See [`Field::Evidence`].
+    Evidence,
+    /// See [`Field::Unresolved`].
+    Unresolved,
+    /// See [`Field::Message`].
+    Message,
+}
+
+impl HalfField {
+    /// The field that names no half; the time of the ruling is that of a decision.
+    pub fn shared(self) -> Field {
+        match self {
+            Self::Since => Field::Time,
+            Self::Verdict => Field::Verdict,
+            Self::Zone => Field::Zone,
+            Self::Node => Field::Node,
+            Self::Action => Field::Action,
+            Self::Direction => Field::Direction,
+            Self::Pipeline => Field::Pipeline,
+            Self::Tier => Field::Tier,
+            Self::OwnerKind => Field::OwnerKind,
+            Self::OwnerNamespace => Field::OwnerNamespace,
+            Self::OwnerName => Field::OwnerName,
+            Self::OwnerNetwork => Field::OwnerNetwork,
+            Self::RuleIndex => Field::RuleIndex,
+            Self::RuleProtocol => Field::RuleProtocol,
+            Self::RuleIpBlock => Field::RuleIpBlock,
+            Self::RuleType => Field::RuleType,
+            Self::AclUuid => Field::AclUuid,
+            Self::AclName => Field::AclName,
+            Self::AclPriority => Field::AclPriority,
+            Self::AclMatch => Field::AclMatch,
+            Self::AclDeleted => Field::AclDeleted,
+            Self::Revision => Field::Revision,
+            Self::FlowStage => Field::FlowStage,
+            Self::FlowPriority => Field::FlowPriority,
+            Self::FlowMatch => Field::FlowMatch,
+            Self::Evidence => Field::Evidence,
+            Self::Unresolved => Field::Unresolved,
+            Self::Message => Field::Message,
+        }
+    }
+
+    /// The field of this half.
+    pub fn of(self, half: Direction) -> Field {
+        match half {
+            Direction::Egress => Field::Egress(self),
+            Direction::Ingress => Field::Ingress(self),
+        }
+    }
 }
 
 impl Field {
     /// Its name in queries, such as `src.ip`.
     pub fn name(self) -> &'static str {
         self.info().map_or("", |info| info.name)
+    }
+
+    /// What it asks of a half of a connection, where it names none: either half may have it.
+    /// `None` for all other fields, and for those that name a half.
+    #[inline]
+    pub fn either_half(self) -> Option<HalfField> {
+        Some(match self {
+            Self::Zone => HalfField::Zone,
+            Self::Node => HalfField::Node,
+            Self::Action => HalfField::Action,
+            Self::Direction => HalfField::Direction,
+            Self::Pipeline => HalfField::Pipeline,
+            Self::Tier => HalfField::Tier,
+            Self::OwnerKind => HalfField::OwnerKind,
+            Self::OwnerNamespace => HalfField::OwnerNamespace,
+            Self::OwnerName => HalfField::OwnerName,
+            Self::OwnerNetwork => HalfField::OwnerNetwork,
+            Self::RuleIndex => HalfField::RuleIndex,
+            Self::RuleProtocol => HalfField::RuleProtocol,
+            Self::RuleIpBlock => HalfField::RuleIpBlock,
+            Self::RuleType => HalfField::RuleType,
+            Self::AclUuid => HalfField::AclUuid,
+            Self::AclName => HalfField::AclName,
+            Self::AclPriority => HalfField::AclPriority,
+            Self::AclMatch => HalfField::AclMatch,
+            Self::AclDeleted => HalfField::AclDeleted,
+            Self::Revision => HalfField::Revision,
+            Self::FlowStage => HalfField::FlowStage,
+            Self::FlowPriority => HalfField::FlowPriority,
+            Self::FlowMatch => HalfField::FlowMatch,
+            Self::Evidence => HalfField::Evidence,
+            Self::Unresolved => HalfField::Unresolved,
+            Self::Message => HalfField::Message,
+            _ => return None,
+        })
+    }
+
+    /// The same of one half, where it names none ([`either_half`](Self::either_half)); else
+    /// itself.
+    #[inline]
+    #[must_use]
+    pub fn at(self, half: Direction) -> Self {
+        self.either_half().map_or(self, |field| field.of(half))
     }
 
     /// The type of its values.
@@ -196,6 +363,8 @@ pub enum Kind {
     },
     /// A moment: RFC 3339, `now`, or a time before now such as `-5m`.
     Time,
+    /// A length of time, such as `1m30s`.
+    Duration,
     /// From 0 to 1, also in per cent.
     Fraction,
     /// An IPv4 or IPv6 address.
@@ -218,7 +387,7 @@ impl Kind {
             Self::Text | Self::Named | Self::Word(_) | Self::Uuid => {
                 &[Equal, NotEqual, Like, NotLike, In]
             }
-            Self::Number { .. } | Self::Time | Self::Fraction => {
+            Self::Number { .. } | Self::Time | Self::Duration | Self::Fraction => {
                 &[Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual, In]
             }
             Self::Ip | Self::Protocol | Self::TcpFlags => &[Equal, NotEqual, In],
@@ -328,7 +497,7 @@ impl fmt::Display for Operator {
 }
 
 /// A name that a query may use, and the fields behind it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// The name.
     pub name: &'static str,
@@ -346,7 +515,16 @@ pub struct Name {
 impl Name {
     /// All names, by alphabet.
     pub fn all() -> &'static [Name] {
-        NAMES
+        &NAMES
+    }
+
+    /// The half of a connection that the name is about, by its prefix.
+    pub fn half(&self) -> Option<Direction> {
+        match self.targets {
+            [(_, Field::Egress(_))] => Some(Direction::Egress),
+            [(_, Field::Ingress(_))] => Some(Direction::Ingress),
+            _ => None,
+        }
     }
 
     pub(crate) fn find(word: &str) -> Option<&'static Name> {
@@ -382,6 +560,11 @@ const U16: Kind = up_to(u16::MAX as i64);
 const U32: Kind = up_to(u32::MAX as i64);
 const U63: Kind = up_to(i64::MAX);
 
+const I32: Kind = Kind::Number {
+    min: i32::MIN as i64,
+    max: i32::MAX as i64,
+};
+
 const fn up_to(max: i64) -> Kind {
     Kind::Number { min: 0, max }
 }
@@ -402,7 +585,7 @@ const fn name(
     }
 }
 
-static NAMES: &[Name] = {
+const SHARED: &[Name] = {
     use Field::*;
     use Kind::{Bool, Fraction, Ip, Named, Text, Uuid, Word};
     &[
@@ -498,6 +681,20 @@ static NAMES: &[Name] = {
             &[(None, Double)],
             "true for a further sample of a packet that was counted",
         ),
+        name(
+            "dropped.bytes",
+            &[],
+            U63,
+            &[(None, DroppedBytes)],
+            "bytes of the packets that were dropped or rejected",
+        ),
+        name(
+            "dropped.packets",
+            &[],
+            U63,
+            &[(None, DroppedPackets)],
+            "packets that were dropped or rejected, either way",
+        ),
         name("dst.ip", &[], Ip, &[(None, DstIp)], "receiver: address"),
         name(
             "dst.kind",
@@ -535,6 +732,20 @@ static NAMES: &[Name] = {
             "receiver: name of the pod",
         ),
         name("dst.port", &[], U16, &[(None, DstPort)], "receiver: port"),
+        name(
+            "duration",
+            &[],
+            Kind::Duration,
+            &[(None, Field::Duration)],
+            "from start to end of a connection",
+        ),
+        name(
+            "end",
+            &[],
+            Kind::Time,
+            &[(None, End)],
+            "when the connection was last seen",
+        ),
         name(
             "evidence",
             &[],
@@ -702,6 +913,20 @@ static NAMES: &[Name] = {
             "true for a packet against its connection",
         ),
         name(
+            "reply.bytes",
+            &[],
+            U63,
+            &[(None, ReplyBytes)],
+            "bytes from server to client",
+        ),
+        name(
+            "reply.packets",
+            &[],
+            U63,
+            &[(None, ReplyPackets)],
+            "packets from server to client",
+        ),
+        name(
             "revision",
             &[],
             U63,
@@ -718,10 +943,7 @@ static NAMES: &[Name] = {
         name(
             "rule.ip_block",
             &["owner.rule.ip_block"],
-            Kind::Number {
-                min: i32::MIN as i64,
-                max: i32::MAX as i64,
-            },
+            I32,
             &[(None, RuleIpBlock)],
             "index of the rule's IP block",
         ),
@@ -819,6 +1041,13 @@ static NAMES: &[Name] = {
         ),
         name("src.port", &[], U16, &[(None, SrcPort)], "sender: port"),
         name(
+            "start",
+            &[],
+            Kind::Time,
+            &[(None, Start)],
+            "when the connection was first seen",
+        ),
+        name(
             "tcp_flags",
             &[],
             Kind::TcpFlags,
@@ -831,7 +1060,7 @@ static NAMES: &[Name] = {
             &[],
             Kind::Time,
             &[(None, Field::Time)],
-            "when the packet was seen",
+            "when the packet was seen; of a connection its end",
         ),
         name(
             "unresolved",
@@ -845,7 +1074,7 @@ static NAMES: &[Name] = {
             &[],
             Word(Words::Verdict),
             &[(None, Verdict)],
-            "what became of the packet",
+            "what became of the packet; of a connection the worst",
         ),
         name(
             "zone",
@@ -857,6 +1086,229 @@ static NAMES: &[Name] = {
     ]
 };
 
+/// The names of one half.
+macro_rules! half {
+    ($half:ident, $prefix:literal, $about:literal) => {
+        &[
+            name(
+                concat!($prefix, ".acl.deleted"),
+                &[],
+                Kind::Bool,
+                &[(None, Field::$half(HalfField::AclDeleted))],
+                concat!($about, "true when the ACL's row was gone when it was seen"),
+            ),
+            name(
+                concat!($prefix, ".acl.match"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::AclMatch))],
+                concat!($about, "match of the ACL"),
+            ),
+            name(
+                concat!($prefix, ".acl.name"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::AclName))],
+                concat!($about, "name of the ACL; several may share one"),
+            ),
+            name(
+                concat!($prefix, ".acl.priority"),
+                &[],
+                up_to(32_767),
+                &[(None, Field::$half(HalfField::AclPriority))],
+                concat!($about, "priority of the ACL"),
+            ),
+            name(
+                concat!($prefix, ".acl.uuid"),
+                &[],
+                Kind::Uuid,
+                &[(None, Field::$half(HalfField::AclUuid))],
+                concat!($about, "identity of the ACL row"),
+            ),
+            name(
+                concat!($prefix, ".action"),
+                &[],
+                Kind::Word(Words::Action),
+                &[(None, Field::$half(HalfField::Action))],
+                concat!($about, "action of the ACL"),
+            ),
+            name(
+                concat!($prefix, ".direction"),
+                &[],
+                Kind::Word(Words::Direction),
+                &[(None, Field::$half(HalfField::Direction))],
+                concat!($about, "the policy's direction"),
+            ),
+            name(
+                concat!($prefix, ".evidence"),
+                &[],
+                Kind::Word(Words::Evidence),
+                &[(None, Field::$half(HalfField::Evidence))],
+                concat!($about, "what the choice of the ACL rests on"),
+            ),
+            name(
+                concat!($prefix, ".flow.match"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::FlowMatch))],
+                concat!($about, "match of the logical flow that dropped the packet"),
+            ),
+            name(
+                concat!($prefix, ".flow.priority"),
+                &[],
+                U16,
+                &[(None, Field::$half(HalfField::FlowPriority))],
+                concat!($about, "priority of that flow"),
+            ),
+            name(
+                concat!($prefix, ".flow.stage"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::FlowStage))],
+                concat!($about, "stage of that flow, such as ls_in_check_port_sec"),
+            ),
+            name(
+                concat!($prefix, ".message"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::Message))],
+                concat!($about, "the sentence"),
+            ),
+            name(
+                concat!($prefix, ".node"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::Node))],
+                concat!($about, "node that saw the packet"),
+            ),
+            name(
+                concat!($prefix, ".owner.kind"),
+                &[],
+                Kind::Word(Words::OwnerKind),
+                &[(None, Field::$half(HalfField::OwnerKind))],
+                concat!($about, "kind of the policy"),
+            ),
+            name(
+                concat!($prefix, ".owner.name"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::OwnerName))],
+                concat!($about, "name of the policy"),
+            ),
+            name(
+                concat!($prefix, ".owner.namespace"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::OwnerNamespace))],
+                concat!($about, "namespace of the policy"),
+            ),
+            name(
+                concat!($prefix, ".owner.network"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::OwnerNetwork))],
+                concat!($about, "network whose controller made the policy's ACLs"),
+            ),
+            name(
+                concat!($prefix, ".pipeline"),
+                &[],
+                Kind::Word(Words::Pipeline),
+                &[(None, Field::$half(HalfField::Pipeline))],
+                concat!($about, "pipeline that evaluates the ACL"),
+            ),
+            name(
+                concat!($prefix, ".policy"),
+                &[],
+                Kind::Named,
+                &[(
+                    Some(Field::$half(HalfField::OwnerNamespace)),
+                    Field::$half(HalfField::OwnerName),
+                )],
+                concat!($about, "the policy that decided, NAME or NAMESPACE/NAME"),
+            ),
+            name(
+                concat!($prefix, ".revision"),
+                &[],
+                U63,
+                &[(None, Field::$half(HalfField::Revision))],
+                concat!($about, "revision that brought the ACL"),
+            ),
+            name(
+                concat!($prefix, ".rule.index"),
+                &[],
+                U32,
+                &[(None, Field::$half(HalfField::RuleIndex))],
+                concat!($about, "index of the rule in the policy's list, from 0"),
+            ),
+            name(
+                concat!($prefix, ".rule.ip_block"),
+                &[],
+                I32,
+                &[(None, Field::$half(HalfField::RuleIpBlock))],
+                concat!($about, "index of the rule's IP block"),
+            ),
+            name(
+                concat!($prefix, ".rule.protocol"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::RuleProtocol))],
+                concat!($about, "protocol of the rule"),
+            ),
+            name(
+                concat!($prefix, ".rule.type"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::RuleType))],
+                concat!($about, "type of a rule of a namespace, such as defaultDeny"),
+            ),
+            name(
+                concat!($prefix, ".since"),
+                &[],
+                Kind::Time,
+                &[(None, Field::$half(HalfField::Since))],
+                concat!($about, "when this ruling was first seen"),
+            ),
+            name(
+                concat!($prefix, ".tier"),
+                &[],
+                up_to(3),
+                &[(None, Field::$half(HalfField::Tier))],
+                concat!($about, "tier of the ACL"),
+            ),
+            name(
+                concat!($prefix, ".unresolved"),
+                &[],
+                Kind::Word(Words::Unresolved),
+                &[(None, Field::$half(HalfField::Unresolved))],
+                concat!($about, "why no ACL was found"),
+            ),
+            name(
+                concat!($prefix, ".verdict"),
+                &[],
+                Kind::Word(Words::Verdict),
+                &[(None, Field::$half(HalfField::Verdict))],
+                concat!($about, "what became of its packets"),
+            ),
+            name(
+                concat!($prefix, ".zone"),
+                &[],
+                Kind::Text,
+                &[(None, Field::$half(HalfField::Zone))],
+                concat!($about, "zone that saw the packet"),
+            ),
+        ]
+    };
+}
+
+const EGRESS: &[Name] = half!(Egress, "egress", "way out: ");
+const INGRESS: &[Name] = half!(Ingress, "ingress", "way in: ");
+
+static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
+    let mut names = [SHARED, EGRESS, INGRESS].concat();
+    names.sort_by_key(|info| info.name);
+    names
+});
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -867,7 +1319,7 @@ mod tests {
     fn each_name_once_and_by_alphabet() {
         assert!(NAMES.is_sorted_by(|a, b| a.name < b.name));
         let mut seen = HashSet::new();
-        for info in NAMES {
+        for info in NAMES.iter() {
             for word in [info.name].iter().chain(info.aliases) {
                 assert!(seen.insert(*word), "{word} twice");
                 assert_eq!(Name::find(word), Some(info));
@@ -879,7 +1331,8 @@ mod tests {
     fn each_field_has_its_name_and_type() {
         let fields: HashSet<Field> = Field::all().collect();
         assert_eq!(fields.len(), Field::all().count());
-        assert_eq!(fields.len(), Field::Message as usize + 1);
+        let half = HalfField::Message as usize + 1;
+        assert_eq!(fields.len(), 72 + 2 * half);
         for field in fields {
             let info = Name::find(field.name()).unwrap();
             assert!(
@@ -894,7 +1347,7 @@ mod tests {
 
     #[test]
     fn either_end_means_the_same_field_twice() {
-        for info in NAMES {
+        for info in NAMES.iter() {
             if let [(_, src), (_, dst)] = info.targets {
                 assert_eq!(src.name(), format!("src.{}", info.name));
                 assert_eq!(dst.name(), format!("dst.{}", info.name));

@@ -48,7 +48,7 @@ mod record;
 
 pub use complete::{Completion, CompletionKind, complete};
 pub use error::{ErrorKind, QueryError, Report};
-pub use field::{Field, Kind, Name, Operator, Words, owner_kind_word};
+pub use field::{Field, HalfField, Kind, Name, Operator, Words, owner_kind_word};
 pub use glob::{Glob, GlobPart};
 pub use literal::moment;
 pub use net::Network;

@@ -68,25 +68,27 @@ impl Literal {
             Kind::Protocol => Quantity::parse(name.kind, text)
                 .map(Self::Number)
                 .map_err(|_| unknown(name, text)),
-            Kind::Number { .. } | Kind::Time | Kind::Fraction => match text.split_once("..") {
-                Some((from, to)) if operator == Operator::In => {
-                    let from = Quantity::parse(name.kind, from).map_err(bad)?;
-                    let to = Quantity::parse(name.kind, to).map_err(bad)?;
-                    match (from, to) {
-                        (Quantity::Fixed(min), Quantity::Fixed(max))
-                        | (Quantity::Ago(max), Quantity::Ago(min))
-                            if min > max =>
-                        {
-                            Err(bad("the range ends before it begins".to_owned()))
+            Kind::Number { .. } | Kind::Time | Kind::Duration | Kind::Fraction => {
+                match text.split_once("..") {
+                    Some((from, to)) if operator == Operator::In => {
+                        let from = Quantity::parse(name.kind, from).map_err(bad)?;
+                        let to = Quantity::parse(name.kind, to).map_err(bad)?;
+                        match (from, to) {
+                            (Quantity::Fixed(min), Quantity::Fixed(max))
+                            | (Quantity::Ago(max), Quantity::Ago(min))
+                                if min > max =>
+                            {
+                                Err(bad("the range ends before it begins".to_owned()))
+                            }
+                            _ => Ok(Self::Range(from, to)),
                         }
-                        _ => Ok(Self::Range(from, to)),
                     }
+                    Some(_) => Err(bad("a range stands behind `in`".to_owned())),
+                    None => Quantity::parse(name.kind, text)
+                        .map(Self::Number)
+                        .map_err(bad),
                 }
-                Some(_) => Err(bad("a range stands behind `in`".to_owned())),
-                None => Quantity::parse(name.kind, text)
-                    .map(Self::Number)
-                    .map_err(bad),
-            },
+            }
             Kind::Ip => match (text.parse(), Network::parse(text)) {
                 (Ok(ip), _) => Ok(Self::Ip(ip)),
                 (_, Some(network)) if operator == Operator::In => Ok(Self::Network(network)),
@@ -204,6 +206,9 @@ impl Quantity {
             Kind::Time => parse_time(text).ok_or_else(|| {
                 "it is a time, such as 2026-11-23T08:15:30Z, -5m, -1h30m or now".to_owned()
             }),
+            Kind::Duration => parse_duration(text)
+                .map(Self::Fixed)
+                .ok_or_else(|| "it is a length of time, such as 500ms, 5s or 1m30s".to_owned()),
             Kind::Fraction => text
                 .strip_suffix('%')
                 .map_or_else(
@@ -241,6 +246,7 @@ impl Quantity {
     fn print(self, kind: Kind) -> String {
         match (self, kind) {
             (Self::Fixed(nanos), Kind::Time) => Timestamp(nanos).to_string(),
+            (Self::Fixed(nanos), Kind::Duration) => print_duration(nanos),
             (Self::Fixed(micros), Kind::Fraction) => (micros as f64 / MILLION).to_string(),
             (Self::Fixed(number), Kind::Protocol) => u8::try_from(number)
                 .ok()
@@ -248,12 +254,7 @@ impl Quantity {
                 .map_or_else(|| number.to_string(), str::to_owned),
             (Self::Fixed(number), _) => number.to_string(),
             (Self::Ago(0), _) => "now".to_owned(),
-            (Self::Ago(nanos), _) => UNITS
-                .iter()
-                .find(|(_, unit)| nanos % unit == 0)
-                .map_or_else(String::new, |(name, unit)| {
-                    format!("-{}{name}", nanos / unit)
-                }),
+            (Self::Ago(nanos), _) => format!("-{}", print_duration(nanos)),
         }
     }
 
@@ -288,12 +289,19 @@ fn parse_time(text: &str) -> Option<Quantity> {
     if text == "now" {
         return Some(Quantity::Ago(0));
     }
-    let Some(mut rest) = text.strip_prefix('-') else {
-        let moment: jiff::Timestamp = text.parse().ok()?;
-        return i64::try_from(moment.as_nanosecond())
-            .ok()
-            .map(Quantity::Fixed);
-    };
+    match text.strip_prefix('-') {
+        Some(ago) => parse_duration(ago).map(Quantity::Ago),
+        None => {
+            let moment: jiff::Timestamp = text.parse().ok()?;
+            let nanos = i64::try_from(moment.as_nanosecond()).ok()?;
+            Some(Quantity::Fixed(nanos))
+        }
+    }
+}
+
+/// Reads a length of time such as `1h30m`, in nanoseconds; never negative.
+pub(crate) fn parse_duration(text: &str) -> Option<i64> {
+    let mut rest = text;
     let mut total = 0_i64;
     loop {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
@@ -306,8 +314,19 @@ fn parse_time(text: &str) -> Option<Quantity> {
         total = total.checked_add(count.checked_mul(*unit)?)?;
         rest = &rest[letters..];
         if rest.is_empty() {
-            return Some(Quantity::Ago(total));
+            return Some(total);
         }
+    }
+}
+
+/// Writes a length of time in the greatest unit that it is whole in.
+pub(crate) fn print_duration(nanos: i64) -> String {
+    match UNITS
+        .iter()
+        .find(|(_, unit)| nanos != 0 && nanos % unit == 0)
+    {
+        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        None => "0s".to_owned(),
     }
 }
 
@@ -324,7 +343,17 @@ fn split_name(text: &str) -> Result<(Option<&str>, &str), String> {
 fn named(namespace: Option<(Field, Check)>, field: Field, check: Check) -> Plan {
     let name = Plan::Test(Test { field, check });
     match namespace {
-        Some((field, check)) => Plan::and(vec![Plan::Test(Test { field, check }), name]),
+        Some((space, check)) => {
+            let space = Plan::Test(Test {
+                field: space,
+                check,
+            });
+            let both = Plan::and(vec![space, name]);
+            match field.either_half() {
+                Some(_) => Plan::Half(Box::new(both)),
+                None => both,
+            }
+        }
         None => name,
     }
 }

@@ -1,6 +1,7 @@
+use netverdict_types::Direction;
 use uuid::Uuid;
 
-use crate::field::Field;
+use crate::field::{Field, HalfField};
 use crate::glob::Glob;
 use crate::net::Network;
 use crate::record::{Record, Value};
@@ -18,6 +19,9 @@ pub enum Plan {
     Or(Vec<Plan>),
     /// The child does not hold.
     Not(Box<Plan>),
+    /// One and the same half of the record passes the child: fields that name no half
+    /// ([`Field::either_half`]) are those of that half. A record without halves is asked itself.
+    Half(Box<Plan>),
     /// One field passes a check.
     Test(Test),
 }
@@ -63,7 +67,63 @@ impl Plan {
             Self::And(children) => children.iter().all(|child| child.matches(record)),
             Self::Or(children) => children.iter().any(|child| child.matches(record)),
             Self::Not(child) => !child.matches(record),
+            Self::Half(child) if record.has_halves() => child.matches_half(record),
+            Self::Half(child) => child.matches(record),
+            Self::Test(test) if record.has_halves() => match test.field.either_half() {
+                Some(field) => HALVES
+                    .into_iter()
+                    .any(|half| test.check.holds(record.value(field.of(half)))),
+                None => test.check.holds(record.value(test.field)),
+            },
             Self::Test(test) => test.check.holds(record.value(test.field)),
+        }
+    }
+
+    /// The same for records with halves, said without [`Plan::Half`] and without fields that name
+    /// no half, so that each field is one column: `policy` becomes `egress.policy or
+    /// ingress.policy`.
+    #[must_use]
+    pub fn by_halves(&self) -> Self {
+        match self {
+            Self::And(children) => Self::And(children.iter().map(Self::by_halves).collect()),
+            Self::Or(children) => Self::Or(children.iter().map(Self::by_halves).collect()),
+            Self::Not(child) => Self::Not(Box::new(child.by_halves())),
+            Self::Half(child) => Self::either(child),
+            Self::Test(test) if test.field.either_half().is_some() => Self::either(self),
+            Self::Test(_) => self.clone(),
+        }
+    }
+
+    fn either(plan: &Plan) -> Self {
+        Self::Or(HALVES.map(|half| plan.of_half(half)).to_vec())
+    }
+
+    /// The plan with one half put in where none is named.
+    fn of_half(&self, half: Direction) -> Self {
+        let all = |children: &[Plan]| children.iter().map(|child| child.of_half(half)).collect();
+        match self {
+            Self::And(children) => Self::And(all(children)),
+            Self::Or(children) => Self::Or(all(children)),
+            Self::Not(child) => Self::Not(Box::new(child.of_half(half))),
+            Self::Half(child) => child.of_half(half),
+            Self::Test(test) => Self::Test(Test {
+                field: test.field.at(half),
+                check: test.check.clone(),
+            }),
+        }
+    }
+
+    fn matches_half<R: Record + ?Sized>(&self, record: &R) -> bool {
+        HALVES.into_iter().any(|half| self.matches_at(record, half))
+    }
+
+    fn matches_at<R: Record + ?Sized>(&self, record: &R, half: Direction) -> bool {
+        match self {
+            Self::And(children) => children.iter().all(|child| child.matches_at(record, half)),
+            Self::Or(children) => children.iter().any(|child| child.matches_at(record, half)),
+            Self::Not(child) => !child.matches_at(record, half),
+            Self::Half(child) => child.matches_at(record, half),
+            Self::Test(test) => test.check.holds(record.value(test.field.at(half))),
         }
     }
 
@@ -96,16 +156,30 @@ impl Plan {
             Self::And(children) | Self::Or(children) => children
                 .iter()
                 .fold(1, |sum, child| sum.saturating_add(child.cost())),
-            Self::Not(child) => child.cost(),
+            Self::Not(child) | Self::Half(child) => child.cost(),
             Self::Test(test) => match test.check {
                 Check::Between { .. } | Check::Bool(_) | Check::Flags(_) => 1,
                 Check::Network(_) | Check::Uuid(_) => 2,
                 Check::Text(_) => 3,
-                Check::Glob(_) if matches!(test.field, Field::Message | Field::AclMatch) => 100,
+                Check::Glob(_) if is_long(test.field) => 100,
                 Check::Glob(_) => 20,
             },
         }
     }
+}
+
+/// Both halves, in the order in which a packet comes to them.
+pub(crate) const HALVES: [Direction; 2] = [Direction::Egress, Direction::Ingress];
+
+fn is_long(field: Field) -> bool {
+    use HalfField::{AclMatch, Message};
+    matches!(
+        field,
+        Field::Message
+            | Field::AclMatch
+            | Field::Egress(Message | AclMatch)
+            | Field::Ingress(Message | AclMatch)
+    )
 }
 
 impl Check {

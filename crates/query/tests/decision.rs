@@ -195,8 +195,26 @@ fn each_key_of_the_json_is_a_field_of_the_same_value() {
             assert!(query.plan(NOW).matches(&full), "{path}");
         }
     }
-    met.extend([Field::SrcName, Field::DstPod]);
+    met.extend([Field::SrcName, Field::DstPod, Field::Start, Field::End]);
+    let of_connections = [
+        Field::Duration,
+        Field::ReplyPackets,
+        Field::ReplyBytes,
+        Field::DroppedPackets,
+        Field::DroppedBytes,
+    ];
     for field in Field::all() {
+        match field {
+            // What its ACL's pipeline serves is the half that the decision is about.
+            Field::Egress(half) => {
+                assert_eq!(full.value(field), Value::Missing, "{field:?}");
+                assert_eq!(full.value(Field::Ingress(half)), full.value(half.shared()));
+                continue;
+            }
+            Field::Ingress(_) => continue,
+            _ if of_connections.contains(&field) => continue,
+            _ => {}
+        }
         assert!(met.contains(&field), "{field:?} is not in the JSON");
     }
 }
@@ -207,6 +225,8 @@ fn what_is_not_known_is_missing() {
     let empty = world.empty();
     let always = [
         "time",
+        "start",
+        "end",
         "zone",
         "verdict",
         "source",
@@ -243,6 +263,8 @@ fn known_answers() {
         ("policy=red/allow-server", false, false),
         ("policy~blue/*", true, false),
         ("policy.kind=networkpolicy", true, false),
+        ("ingress.policy=blue/allow-server", true, false),
+        ("egress.policy=blue/allow-server", false, false),
         // No end is in red: false where one is, true where none is known.
         ("namespace!=red", false, true),
         ("not namespace=red", false, true),

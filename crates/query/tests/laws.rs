@@ -115,7 +115,7 @@ fn the_random_queries_reach_everything() {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut seen = BTreeSet::new();
     let mut names = BTreeSet::new();
-    for _ in 0..6_000 {
+    for _ in 0..10_000 {
         let model = term().new_tree(&mut runner).unwrap().current();
         let record = record().new_tree(&mut runner).unwrap().current();
         let holds = model.holds(&record);
@@ -187,6 +187,7 @@ fn kind_word(kind: Kind) -> &'static str {
         Kind::Word(_) => "word",
         Kind::Number { .. } => "number",
         Kind::Time => "time",
+        Kind::Duration => "duration",
         Kind::Fraction => "fraction",
         Kind::Ip => "ip",
         Kind::Bool => "bool",

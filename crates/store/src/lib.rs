@@ -4,8 +4,14 @@
 //! answers.
 #![forbid(unsafe_code)]
 
+mod columns;
+#[cfg(feature = "judge")]
+pub mod judge;
+mod row;
 mod schema;
 
+pub use columns::{Place, index, ip_from_bytes, ip_ranges, ip_to_bytes, place};
+pub use row::{RowError, connection, rest};
 pub use schema::{COLUMNS, Column, From, Type};
 
 use std::ops::Range;

@@ -238,6 +238,7 @@ fn number_text(number: i64, kind: Kind, style: &mut Style) -> String {
             }
             _ => Timestamp(number).to_string(),
         },
+        Kind::Duration => format!("{}s{}ns", number / 1_000_000_000, number % 1_000_000_000),
         Kind::Fraction if style.one_in(2) => format!("{}%", number as f64 / 1e4),
         Kind::Fraction => (number as f64 / 1e6).to_string(),
         Kind::Protocol => match number {
@@ -315,6 +316,7 @@ fn numbers(kind: Kind) -> Vec<i64> {
         Kind::Time => [0, 1, 5 * MINUTE, 90 * MINUTE, -MINUTE]
             .map(|ago| NOW.0 - ago)
             .to_vec(),
+        Kind::Duration => vec![0, 1, 1_500_000_000, 90 * MINUTE],
         Kind::Fraction => vec![0, 1, 10_000, 100_008, 1_000_000],
         _ => vec![1, 6, 17, 200],
     }
@@ -389,7 +391,9 @@ fn wanted(kind: Kind, operator: Operator) -> BoxedStrategy<Wanted> {
         _ if like => select(&PATTERNS[..])
             .prop_map(|pattern| Wanted::Glob(pattern.to_owned()))
             .boxed(),
-        Kind::Number { .. } | Kind::Time | Kind::Fraction if operator == Operator::In => {
+        Kind::Number { .. } | Kind::Time | Kind::Duration | Kind::Fraction
+            if operator == Operator::In =>
+        {
             let pair = (select(numbers(kind)), select(numbers(kind)));
             let range = pair.prop_map(|(a, b)| Wanted::Range(a.min(b), a.max(b)));
             prop_oneof![exactly, range].boxed()
