@@ -1,9 +1,9 @@
 //! Keeps what was decided of packets, for others that differ in nothing that any ACL reads.
 
-use std::hash::Hash;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use netverdict_ovn::expr::Field;
 use uuid::Uuid;
 
@@ -57,6 +57,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Cache {
     decide: Decide,
+    hasher: RandomState,
     /// What was asked for lately, and what before that: together never more than twice the limit.
     young: Answers,
     old: Answers,
@@ -68,23 +69,19 @@ pub struct Cache {
 
 #[derive(Debug, Default)]
 struct Answers {
-    places: HashMap<Key, u32, RandomState>,
-    list: Vec<Answer>,
+    places: HashTable<u32>,
+    list: Vec<(Key, Answer)>,
 }
 
-/// All that an answer depends on.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Key {
-    switch: SwitchId,
-    ports: (Lport, Lport),
-    views: [CtView; 2],
-    addresses: (u128, u128),
-    /// Ethertype, protocol, type and code of ICMP, and what fixed flows ask for.
-    kind: u64,
-    /// Of L4.
-    numbers: u32,
-    rest: [u128; 2],
+impl Answers {
+    fn place(&self, hash: u64, key: &Key) -> Option<u32> {
+        let is = |place: &u32| self.list[*place as usize].0 == *key;
+        self.places.find(hash, is).copied()
+    }
 }
+
+/// All that an answer depends on, packed: it is hashed and compared for each packet.
+type Key = [u128; 9];
 
 impl Cache {
     /// An empty one, that keeps so many answers at least and twice as many at most.
@@ -127,6 +124,7 @@ impl Cache {
         }
         Self {
             decide,
+            hasher: RandomState::default(),
             young: Answers::default(),
             old: Answers::default(),
             limit: limit.max(1),
@@ -143,17 +141,17 @@ impl Cache {
     /// The answer to a question. One that is there already is found without allocating anything.
     pub fn ask(&mut self, question: &Question) -> &Answer {
         let key = self.key(question);
-        let place = match self.young.places.get(&key) {
-            Some(place) => *place,
-            None => self.learn(key, question),
+        let hash = self.hasher.hash_one(key);
+        let place = match self.young.place(hash, &key) {
+            Some(place) => place,
+            None => self.learn(hash, key, question),
         };
-        &self.young.list[place as usize]
+        &self.young.list[place as usize].1
     }
 
-    fn learn(&mut self, key: Key, question: &Question) -> u32 {
-        let before = self.old.places.get(&key);
-        let answer = match before.and_then(|place| self.old.list.get(*place as usize)) {
-            Some(answer) => answer.clone(),
+    fn learn(&mut self, hash: u64, key: Key, question: &Question) -> u32 {
+        let answer = match self.old.place(hash, &key) {
+            Some(place) => self.old.list[place as usize].1.clone(),
             None => self.decide.answer(question),
         };
         if self.young.list.len() >= self.limit {
@@ -161,10 +159,12 @@ impl Cache {
             self.young.places.clear();
             self.young.list.clear();
         }
-        let place = self.young.list.len() as u32;
-        self.young.list.push(answer);
+        let Answers { places, list } = &mut self.young;
+        let place = list.len() as u32;
+        list.push((key, answer));
         if self.rest.is_some() {
-            self.young.places.insert(key, place);
+            let hash_of = |place: &u32| self.hasher.hash_one(list[*place as usize].0);
+            places.insert_unique(hash, place, hash_of);
         }
         place
     }
@@ -195,15 +195,23 @@ impl Cache {
             | u64::from(is_service(packet)) << 1
             | u64::from(is_dhcp6(packet)) << 2
             | u64::from(packet.ip.is_some()) << 3;
-        Key {
-            switch: question.switch,
-            ports: (question.inport, question.outport),
-            views: [question.ingress, question.egress],
-            addresses: (source, destination),
-            kind,
-            numbers: u32::from(numbers.0) << 16 | u32::from(numbers.1),
-            rest,
-        }
+        let four = |[a, b, c, d]: [u32; 4]| {
+            u128::from(a) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d)
+        };
+        let (ingress, egress) = (question.ingress, question.egress);
+        let (inport, outport) = (question.inport.0, question.outport.0);
+        let numbers = u32::from(numbers.0) << 16 | u32::from(numbers.1);
+        [
+            source,
+            destination,
+            four([question.switch.0, inport, outport, numbers]),
+            four([ingress.state, ingress.mark, egress.state, egress.mark]),
+            ingress.label,
+            egress.label,
+            kind.into(),
+            rest[0],
+            rest[1],
+        ]
     }
 }
 

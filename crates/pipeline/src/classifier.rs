@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::hash_map::Entry as Slot;
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 use netverdict_ovn::expr::{Compiled, Field, Part, PortGroup, Relation, Values};
 
 use crate::{L4, Lport, Northbound, State};
@@ -101,6 +101,8 @@ pub(crate) struct Rule {
     need: Need,
     /// What stands for it: whatever finds it is given this.
     pub id: u32,
+    /// Of which class it is, for those who want some classes only.
+    pub class: u8,
     /// Its place in the order in which matches are tried, in either of two orders; the lowest is the first.
     pub order: [u64; 2],
 }
@@ -112,6 +114,7 @@ impl Rule {
             op,
             need,
             id: 0,
+            class: 0,
             order: [0; 2],
         }
     }
@@ -305,8 +308,8 @@ impl Shared {
         members.sort_unstable();
         members.dedup();
         match self.ports_by_content.entry(members) {
-            Slot::Occupied(known) => *known.get(),
-            Slot::Vacant(new) => {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
                 let number = self.ports.len() as u32;
                 self.ports.push(Arc::new(Ports {
                     members: new.key().iter().copied().collect(),
@@ -366,13 +369,13 @@ impl Shared {
             .sets
             .entry(Arc::as_ptr(values) as usize * 2 + usize::from(v4))
         {
-            Slot::Occupied(known) => {
+            Entry::Occupied(known) => {
                 return Address::Set {
                     number: *known.get(),
                     size,
                 };
             }
-            Slot::Vacant(new) => *new.insert(next),
+            Entry::Vacant(new) => *new.insert(next),
         };
         let holds = values.pairs().map(|(mask, value)| {
             let (mask, value) = mapped(v4, mask, value);
@@ -566,12 +569,8 @@ impl Op {
                 sought,
                 ..
             } => {
-                let (address, known) = match source {
-                    true => (headers.source, &mut headers.sources),
-                    false => (headers.destination, &mut headers.destinations),
-                };
-                let is_in = |address| known.sets(address, shared).binary_search(number).is_ok();
-                address.is_some_and(is_in) == *sought
+                let (source, number) = (*source, *number);
+                headers.is_in(Set { source, number }, shared) == *sought
             }
             Self::Constant(holds) => *holds,
             Self::EthType(value) => state.packet.eth_type == *value,
@@ -636,26 +635,27 @@ impl Op {
     }
 }
 
-/// Matches in an order, to find the first that holds.
+/// Matches in an order, to find the first that holds. Memory is what a search waits for: what it reads lies side by side, and what it need not
+/// read lies elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Classifier {
-    entries: Box<[Entry]>,
-    /// What entries point to, side by side: memory is what a search waits for.
-    ops: Box<[Op]>,
+    /// Which buckets to look into, by port; the port by which the packet goes out if `true`.
+    by_port: HashMap<(bool, Lport), Range, RandomState>,
+    /// Whether there are any of outports, and of inports.
+    sides: [bool; 2],
+    /// Those of each port, the one with the first match first.
     buckets: Box<[Bucket]>,
+    /// And that for all ports.
+    any: Option<Bucket>,
     shapes: Box<[Shape]>,
     masks: Box<[Masks]>,
     /// The sets of shapes.
     sets: Box<[u32]>,
-    table: HashTable<Key>,
-    /// Runs of entries with one key, or that are asked one after the other.
-    runs: Box<[u32]>,
-    /// Which buckets to look into, the one with the first match first, by port; the port by which the packet goes out if `true`.
-    by_port: HashMap<(bool, Lport), Box<[u32]>, RandomState>,
-    /// Whether there are any of outports, and of inports.
-    sides: [bool; 2],
-    /// And that for all ports.
-    any: Option<u32>,
+    table: Table,
+    /// Runs of candidates with one key, or that are asked one after the other.
+    candidates: Box<[Candidate]>,
+    /// The terms of candidates.
+    ops: Box<[Op]>,
 }
 
 /// Where something is in a slice: its start and its length.
@@ -676,37 +676,97 @@ impl Range {
     }
 }
 
-/// A match: all of its terms must hold.
-#[derive(Debug)]
-struct Entry {
-    order: [u64; 2],
+/// A match that may hold: its address is in the set, if it has one, and all of its terms must hold.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    /// Its place in each order.
+    order: [u32; 2],
+    set: Option<Set>,
     terms: Range,
     id: u32,
+    class: u8,
+    /// Whether its run ends with it.
+    last: bool,
 }
 
-#[derive(Debug)]
+/// An address set that has a number, and which address is to be in it.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    source: bool,
+    number: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Bucket {
     /// The first place of its matches, in each order.
-    first: [u64; 2],
-    shapes: Range,
-    /// Without shapes: so few that each is asked.
-    few: Range,
+    first: [u32; 2],
+    inside: Inside,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Inside {
+    /// So few that each is asked: where their run is.
+    Few(u32),
+    Shapes(Range),
 }
 
 /// An entry, and what is necessary for it.
 type Member = (u32, Need);
 
-/// A hash, and where its entries are; if there is one only, it itself.
+/// Where the runs of keys are, by hash. What has the same hash has one run.
+#[derive(Debug, Default)]
+struct Table(Box<[Slot]>);
+
+/// A hash, and the run that it leads to; [`Slot::FREE`] if to none.
 #[derive(Clone, Copy, Debug)]
-struct Key {
-    hash: u64,
-    run: Range,
+struct Slot {
+    hash: u32,
+    run: u32,
+}
+
+impl Slot {
+    const FREE: u32 = u32::MAX;
+}
+
+impl Table {
+    /// With room for so many hashes, as many again stay free.
+    fn of(hashes: usize) -> Self {
+        let free = Slot {
+            hash: 0,
+            run: Slot::FREE,
+        };
+        Self(vec![free; (2 * hashes).next_power_of_two()].into())
+    }
+
+    /// Where a hash is, or the free slot in which it would be. A table that was not made for any hash has no slots.
+    fn slot(&self, hash: u32) -> Option<usize> {
+        let mut place = hash as usize;
+        loop {
+            place &= self.0.len().wrapping_sub(1);
+            let slot = self.0.get(place)?;
+            if slot.run == Slot::FREE || slot.hash == hash {
+                return Some(place);
+            }
+            place += 1;
+        }
+    }
+
+    fn put(&mut self, hash: u32, run: u32) {
+        if let Some(place) = self.slot(hash) {
+            self.0[place] = Slot { hash, run };
+        }
+    }
+
+    fn run(&self, hash: u32) -> Option<u32> {
+        let run = self.0[self.slot(hash)?].run;
+        (run != Slot::FREE).then_some(run)
+    }
 }
 
 /// What some keys of a bucket are made of.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
-    first: [u64; 2],
+    first: [u32; 2],
     /// By number.
     masks: u32,
     /// The sets that are in keys.
@@ -793,6 +853,14 @@ impl Known {
 }
 
 impl Headers {
+    fn is_in(&mut self, set: Set, shared: &Shared) -> bool {
+        let (address, known) = match set.source {
+            true => (self.source, &mut self.sources),
+            false => (self.destination, &mut self.destinations),
+        };
+        address.is_some_and(|address| has(known.sets(address, shared), set.number))
+    }
+
     /// The next of these sets, which are in order, that an address is in.
     fn next_set(
         &mut self,
@@ -812,7 +880,7 @@ impl Headers {
         };
         while let Some(set) = fewer.get(*place) {
             *place += 1;
-            if more.binary_search(set).is_ok() {
+            if has(more, *set) {
                 return Some(*set);
             }
         }
@@ -847,9 +915,21 @@ impl Headers {
     }
 }
 
+/// Whether a number is among these, which are in order: halves them until comparing all that are left is faster.
+fn has(numbers: &[u32], number: u32) -> bool {
+    let mut left = numbers;
+    while left.len() > 32 {
+        let (lower, upper) = left.split_at(left.len() / 2);
+        left = if number < upper[0] { lower } else { upper };
+    }
+    left.iter()
+        .fold(false, |found, other| found | (number == *other))
+}
+
 impl Classifier {
     /// Puts the rules in.
     pub fn new(rules: Vec<Rule>, shared: &Shared) -> Self {
+        let places = [0, 1].map(|order| places(&rules, order));
         let mut builder = Builder {
             shared,
             entries: Vec::with_capacity(rules.len()),
@@ -858,12 +938,13 @@ impl Classifier {
             numbers: HashMap::new(),
             sets: Vec::new(),
             keys: Vec::new(),
-            runs: Vec::new(),
+            candidates: Vec::with_capacity(rules.len()),
         };
         let mut ops = Vec::new();
         let mut homes: HashMap<Option<(bool, u32)>, Vec<Member>> = HashMap::new();
-        for rule in rules {
-            let number = builder.entries.len() as u32;
+        for (rule, order) in rules.into_iter().zip(0..) {
+            let number = order as u32;
+            let order = [0, 1].map(|which: usize| places[which][order]);
             let (sets, inports) = match (&rule.need.outports, &rule.need.inports) {
                 (Some(sets), _) => (Some(sets), false),
                 (None, Some(sets)) => (Some(sets), true),
@@ -885,64 +966,79 @@ impl Classifier {
                     home.push((number, rule.need.clone()));
                 }
             }
-            let terms = match op {
-                Op::All(terms) => Range::extend(&mut ops, terms),
-                op => Range::extend(&mut ops, [op]),
+            let mut terms = match op {
+                Op::All(terms) => terms.into_vec(),
+                op => vec![op],
             };
-            builder.entries.push(Entry {
-                order: rule.order,
-                terms,
+            let mut set = None;
+            if let Some(Op::InSet {
+                source,
+                number,
+                sought: true,
+                ..
+            }) = terms.first()
+            {
+                set = Some(Set {
+                    source: *source,
+                    number: *number,
+                });
+                terms.remove(0);
+            }
+            builder.entries.push(Candidate {
+                order,
+                set,
+                terms: Range::extend(&mut ops, terms),
                 id: rule.id,
+                class: rule.class,
+                last: false,
             });
         }
-        let mut buckets: Vec<Bucket> = Vec::with_capacity(homes.len());
-        let mut by_port: HashMap<(bool, Lport), Vec<u32>> = HashMap::new();
         let mut any = None;
+        let mut of_port: HashMap<(bool, Lport), Vec<Bucket>> = HashMap::new();
         for (home, members) in homes {
-            let number = buckets.len() as u32;
-            buckets.push(builder.bucket(members));
+            let bucket = builder.bucket(members);
             match home {
-                None => any = Some(number),
+                None => any = Some(bucket),
                 Some((outport, set)) => {
                     for port in &shared.ports[set as usize].members {
-                        by_port.entry((outport, *port)).or_default().push(number);
+                        of_port.entry((outport, *port)).or_default().push(bucket);
                     }
                 }
             }
         }
-        let sides = [true, false].map(|out| by_port.keys().any(|(side, _)| *side == out));
-        let by_port = by_port.into_iter().map(|(port, mut found)| {
-            found.sort_by_key(|bucket| buckets[*bucket as usize].first[0]);
-            (port, found.into())
+        let sides = [true, false].map(|out| of_port.keys().any(|(side, _)| *side == out));
+        let mut buckets = Vec::new();
+        let by_port = of_port.into_iter().map(|(port, mut found)| {
+            found.sort_by_key(|bucket| bucket.first[0]);
+            (port, Range::extend(&mut buckets, found))
         });
         Self {
             by_port: by_port.collect(),
             sides,
-            table: builder.table(),
-            entries: builder.entries.into(),
-            ops: ops.into(),
             buckets: buckets.into(),
+            any,
+            table: builder.table(),
             shapes: builder.shapes.into(),
             masks: builder.masks.into(),
             sets: builder.sets.into(),
-            runs: builder.runs.into(),
-            any,
+            candidates: builder.candidates.into(),
+            ops: ops.into(),
         }
     }
 
     /// Whether there is nothing to find.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.candidates.is_empty()
     }
 
-    /// The first match that holds and is wanted, in one of both orders.
+    /// The first match that holds and whose class is wanted, in one of both orders.
     pub fn find(
         &self,
         state: &State,
         headers: &mut Headers,
         shared: &Shared,
         order: usize,
-        wanted: impl Fn(u32) -> bool,
+        wanted: impl Fn(u8) -> bool,
     ) -> Option<u32> {
         if self.is_empty() {
             return None;
@@ -952,10 +1048,10 @@ impl Classifier {
             state,
             order,
             wanted,
-            best: u64::MAX,
+            best: u32::MAX,
             found: None,
         };
-        if let Some(any) = self.any {
+        if let Some(any) = &self.any {
             search.bucket(any, headers, shared);
         }
         let sides = [(true, state.outport), (false, state.inport)];
@@ -963,12 +1059,24 @@ impl Classifier {
             if !asked {
                 continue;
             }
-            for bucket in self.by_port.get(side).map_or(&[][..], |found| found) {
-                search.bucket(*bucket, headers, shared);
+            let buckets = self.by_port.get(side).copied().unwrap_or_default();
+            for bucket in buckets.of(&self.buckets) {
+                search.bucket(bucket, headers, shared);
             }
         }
         search.found
     }
+}
+
+/// The place of each rule in an order.
+fn places(rules: &[Rule], order: usize) -> Vec<u32> {
+    let mut sorted: Vec<usize> = (0..rules.len()).collect();
+    sorted.sort_by_key(|number| rules[*number].order[order]);
+    let mut places = vec![0; rules.len()];
+    for (place, number) in (0..).zip(sorted) {
+        places[number] = place;
+    }
+    places
 }
 
 struct Search<'a, W> {
@@ -976,23 +1084,23 @@ struct Search<'a, W> {
     state: &'a State,
     order: usize,
     wanted: W,
-    best: u64,
+    best: u32,
     found: Option<u32>,
 }
 
-impl<W: Fn(u32) -> bool> Search<'_, W> {
-    fn bucket(&mut self, bucket: u32, headers: &mut Headers, shared: &Shared) {
-        let classifier = self.classifier;
-        let Some(bucket) = classifier.buckets.get(bucket as usize) else {
-            return;
-        };
+impl<W: Fn(u8) -> bool> Search<'_, W> {
+    fn bucket(&mut self, bucket: &Bucket, headers: &mut Headers, shared: &Shared) {
         if bucket.first[self.order] >= self.best {
             return;
         }
-        self.ask(bucket.few.of(&classifier.runs), headers, shared);
-        for (number, shape) in bucket.shapes.of(&classifier.shapes).iter().enumerate() {
-            if shape.first[self.order] < self.best {
-                self.shape(bucket.shapes.0 + number as u32, shape, headers, shared);
+        match bucket.inside {
+            Inside::Few(run) => self.ask(run, headers, shared),
+            Inside::Shapes(shapes) => {
+                for (number, shape) in (shapes.0..).zip(shapes.of(&self.classifier.shapes)) {
+                    if shape.first[self.order] < self.best {
+                        self.shape(number, shape, headers, shared);
+                    }
+                }
             }
         }
     }
@@ -1044,37 +1152,35 @@ impl<W: Fn(u32) -> bool> Search<'_, W> {
     }
 
     fn probe(&mut self, headers: &mut Headers, shared: &Shared, parts: Parts) {
-        let classifier = self.classifier;
-        let hash = shared.hash(parts);
-        match classifier.table.find(hash, |key| key.hash == hash) {
-            Some(Key {
-                run: Range(only, 1),
-                ..
-            }) => self.ask(&[*only], headers, shared),
-            Some(key) => self.ask(key.run.of(&classifier.runs), headers, shared),
-            None => {}
+        if let Some(run) = self.classifier.table.run(shared.hash(parts)) {
+            self.ask(run, headers, shared);
         }
     }
 
-    /// Asks entries, which are in the first of both orders.
-    fn ask(&mut self, entries: &[u32], headers: &mut Headers, shared: &Shared) {
+    /// Asks a run of candidates, which are in the first of both orders.
+    fn ask(&mut self, run: u32, headers: &mut Headers, shared: &Shared) {
         let classifier = self.classifier;
-        for number in entries {
-            let Some(entry) = classifier.entries.get(*number as usize) else {
-                return;
-            };
-            let order = entry.order[self.order];
-            if order >= self.best {
-                if self.order == 0 {
-                    return;
+        let run = classifier.candidates.get(run as usize..);
+        for candidate in run.unwrap_or_default() {
+            let order = candidate.order[self.order];
+            if order < self.best {
+                let state = self.state;
+                if (self.wanted)(candidate.class)
+                    && candidate.set.is_none_or(|set| headers.is_in(set, shared))
+                    && candidate
+                        .terms
+                        .of(&classifier.ops)
+                        .iter()
+                        .all(|op| op.holds(state, headers, shared))
+                {
+                    self.best = order;
+                    self.found = Some(candidate.id);
                 }
-                continue;
+            } else if self.order == 0 {
+                return;
             }
-            let terms = entry.terms.of(&classifier.ops);
-            let state = self.state;
-            if (self.wanted)(entry.id) && terms.iter().all(|op| op.holds(state, headers, shared)) {
-                self.best = order;
-                self.found = Some(entry.id);
+            if candidate.last {
+                return;
             }
         }
     }
@@ -1094,46 +1200,55 @@ impl Shared {
         Range(start, count).of(&self.held)
     }
 
-    fn hash(&self, parts: Parts) -> u64 {
-        self.hasher.hash_one(parts)
+    fn hash(&self, parts: Parts) -> u32 {
+        self.hasher.hash_one(parts) as u32
     }
 }
 
 /// The first place of the entries with keys of a shape, and the keys with an entry each.
-type Keys = ([u64; 2], Vec<(Parts, u32)>);
+type Keys = ([u32; 2], Vec<(Parts, u32)>);
 
 /// What a classifier is made of.
 struct Builder<'a> {
     shared: &'a Shared,
-    entries: Vec<Entry>,
+    entries: Vec<Candidate>,
     shapes: Vec<Shape>,
     masks: Vec<Masks>,
     /// Of masks.
     numbers: HashMap<Masks, u32>,
     sets: Vec<u32>,
     /// Hash, place of an entry, and the entry.
-    keys: Vec<(u64, u64, u32)>,
-    runs: Vec<u32>,
+    keys: Vec<(u32, u32, u32)>,
+    candidates: Vec<Candidate>,
 }
 
 impl Builder<'_> {
-    fn order(&self, entry: u32) -> [u64; 2] {
+    fn order(&self, entry: u32) -> [u32; 2] {
         self.entries[entry as usize].order
     }
 
+    /// Puts entries, which are in the first of both orders, side by side.
+    fn run(&mut self, entries: impl IntoIterator<Item = u32>) -> u32 {
+        let start = self.candidates.len() as u32;
+        let run = entries
+            .into_iter()
+            .map(|entry| self.entries[entry as usize]);
+        self.candidates.extend(run);
+        if let Some(last) = self.candidates.last_mut() {
+            last.last = true;
+        }
+        start
+    }
+
     fn bucket(&mut self, members: Vec<Member>) -> Bucket {
-        let least = |a: [u64; 2], b: [u64; 2]| [a[0].min(b[0]), a[1].min(b[1])];
+        let least = |a: [u32; 2], b: [u32; 2]| [a[0].min(b[0]), a[1].min(b[1])];
         let orders = members.iter().map(|(number, _)| self.order(*number));
-        let mut bucket = Bucket {
-            first: orders.fold([u64::MAX; 2], least),
-            shapes: Range::default(),
-            few: Range::default(),
-        };
+        let first = orders.fold([u32::MAX; 2], least);
         if members.len() <= FEW {
             let mut numbers: Vec<u32> = members.iter().map(|(number, _)| *number).collect();
             numbers.sort_by_key(|number| self.order(*number)[0]);
-            bucket.few = Range::extend(&mut self.runs, numbers);
-            return bucket;
+            let inside = Inside::Few(self.run(numbers));
+            return Bucket { first, inside };
         }
         // Where other headers tell matches apart, sets need not.
         let mut alike: HashMap<(Masks, Parts), usize> = HashMap::new();
@@ -1150,7 +1265,7 @@ impl Builder<'_> {
             });
             let need = if most <= FEW { plain } else { need };
             need.each_key(|masks, parts| {
-                let (first, keys) = shapes.entry(masks).or_insert(([u64::MAX; 2], Vec::new()));
+                let (first, keys) = shapes.entry(masks).or_insert(([u32::MAX; 2], Vec::new()));
                 *first = least(*first, self.order(member));
                 keys.push((parts, member));
             });
@@ -1158,7 +1273,7 @@ impl Builder<'_> {
         let mut shapes: Vec<_> = shapes.into_iter().collect();
         // Those with what comes first are looked up first.
         shapes.sort_by_key(|(_, (first, _))| *first);
-        bucket.shapes = Range(self.shapes.len() as u32, shapes.len() as u32);
+        let inside = Inside::Shapes(Range(self.shapes.len() as u32, shapes.len() as u32));
         for (masks, (first, keys)) in shapes {
             let mut sets: Vec<u32> = keys
                 .iter()
@@ -1187,21 +1302,18 @@ impl Builder<'_> {
                 self.keys.push((hash, place, member));
             }
         }
-        bucket
+        Bucket { first, inside }
     }
 
-    fn table(&mut self) -> HashTable<Key> {
+    fn table(&mut self) -> Table {
         let mut keys = std::mem::take(&mut self.keys);
         keys.sort_unstable();
         keys.dedup();
-        let mut table = HashTable::with_capacity(keys.len());
-        for run in keys.chunk_by(|a, b| a.0 == b.0) {
-            let (hash, _, only) = run[0];
-            let run = match run.len() {
-                1 => Range(only, 1),
-                _ => Range::extend(&mut self.runs, run.iter().map(|(.., member)| *member)),
-            };
-            table.insert_unique(hash, Key { hash, run }, |key| key.hash);
+        let runs = keys.chunk_by(|a, b| a.0 == b.0);
+        let mut table = Table::of(runs.clone().count());
+        for keys in runs {
+            let run = self.run(keys.iter().map(|(.., entry)| *entry));
+            table.put(keys[0].0, run);
         }
         table
     }
@@ -1316,4 +1428,37 @@ fn prefixes((low, high): (u16, u16)) -> Vec<(u16, u16)> {
         low += size;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_found_if_it_is_there(
+            numbers in prop::collection::btree_set(0..400u32, 0..200),
+            number in 0..400u32,
+        ) {
+            let sorted: Vec<u32> = numbers.iter().copied().collect();
+            prop_assert_eq!(has(&sorted, number), numbers.contains(&number));
+        }
+
+        #[test]
+        fn what_is_put_into_a_table_is_there(
+            hashes in prop::collection::btree_set(prop_oneof![0..8u32, any::<u32>()], 0..40),
+            other in 0..8u32,
+        ) {
+            let mut table = Table::of(hashes.len());
+            for (run, hash) in (0..).zip(&hashes) {
+                table.put(*hash, run);
+            }
+            for (run, hash) in (0..).zip(&hashes) {
+                prop_assert_eq!(table.run(*hash), Some(run));
+            }
+            prop_assert_eq!(table.run(other).is_some(), hashes.contains(&other));
+        }
+    }
 }

@@ -202,7 +202,7 @@ struct Acl {
     again: bool,
     /// `ct_label.obs_point_id` of a connection that it blocks.
     blocked: u32,
-    log: Option<Log>,
+    log: Option<Box<Log>>,
 }
 
 /// Which hints an ACL's flows ask for.
@@ -211,6 +211,12 @@ enum Kind {
     Free,
     Allow,
     Drop,
+}
+
+impl Kind {
+    // As classes of the classifier.
+    const ALLOW: u8 = Self::Allow as u8;
+    const DROP: u8 = Self::Drop as u8;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -547,13 +553,12 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         // A flow that commits is for IP only.
         let blocks = hints & bit::BLOCK != 0 && is_ip(&self.state.packet);
         let order = usize::from(stateful && blocks);
-        let wanted = |id: u32| {
-            !stateful
-                || match acls[id as usize].kind {
-                    Kind::Free => true,
-                    Kind::Allow => hints & (bit::ALLOW_NEW | bit::ALLOW) != 0,
-                    Kind::Drop => hints & bit::DROP != 0 || blocks,
-                }
+        let allows = !stateful || hints & (bit::ALLOW_NEW | bit::ALLOW) != 0;
+        let drops = !stateful || hints & bit::DROP != 0 || blocks;
+        let wanted = |class| match class {
+            Kind::ALLOW => allows,
+            Kind::DROP => drops,
+            _ => true,
         };
         let found = classifier.find(self.state, self.headers, self.shared, order, wanted);
         let Some(id) = found else {
@@ -843,6 +848,7 @@ impl Compiler<'_> {
                 let number = number as u64;
                 let priority = u64::from(u16::MAX - row.acl.priority);
                 rule.id = id;
+                rule.class = kind(row.acl.action) as u8;
                 rule.order = [number, priority << 40 | other << 32 | number];
                 if row.acl.action == Action::AllowStateless && stateful {
                     let out = pipeline == Pipeline::ToLport;
@@ -885,7 +891,7 @@ impl Compiler<'_> {
             ],
             again: row.acl.label != 0 || row.sample_est.is_some(),
             blocked: self.sample(row.sample_est).map_or(0, |sample| sample.point),
-            log: row.log.then(|| self.log(uuid, row)),
+            log: row.log.then(|| self.log(uuid, row).into()),
         });
         let rule = self.rule(&row.acl.matches);
         self.known.insert(uuid, (id, rule.clone()));
