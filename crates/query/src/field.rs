@@ -153,6 +153,8 @@ pub enum Field {
     Source,
     /// The sentence.
     Message,
+    /// Identity of a connection.
+    Id,
     /// What was said of the way out of the client.
     Egress(HalfField),
     /// What was said of the way into the server.
@@ -777,6 +779,7 @@ const SHARED: &[Name] = {
         name("group", &[], U32, &[(None, Group)], "psample group"),
         name("icmp.code", &[], U8, &[(None, IcmpCode)], "ICMP code"),
         name("icmp.type", &[], U8, &[(None, IcmpType)], "ICMP type"),
+        name("id", &[], Uuid, &[(None, Id)], "identity of the connection"),
         name(
             "ip",
             &[],
@@ -1332,7 +1335,7 @@ mod tests {
         let fields: HashSet<Field> = Field::all().collect();
         assert_eq!(fields.len(), Field::all().count());
         let half = HalfField::Message as usize + 1;
-        assert_eq!(fields.len(), 72 + 2 * half);
+        assert_eq!(fields.len(), 73 + 2 * half);
         for field in fields {
             let info = Name::find(field.name()).unwrap();
             assert!(

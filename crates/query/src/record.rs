@@ -136,6 +136,7 @@ impl Record for Connection {
     #[inline]
     fn value(&self, field: Field) -> Value<'_> {
         match field {
+            Field::Id => Value::Uuid(Uuid::from_u128(self.id.0)),
             Field::Start => Value::Number(self.start.0),
             Field::Time | Field::End => Value::Number(self.end.0),
             Field::Duration => Value::Number(self.end.0.saturating_sub(self.start.0)),

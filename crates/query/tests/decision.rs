@@ -198,6 +198,7 @@ fn each_key_of_the_json_is_a_field_of_the_same_value() {
     met.extend([Field::SrcName, Field::DstPod, Field::Start, Field::End]);
     let of_connections = [
         Field::Duration,
+        Field::Id,
         Field::ReplyPackets,
         Field::ReplyBytes,
         Field::DroppedPackets,

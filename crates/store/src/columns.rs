@@ -221,7 +221,7 @@ mod tests {
                 Kind::Time | Kind::Duration => COLUMNS[column].kind == Type::Time,
                 Kind::Ip => COLUMNS[column].kind == Type::Ip,
                 Kind::Bool => COLUMNS[column].kind == Type::Bool,
-                Kind::Uuid => COLUMNS[column].kind == Type::Uuid,
+                Kind::Uuid => matches!(COLUMNS[column].kind, Type::Uuid | Type::Id),
             };
             assert!(fits, "{field:?} {:?}", COLUMNS[column]);
         }
