@@ -150,6 +150,16 @@ pub enum AskError {
 }
 
 impl Ask {
+    /// About all records of all times.
+    pub fn all(want: Want) -> Self {
+        Self {
+            since: Timestamp::MIN,
+            until: Timestamp::MAX,
+            filter: Plan::And(Vec::new()),
+            want,
+        }
+    }
+
     /// Makes sure that it has an answer; every engine asks this first.
     ///
     /// # Errors

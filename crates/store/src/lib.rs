@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod columns;
-#[cfg(feature = "judge")]
+#[cfg(any(test, feature = "judge"))]
 pub mod judge;
 mod row;
 mod schema;
@@ -17,7 +17,7 @@ pub use schema::{COLUMNS, Column, From, Type};
 use std::ops::Range;
 
 use futures_util::future::BoxFuture;
-use netverdict_query::ask::{Answer, Ask};
+use netverdict_query::ask::{Answer, Ask, AskError};
 use netverdict_types::{Connection, Timestamp};
 
 /// Updates that are kept all or not at all.
@@ -88,7 +88,7 @@ pub struct State {
 pub enum StoreError {
     /// The question is not one that can be answered; the asker is at fault.
     #[error("the question cannot be answered: {0}")]
-    Ask(String),
+    Ask(#[from] AskError),
     /// The engine failed; `what` says at what and where.
     #[error("{what}")]
     Engine {
