@@ -643,6 +643,18 @@ impl Kind {
         Self::NetworkAttachmentDefinition,
     ];
 
+    /// True for what decides about packets.
+    pub fn is_policy(self) -> bool {
+        matches!(
+            self,
+            Self::NetworkPolicy
+                | Self::AdminNetworkPolicy
+                | Self::BaselineAdminNetworkPolicy
+                | Self::ClusterNetworkPolicy
+                | Self::EgressFirewall
+        )
+    }
+
     /// As it stands in an object's `kind`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,6 +10,8 @@ use clap::Args;
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{Client, Config, Endpoint, Endpoints, Replica, TlsFiles, Wanted};
 
+use crate::exit::Usage;
+
 /// The databases that a command reads.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Databases")]
@@ -104,11 +106,12 @@ impl Databases {
     /// # Errors
     /// If the environment names something that is no endpoint.
     pub(crate) fn remotes(&self, database: Database) -> Result<Vec<Remote>> {
-        let (given, variable, socket) = match database {
-            Database::Northbound => (&self.nb, Some("OVN_NB_DB"), "/run/ovn/ovnnb_db.sock"),
-            Database::Southbound => (&self.sb, Some("OVN_SB_DB"), "/run/ovn/ovnsb_db.sock"),
-            Database::Vswitch => (&self.ovs, None, "/run/openvswitch/db.sock"),
+        let given = match database {
+            Database::Northbound => &self.nb,
+            Database::Southbound => &self.sb,
+            Database::Vswitch => &self.ovs,
         };
+        let (variable, socket) = usual(database);
         if !given.is_empty() {
             return Ok(given.clone());
         }
@@ -129,6 +132,19 @@ impl Databases {
             .transpose()?
             .into_iter()
             .collect())
+    }
+
+    /// Why no NB was found, and what to do.
+    pub(crate) fn no_northbound(&self) -> Usage {
+        let (_, socket) = usual(Database::Northbound);
+        let others_given = !(self.sb.is_empty() && self.ovs.is_empty());
+        let reason = match others_given {
+            true => "--sb or --ovs is given, and not --nb with it".to_owned(),
+            false => format!("there is no {socket}, and $OVN_NB_DB is not set"),
+        };
+        Usage(format!(
+            "no NB: {reason}; --nb names one, --manifests reads policies instead"
+        ))
     }
 
     /// Finds out at once what would otherwise fail at each attempt to connect.
@@ -218,5 +234,14 @@ impl Databases {
                 Ok(dump.replica.restrict(&wanted))
             }
         }
+    }
+}
+
+/// Where a database is found if nothing is said: the variable that names it, and the socket.
+fn usual(database: Database) -> (Option<&'static str>, &'static str) {
+    match database {
+        Database::Northbound => (Some("OVN_NB_DB"), "/run/ovn/ovnnb_db.sock"),
+        Database::Southbound => (Some("OVN_SB_DB"), "/run/ovn/ovnsb_db.sock"),
+        Database::Vswitch => (None, "/run/openvswitch/db.sock"),
     }
 }

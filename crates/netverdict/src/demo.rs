@@ -20,7 +20,7 @@ use netverdict_source::psample_unix::Output as Socket;
 use netverdict_types::{Clock, SystemClock, ZoneId};
 
 use crate::databases::Databases;
-use crate::exit::{Done, tell};
+use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{Format, Output};
 use crate::session::{Inputs, Session, Step};
@@ -79,10 +79,11 @@ impl Demo {
     /// If the scenario cannot be read, or the demo's files not be written.
     pub(crate) fn run(self) -> Result<Done> {
         if !(self.rate > 0.0 && self.rate <= 1e4) {
-            bail!(
+            let message = format!(
                 "--rate {}: take a number above 0 and at most 10000",
                 self.rate
             );
+            return Err(Usage(message).into());
         }
         let temporary;
         let directory = match &self.directory {
@@ -119,7 +120,7 @@ impl Demo {
                 node.set_group(collector.set_id, GROUP);
             }
             let place = directory.join(&northbound.name);
-            let rows = twin::rows(&world, &northbound.name);
+            let rows = world.zone_rows(&northbound.name);
             cluster::write_dumps(&rows, northbound, &node, &place, &mut databases)?;
             let socket = place.join("psample.sock");
             inputs.source.push(Spec {

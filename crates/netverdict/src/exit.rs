@@ -23,6 +23,11 @@ pub(crate) enum Done {
     Unknown,
 }
 
+/// Wrong usage that only shows when the command runs: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
 /// The exit code of a command: 0 done, 1 failed, 2 wrong usage (mostly told by clap), 3 dropped or verdicts change, 4
 /// cannot know.
 ///
@@ -37,7 +42,10 @@ pub(crate) fn code(result: Result<Done, Error>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             tell(format_args!("{error:#}"));
-            ExitCode::FAILURE
+            match error.is::<Usage>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -162,6 +162,7 @@ impl Explain {
                 to,
                 verdict: Answer::Dropped,
                 cases: Vec::new(),
+                left_out: twin.left_out.clone(),
                 notes: Vec::new(),
             };
             self.print(&explanation, &Known::new(&twin))?;
@@ -199,6 +200,7 @@ impl Explain {
                 let snippet = |spot: &Spot, label: &str| known.snippet(spot, label);
                 let style = Style {
                     colour: known.colour,
+                    width: width(),
                     walk: self.walk,
                     snippet: &snippet,
                 };
@@ -396,6 +398,15 @@ pub(crate) fn colours() -> bool {
     stdout().is_terminal() && !no_colour
 }
 
+/// Columns of a line for people: `$COLUMNS`, else the terminal's, else 80.
+pub(crate) fn width() -> usize {
+    let named = std::env::var("COLUMNS").ok();
+    let named = named.and_then(|columns| columns.parse().ok());
+    let of_terminal = || Some(usize::from(terminal_size::terminal_size_of(stdout())?.0.0));
+    let width: usize = named.or_else(of_terminal).unwrap_or(80);
+    width.clamp(40, 200)
+}
+
 /// What the manifests tell.
 pub(crate) struct Known<'a> {
     pub(crate) twin: &'a Twin,
@@ -439,6 +450,10 @@ impl Texts for Known<'_> {
 
     fn objects(&self) -> Option<Objects<'_>> {
         Some(self.twin.world.as_ref()?.objects())
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.twin.left_out.clone()
     }
 }
 

@@ -12,6 +12,7 @@ use netverdict_verdict::{
 use serde_json::{Value, json};
 
 use crate::exit::{Done, tell};
+use crate::explain::width;
 use crate::twin::{Inputs, Twin, missing_zones};
 
 /// See who reaches whom on which ports, or what one set of policies opens and closes against another
@@ -57,6 +58,7 @@ impl Matrix {
             tell(missing);
         }
         let mut out = std::io::BufWriter::new(stdout().lock());
+        self.print_left_out(&twin, "", &mut out)?;
         let done = match self.against.is_empty() {
             true => {
                 self.print(&twin, &mut out)?;
@@ -64,6 +66,7 @@ impl Matrix {
             }
             false => {
                 let other = self.inputs.other(&self.against)?.twin()?;
+                self.print_left_out(&other, " of what it is held against", &mut out)?;
                 let differs = self.print_difference(&other, &twin, &mut out)?;
                 match differs {
                     _ if other.errors > 0 => Done::Failed,
@@ -78,6 +81,28 @@ impl Matrix {
             (0, Some(_)) => Done::Unknown,
             _ => Done::Failed,
         })
+    }
+
+    /// Says what the answer goes without.
+    fn print_left_out(&self, twin: &Twin, whose: &str, out: &mut impl Write) -> Result<()> {
+        let policies = &twin.left_out;
+        if policies.is_empty() {
+            return Ok(());
+        }
+        let were = match policies.len() {
+            1 => "1 policy was".to_owned(),
+            more => format!("{more} policies were"),
+        };
+        let text = format!(
+            "{were} left out{whose} because of errors: {}",
+            policies.join(", ")
+        );
+        match self.output {
+            Output::Table => writeln!(out, "{text}\n")?,
+            Output::Json => writeln!(out, "{}", json!({"left_out": policies, "message": text}))?,
+            Output::Dot => writeln!(out, "// {text}")?,
+        }
+        Ok(())
     }
 
     fn print(&self, twin: &Twin, out: &mut impl Write) -> Result<()> {
@@ -236,14 +261,15 @@ impl Matrix {
     }
 }
 
-/// A list behind its heading, in lines of some 100 characters.
+/// A list behind its heading, in lines as wide as the terminal.
 fn wrapped(out: &mut impl Write, heading: &str, list: &[String]) -> Result<()> {
+    let width = width();
     let mut line = format!("  {heading:<14} ");
     for (number, item) in list.iter().enumerate() {
         if number > 0 {
             line.push(',');
         }
-        if number > 0 && line.len() + item.len() > 98 {
+        if number > 0 && line.len() + item.len() + 2 > width {
             writeln!(out, "{line}")?;
             line = " ".repeat(17);
         }

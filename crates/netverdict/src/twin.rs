@@ -1,14 +1,14 @@
 //! What the twin is made of: the northbound rows of each zone, live, dumped, or compiled from manifests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use netverdict_manifest::Severity;
+use netverdict_manifest::{Diagnostic, Kind, Severity};
 use netverdict_ovn::{Database, DatapathBinding};
-use netverdict_ovsdb::{Columns, Datum, Replica, Row, Wanted};
+use netverdict_ovsdb::{Columns, Replica, Row, Wanted};
 use netverdict_pipeline::Northbound;
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::journey::Zone;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::compile::{self, Settings, World, tell_news};
 use crate::databases::{Databases, Remote};
-use crate::exit::tell;
+use crate::exit::{Usage, tell};
 
 /// Where the rows come from.
 #[derive(Args, Clone, Debug)]
@@ -45,6 +45,8 @@ pub(crate) struct Twin {
     pub(crate) world: Option<World>,
     /// How many documents could not be read or compiled; the others were.
     pub(crate) errors: usize,
+    /// The policies among them, in order.
+    pub(crate) left_out: Vec<String>,
     /// What rows and texts are called.
     pub(crate) names: Names,
     /// By the ACL's row.
@@ -108,7 +110,7 @@ impl Inputs {
         self.databases.check_tls()?;
         let nbs = self.databases.remotes(Database::Northbound)?;
         if nbs.is_empty() {
-            bail!("no NB: --nb names one, --manifests reads policies instead");
+            return Err(self.databases.no_northbound().into());
         }
         let sbs = self.databases.remotes(Database::Southbound)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -116,8 +118,16 @@ impl Inputs {
             .build()?;
         let zones = runtime.block_on(async {
             let mut zones = Vec::new();
+            let mut known: HashMap<Uuid, &Remote> = HashMap::new();
             for (number, nb) in nbs.iter().enumerate() {
-                zones.push(self.zone(nb, sbs.get(number)).await?);
+                let (database, zone) = self.zone(nb, sbs.get(number)).await?;
+                // Each pod would be there twice.
+                if let Some(other) = database.and_then(|database| known.insert(database, nb)) {
+                    let message =
+                        format!("{other} and {nb} are the same NB: give each zone's once");
+                    return Err(Usage(message).into());
+                }
+                zones.push(zone);
             }
             Ok::<_, anyhow::Error>(zones)
         })?;
@@ -125,6 +135,7 @@ impl Inputs {
             zones,
             world: None,
             errors: 0,
+            left_out: Vec::new(),
             names: Names::new([], []),
             origins: HashMap::new(),
         })
@@ -177,7 +188,8 @@ impl Inputs {
         })
     }
 
-    async fn zone(&self, nb: &Remote, sb: Option<&Remote>) -> Result<Northbound> {
+    /// The rows of a zone, and by which row its database is known.
+    async fn zone(&self, nb: &Remote, sb: Option<&Remote>) -> Result<(Option<Uuid>, Northbound)> {
         let wanted = Northbound::wanted();
         let nb = self
             .databases
@@ -193,11 +205,12 @@ impl Inputs {
             }
             None => Replica::default(),
         };
+        let database = nb.rows("NB_Global").next().map(|row| row.uuid());
         let tables = nb.tables().chain(sb.tables());
         let northbound = Northbound::new(tables.flat_map(|table| table.rows()));
         // To take thousands of rows apart would keep people waiting, and the program ends soon.
         std::mem::forget((nb, sb));
-        Ok(northbound)
+        Ok((database, northbound))
     }
 }
 
@@ -246,7 +259,7 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
     let mut origins = HashMap::new();
     let mut zones = Vec::new();
     for zone in world.zones() {
-        zones.push(Northbound::new(&rows(&world, &zone)));
+        zones.push(Northbound::new(&world.zone_rows(&zone)));
         for row in world
             .rows(&zone)
             .iter()
@@ -265,8 +278,22 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
         names: world.names(),
         world: Some(world),
         errors: news.errors,
+        left_out: left_out(&news.diagnostics),
         origins,
     })
+}
+
+/// The policies that errors are about: each message begins with the object that it is about.
+fn left_out(errors: &[Diagnostic]) -> Vec<String> {
+    let about = errors.iter().filter_map(|error| {
+        let (kind, rest) = error.message.split_once(' ')?;
+        let policies = Kind::ALL.into_iter().filter(|kind| kind.is_policy());
+        let kind = policies.into_iter().find(|known| known.as_str() == kind)?;
+        let name = rest.split(' ').next()?.trim_end_matches(':');
+        Some(format!("{} {name}", kind.as_str()))
+    });
+    let about: BTreeSet<String> = about.collect();
+    about.into_iter().collect()
 }
 
 /// The twin of these zones, with every step to be seen.
@@ -276,15 +303,6 @@ pub(crate) fn run(zones: Vec<Northbound>) -> netverdict_pipeline::journey::Twin<
         Zone::new(zone.clone(), Walk::new(zone, Release::default()))
     });
     netverdict_pipeline::journey::Twin::new(zones)
-}
-
-/// All rows of a zone of the manifests.
-pub(crate) fn rows(world: &World, zone: &str) -> Vec<Row> {
-    let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(zone))]);
-    let rows = world.rows(zone).into_iter();
-    std::iter::once(global)
-        .chain(rows.map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(zone))))
-        .collect()
 }
 
 /// What is said where zones are missing: remote ports (OVN interconnect) that are at home in none of these.

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::compile::Settings;
 use crate::databases::Databases;
 use crate::exit::{Done, tell};
-use crate::explain::{Known, colours};
+use crate::explain::{Known, colours, width};
 use crate::output::{Name, sentence};
 use crate::refs::Ref;
 use crate::session::{Inputs, Session, Step};
@@ -223,6 +223,7 @@ impl Why {
         let snippet = |spot: &Spot, label: &str| known?.snippet(spot, label);
         let style = Style {
             colour: colours(),
+            width: width(),
             walk: false,
             snippet: &snippet,
         };

@@ -21,6 +21,7 @@ fn netverdict(arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain"))
         .env_remove("OVN_NB_DB")
+        .env("COLUMNS", "100")
         .output()
         .unwrap()
 }

@@ -156,6 +156,7 @@ impl Files {
             .arg("matrix")
             .args(arguments)
             .current_dir(self.0.path())
+            .env("COLUMNS", "100")
             .output()
             .unwrap()
     }

@@ -23,6 +23,7 @@ fn why(arguments: &[&str]) -> Output {
         .args(arguments)
         .args(captures.iter().flat_map(|capture| ["--source", capture]))
         .current_dir(root())
+        .env("COLUMNS", "100")
         .output()
         .unwrap()
 }

@@ -26,7 +26,7 @@ pub struct Compiler {
 }
 
 /// What was compiled again, and what became of it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delta {
     /// How many units were compiled.
     pub compiled: usize,
@@ -36,7 +36,12 @@ pub struct Delta {
     pub changed: usize,
     /// How many rows are gone.
     pub removed: usize,
+    /// Those rows.
+    pub rows: Vec<RowChange>,
 }
+
+/// A row before and after a change: `None` before it is there, and when it is gone.
+pub type RowChange = (Option<Arc<Row>>, Option<Arc<Row>>);
 
 type RowId = (Scope, Table, Arc<str>);
 
@@ -345,8 +350,13 @@ impl Compiler {
             (None, Some(_)) => delta.added += 1,
             (Some(old), Some(new)) if old != new => delta.changed += 1,
             (Some(_), None) => delta.removed += 1,
-            _ => {}
+            (None, None) => {
+                self.rows.remove(&id);
+                return;
+            }
+            _ => return,
         }
+        delta.rows.push((made.whole.take(), whole.clone()));
         match whole {
             Some(_) => made.whole = whole,
             None => {

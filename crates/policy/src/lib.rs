@@ -19,7 +19,7 @@ mod selector;
 mod unit;
 
 pub use assume::{Assumed, assume, cluster_subnets};
-pub use compiler::{Compiler, Delta};
+pub use compiler::{Compiler, Delta, RowChange};
 pub use options::{Compat, Options};
 pub use row::{Origin, Row, Scope, Table};
 pub use row_json::Names;

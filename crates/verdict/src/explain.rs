@@ -24,7 +24,7 @@ pub use atlas::{Atlas, Party, Serving};
 pub use pace::{Change, Pace};
 pub use text::Style;
 pub use trace::{Event, Stepped, Trace};
-pub use way::{Passing, Ruling, Station, Tier, Way};
+pub use way::{Passing, Refused, Ruling, Station, Tier, Way};
 
 use crate::fix::{Fix, Opened};
 use crate::near::{self, Ask, Denial, Near, NearMiss, Objects, Transport};
@@ -50,6 +50,11 @@ pub trait Texts {
 
     /// The objects, if they are known: for what came closest.
     fn objects(&self) -> Option<Objects<'_>>;
+
+    /// Policies that could not be read or compiled, and so have no part in the answer.
+    fn left_out(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Nothing is known but rows.
@@ -124,6 +129,9 @@ pub struct Explanation {
     pub message: String,
     /// One for each family of addresses, port and backend.
     pub cases: Vec<Case>,
+    /// Policies that were left out because of errors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// What to keep in mind.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -285,6 +293,7 @@ pub fn explain<S: Stages>(
         verdict: verdict.unwrap_or(Answer::Unknown),
         message: String::new(),
         cases,
+        left_out: texts.left_out(),
         notes,
     };
     explanation.message = text::summary(&explanation);

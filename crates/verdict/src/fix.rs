@@ -4,17 +4,18 @@ mod candidate;
 mod diff;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use netverdict_manifest::{Key, Kind, Object, Protocol, Severity, Sources, Spec, edit, read};
-use netverdict_ovsdb::{Datum, Row};
+use netverdict_manifest::{Key, Kind, Object, Protocol, Severity, Sources, Span, Spec, edit, read};
+use netverdict_ovsdb::{Cause, Change, ChangeSet, Datum, Row};
 use netverdict_pipeline::Northbound;
 use netverdict_policy::{Compiler, Options};
 use netverdict_types::Direction;
 use uuid::Uuid;
 
 use self::candidate::{Candidate, Step, candidates};
-use crate::matrix::{Space, both};
+use crate::matrix::{Space, differences};
 use crate::near::{Ask, Denial, Near, Objects, Transport};
 use crate::reach::{Decided, Reach};
 
@@ -69,42 +70,48 @@ const MOST_CELLS: usize = 4_000_000;
 /// The rows of each zone, as a compiler has them.
 pub fn northbounds(compiler: &Compiler) -> Vec<Northbound> {
     let zones = compiler.zones();
+    let zones = zones.iter();
     zones
-        .iter()
-        .map(|zone| {
-            let name = Row::new(
-                "NB_Global",
-                Uuid::nil(),
-                [("name", Datum::from(zone.as_ref()))],
-            );
-            let rows = compiler.rows().filter(|row| row.is_in(zone));
-            let rows = rows.map(|row| Row::new(row.table.as_str(), row.uuid, row.columns_in(zone)));
-            let rows: Vec<Row> = std::iter::once(name).chain(rows).collect();
-            Northbound::new(&rows)
-        })
+        .map(|zone| Northbound::new(&zone_rows(compiler, zone)))
         .collect()
 }
 
-/// The changes that let a connection through, the best first; none if it is not denied, or nothing that was tried helps.
+/// The rows of a zone, as a compiler has them: its own name, then all others by table and key.
+pub fn zone_rows(compiler: &Compiler, zone: &str) -> Vec<Row> {
+    let mut rows: Vec<_> = compiler.rows().filter(|row| row.is_in(zone)).collect();
+    rows.sort_by(|a, b| (a.table, &a.key).cmp(&(b.table, &b.key)));
+    let global = Row::new("NB_Global", Uuid::nil(), [("name", Datum::from(zone))]);
+    let rows = rows.into_iter().map(|row| in_zone(row, zone));
+    std::iter::once(global).chain(rows).collect()
+}
+
+fn in_zone(row: &netverdict_policy::Row, zone: &str) -> Row {
+    Row::new(row.table.as_str(), row.uuid, row.columns_in(zone))
+}
+
+/// The best change that lets a connection through: one that closes nothing, opens the least beside it, and is the smallest. `None` if it is not
+/// denied, or nothing that was tried helps.
 ///
 /// The compiler holds the objects, compiled, and does so again at the end. Each change is made in the text of its object, read back, compiled and
 /// asked: whether the connection and its answer pass, and what else is open then that was not before.
-pub fn fixes(
+pub fn best_fix(
     objects: Objects<'_>,
     sources: &Sources,
     compiler: &mut Compiler,
     ask: &Ask,
-) -> Vec<Fix> {
+) -> Option<Fix> {
     let mut bench = Bench {
         options: objects.options,
         objects: objects.objects.clone(),
         sources: sources.clone(),
+        names: compiler.zones(),
+        zones: northbounds(compiler),
         compiler,
         changed: BTreeSet::new(),
     };
-    let fixes = bench.fixes(ask);
+    let fix = bench.fix(ask);
     bench.restore(objects.objects);
-    fixes
+    fix
 }
 
 /// The ports that containers name.
@@ -125,19 +132,43 @@ struct Bench<'a> {
     objects: BTreeMap<Key, Arc<Object>>,
     sources: Sources,
     compiler: &'a mut Compiler,
+    names: Vec<Arc<str>>,
+    /// The rows of each zone, as the compiler has them now.
+    zones: Vec<Northbound>,
     /// Objects that the compiler has otherwise than it had them.
     changed: BTreeSet<Key>,
 }
 
 /// A candidate with which the connection passes one place more.
-struct Tried {
-    steps: Vec<Done>,
+struct Tried<'c> {
+    candidate: &'c Candidate,
+    made: Vec<Made>,
+    effect: Effect,
+}
+
+impl Tried<'_> {
+    /// Whether it closes something, or could where nobody looked.
+    fn may_close(&self) -> bool {
+        let adds = |step: &Step| step.edits.iter().all(|edit| !edit.replace);
+        let may = !self.effect.complete && !self.candidate.steps.iter().all(adds);
+        may || !self.effect.closes.is_empty()
+    }
+}
+
+/// What changes do beside what they are for.
+struct Effect {
     opened: usize,
-    closes: Vec<Opened>,
     opens: Vec<Opened>,
-    hurts: bool,
+    closes: Vec<Opened>,
     complete: bool,
-    size: u32,
+}
+
+/// A change that is to be judged.
+struct Made {
+    object: Arc<Object>,
+    patch: serde_json::Value,
+    /// The whole text with it.
+    text: String,
 }
 
 /// A change that was made in a text.
@@ -150,19 +181,18 @@ struct Done {
 }
 
 impl Bench<'_> {
-    fn fixes(&mut self, ask: &Ask) -> Vec<Fix> {
-        let before = northbounds(self.compiler);
+    fn fix(&mut self, ask: &Ask) -> Option<Fix> {
+        let before = self.zones.clone();
         let base = Reach::new(&before);
-        let Some(denied) = denials(&base, ask) else {
-            return Vec::new();
-        };
+        let denied = denials(&base, ask)?;
         match denied.as_slice() {
-            [] => Vec::new(),
+            [] => None,
             [_] => {
-                let tried = self.try_all(&base, ask, &denied);
-                tried.into_iter().map(Tried::fix).collect()
+                let (done, effect) = self.best(&base, ask, &denied)?;
+                let parts = done.into_iter().map(|done| done.part).collect();
+                Some(effect.of(parts))
             }
-            _ => self.several(&base, ask, denied).into_iter().collect(),
+            _ => self.several(&base, ask, denied),
         }
     }
 
@@ -170,40 +200,32 @@ impl Bench<'_> {
     fn several(&mut self, base: &Reach<'_>, ask: &Ask, mut denied: Vec<Decided>) -> Option<Fix> {
         let mut parts = Vec::new();
         for _ in 0..MOST_PARTS {
-            let before = northbounds(self.compiler);
+            let before = self.zones.clone();
             let reach = Reach::new(&before);
-            let best = self.try_all(&reach, ask, &denied).into_iter().next()?;
-            for done in best.steps {
+            for done in self.best(&reach, ask, &denied)?.0 {
                 parts.push(done.part.clone());
                 self.keep(done);
             }
-            let after = northbounds(self.compiler);
-            let reach = Reach::new(&after);
+            let reach = Reach::new(&self.zones);
             denied = denials(&reach, ask)?;
             if denied.is_empty() {
-                let mut measured = self.measure(base, &reach, ask, None);
-                measured.steps = Vec::new();
-                return Some(Fix {
-                    parts,
-                    ..measured.fix()
-                });
+                return Some(self.measure(base, &reach, ask, None).of(parts));
             }
         }
         None
     }
 
-    /// Tries what could mend the first of these places.
-    fn try_all(&mut self, base: &Reach<'_>, ask: &Ask, denied: &[Decided]) -> Vec<Tried> {
-        let Some(first) = denied.first() else {
-            return Vec::new();
-        };
-        let Some(acl) = base.acl(first) else {
-            return Vec::new();
-        };
-        let Some(denial) = Denial::of(&acl.acl.owner) else {
-            return Vec::new();
-        };
-        let direction = acl.acl.owner.direction.unwrap_or(first.side);
+    /// The best of what could mend the first of these places, and what it does beside.
+    fn best(
+        &mut self,
+        base: &Reach<'_>,
+        ask: &Ask,
+        denied: &[Decided],
+    ) -> Option<(Vec<Done>, Effect)> {
+        let first = denied.first()?;
+        let owner = &base.acl(first)?.acl.owner;
+        let denial = Denial::of(owner)?;
+        let direction = owner.direction.unwrap_or(first.side);
         let objects = Objects {
             objects: &self.objects,
             options: self.options,
@@ -212,67 +234,104 @@ impl Bench<'_> {
         let mut candidates = candidates(objects, ask, direction, &denial, &near);
         candidates.sort_by_key(|candidate| candidate.size);
         let mut tried: Vec<Tried> = Vec::new();
-        for candidate in candidates {
-            tried.extend(self.try_one(base, ask, denied, direction, &candidate));
+        for candidate in &candidates {
+            tried.extend(self.try_one(base, ask, denied, direction, candidate));
             // None that is left is smaller, and none can do less.
             if tried
                 .last()
-                .is_some_and(|last| last.opened == 0 && last.closes.is_empty())
+                .is_some_and(|last| last.effect.is_none() && !last.may_close())
             {
                 break;
             }
         }
-        tried.sort_by_key(|tried| (!tried.closes.is_empty(), tried.opened, tried.size));
-        tried
+        tried.sort_by_key(|tried| {
+            let effect = &tried.effect;
+            (tried.may_close(), effect.opened, tried.candidate.size)
+        });
+        tried.into_iter().find_map(|tried| {
+            let steps = tried.candidate.steps.iter().zip(tried.made);
+            let done = steps.map(|(step, made)| self.finish(step, made, direction));
+            Some((done.collect::<Option<_>>()?, tried.effect))
+        })
     }
 
-    fn try_one(
+    fn try_one<'c>(
         &mut self,
         base: &Reach<'_>,
         ask: &Ask,
         denied: &[Decided],
         direction: Direction,
-        candidate: &Candidate,
-    ) -> Option<Tried> {
-        let mut steps = Vec::new();
-        for step in &candidate.steps {
-            steps.push(self.make(step, direction)?);
+        candidate: &'c Candidate,
+    ) -> Option<Tried<'c>> {
+        let steps = candidate.steps.iter();
+        let made: Vec<Made> = steps.map(|step| self.make(step)).collect::<Option<_>>()?;
+        for made in &made {
+            self.compiler.put(made.object.clone());
         }
-        for object in steps.iter().filter_map(|done| done.objects.first()) {
-            self.compiler.put(object.clone());
-        }
-        self.compiler.compile();
-        let after = northbounds(self.compiler);
-        let reach = Reach::new(&after);
-        let left = denials(&reach, ask);
-        let helps = match (left, denied) {
-            (None, _) | (_, []) => false,
-            (Some(left), [first, rest @ ..]) => {
-                let same = |one: &Decided| {
-                    (one.pipeline, one.side, one.reply) == (first.pipeline, first.side, first.reply)
-                };
-                match rest.is_empty() {
-                    true => left.is_empty(),
-                    false => !left.iter().any(same) && left.len() < denied.len(),
-                }
-            }
-        };
-        let tried = helps.then(|| {
-            let side = (denied.len() > 1).then_some(direction);
-            let mut tried = self.measure(base, &reach, ask, side);
-            tried.size = candidate.size;
-            tried
-        });
-        for object in steps.iter().filter_map(|done| done.objects.first()) {
-            match self.objects.get(&object.key) {
+        self.compile();
+        let effect = self.judge(base, ask, denied, direction);
+        for made in &made {
+            let key = &made.object.key;
+            match self.objects.get(key) {
                 Some(old) => self.compiler.put(old.clone()),
-                None => self.compiler.remove(&object.key),
+                None => self.compiler.remove(key),
             }
         }
-        self.compiler.compile();
-        let mut tried = tried?;
-        tried.steps = steps;
-        Some(tried)
+        self.compile();
+        Some(Tried {
+            made,
+            effect: effect?,
+            candidate,
+        })
+    }
+
+    /// What the rows as they are now do beside, if they help.
+    fn judge(
+        &self,
+        base: &Reach<'_>,
+        ask: &Ask,
+        denied: &[Decided],
+        direction: Direction,
+    ) -> Option<Effect> {
+        let reach = Reach::new(&self.zones);
+        let left = denials(&reach, ask)?;
+        let (first, rest) = denied.split_first()?;
+        let same = |one: &Decided| {
+            (one.pipeline, one.side, one.reply) == (first.pipeline, first.side, first.reply)
+        };
+        let helps = match rest.is_empty() {
+            true => left.is_empty(),
+            false => !left.iter().any(same) && left.len() < denied.len(),
+        };
+        let side = (!rest.is_empty()).then_some(direction);
+        helps.then(|| self.measure(base, &reach, ask, side))
+    }
+
+    /// Compiles what was changed; the rows of the zones follow.
+    fn compile(&mut self) {
+        let delta = self.compiler.compile();
+        for (name, zone) in self.names.iter().zip(&mut self.zones) {
+            let of = |row: &Option<Arc<netverdict_policy::Row>>| {
+                let row = row.as_ref().filter(|row| row.is_in(name))?;
+                Some(in_zone(row, name))
+            };
+            let changes = delta.rows.iter().filter_map(|(old, new)| {
+                let (old, new) = (of(old), of(new));
+                let row = new.as_ref().or(old.as_ref()).filter(|_| old != new)?;
+                Some(Change {
+                    table: row.table().into(),
+                    uuid: row.uuid(),
+                    old,
+                    new,
+                })
+            });
+            zone.follow(&ChangeSet {
+                time: 0,
+                cause: Cause::Transaction,
+                transaction: None,
+                changes: changes.collect(),
+            });
+        }
     }
 
     /// What is open otherwise than before.
@@ -282,7 +341,7 @@ impl Bench<'_> {
         after: &Reach<'_>,
         ask: &Ask,
         side: Option<Direction>,
-    ) -> Tried {
+    ) -> Effect {
         let objects = Objects {
             objects: &self.objects,
             options: self.options,
@@ -294,132 +353,109 @@ impl Bench<'_> {
         };
         let [from, to] = [&ask.from, &ask.to].map(|end| space.class_of(name(end).as_deref()));
         let classes = space.classes().len();
-        let complete = classes * classes * space.slots().len() <= MOST_CELLS;
-        let (old, new) = both(base, after, &space, side, |one, other| {
-            complete || Some(one) == from || Some(other) == to
+        let touched = space.touched(base, after);
+        let is_touched = |class: usize| touched.get(class) == Some(&true);
+        let many = touched.iter().filter(|touched| **touched).count();
+        let complete = 2 * many * classes * space.slots().len() <= MOST_CELLS;
+        let differs = differences(base, after, &space, side, |one, other| {
+            let is_end = Some(one) == from || Some(other) == to;
+            (complete || is_end) && (is_touched(one) || is_touched(other))
         });
-        let mut tried = Tried {
-            steps: Vec::new(),
+        let mut effect = Effect {
             opened: 0,
             opens: Vec::new(),
             closes: Vec::new(),
-            hurts: false,
             complete,
-            size: 0,
         };
-        for one in 0..classes {
-            for other in 0..classes {
-                let (mut opened, closed) = old.difference(&new, one, other);
-                let is_it = from.is_none_or(|from| from == one) && to.is_none_or(|to| to == other);
-                opened.retain(|slot| {
-                    let slot = space.slots().get(*slot);
-                    !(is_it && slot.is_some_and(|slot| belongs(ask.transport, slot.transport)))
-                });
-                tried.opened += opened.len() * space.pairs(one, other);
-                tried.hurts |= closed.iter().any(|slot| self.is_used(&space, other, *slot));
-                for (slots, list) in [(opened, &mut tried.opens), (closed, &mut tried.closes)] {
-                    let names = [one, other].map(|class| space.classes().get(class));
-                    if let ([Some(from), Some(to)], false) = (names, slots.is_empty()) {
-                        list.push(Opened {
-                            from: from.name.clone(),
-                            to: to.name.clone(),
-                            ports: space.ports(&slots),
-                        });
-                    }
+        for mut differs in differs {
+            let (one, other) = (differs.from, differs.to);
+            let is_it = from.is_none_or(|from| from == one) && to.is_none_or(|to| to == other);
+            differs.opened.retain(|slot| {
+                let slot = space.slots().get(*slot);
+                !(is_it && slot.is_some_and(|slot| belongs(ask.transport, slot.transport)))
+            });
+            effect.opened += differs.opened.len() * space.pairs(one, other);
+            for (slots, list) in [
+                (differs.opened, &mut effect.opens),
+                (differs.closed, &mut effect.closes),
+            ] {
+                let names = [one, other].map(|class| space.classes().get(class));
+                if let ([Some(from), Some(to)], false) = (names, slots.is_empty()) {
+                    list.push(Opened {
+                        from: from.name.clone(),
+                        to: to.name.clone(),
+                        ports: space.ports(&slots),
+                    });
                 }
             }
         }
-        tried
+        effect
     }
 
-    /// Whether somebody may listen there: a container names the port, or nobody knows.
-    fn is_used(&self, space: &Space, class: usize, slot: usize) -> bool {
-        let (Some(class), Some(slot)) = (space.classes().get(class), space.slots().get(slot))
-        else {
-            return false;
-        };
-        let Transport::Port(protocol, port) = slot.transport else {
-            return false;
-        };
-        class.outside.is_some()
-            || class.members.iter().any(|member| {
-                let Some((namespace, name)) = member.split_once('/') else {
-                    return true;
-                };
-                let object = self.objects.get(&Key::new(Kind::Pod, namespace, name));
-                match object.map(|object| &object.spec) {
-                    Some(Spec::Pod(pod)) => pod
-                        .ports
-                        .iter()
-                        .any(|own| (own.protocol, own.port) == (protocol, port)),
-                    _ => true,
-                }
-            })
-    }
-
-    /// Makes a change in the text of its object, and reads it back.
-    fn make(&self, step: &Step, direction: Direction) -> Option<Done> {
-        let part = |diff, patch, is_new| Part {
-            direction,
-            object: step.object.clone(),
-            is_new,
-            what: step.what.clone(),
-            diff,
-            patch,
-        };
+    /// Makes a change in the text of its object, and reads the document back.
+    fn make(&self, step: &Step) -> Option<Made> {
         if let Some(data) = &step.new {
             let text = data.document();
-            let object = only(&text, &step.object)?;
-            let patch = serde_json::from_str(&data.json()).ok()?;
-            return Some(Done {
-                part: part(text, patch, true),
-                objects: vec![Arc::new(object)],
-                file: None,
+            return Some(Made {
+                object: Arc::new(only(&text, &step.object)?),
+                patch: serde_json::from_str(&data.json()).ok()?,
+                text,
             });
         }
         let object = self.objects.get(&step.object)?;
         let span = object.meta.span;
         let text = self.sources.text(span.file)?;
-        let edited = edit(text, span, &step.edits)?;
-        let name = self.sources.name(span.file)?;
+        // Other documents of a long text do not change.
+        let document = document(text, span.start as usize);
+        let (before, after) = (text.get(..document.start)?, text.get(document.end..)?);
+        let shift = u32::try_from(document.start).ok()?;
+        let place = Span {
+            start: span.start.checked_sub(shift)?,
+            end: span.end.checked_sub(shift)?,
+            ..span
+        };
+        let edited = edit(text.get(document)?, place, &step.edits)?;
         let reading = read(span.file, &edited.text);
-        let errors = reading.diagnostics.iter();
-        if errors.filter(|one| one.severity == Severity::Error).count() > 0 {
+        let mut errors = reading.diagnostics.iter();
+        if errors.any(|one| one.severity == Severity::Error) {
             return None;
         }
-        let read: Vec<Object> = reading.objects;
-        let mut objects = Vec::new();
-        for new in read {
-            // What was assumed stays; places move.
-            let Some(old) = self.objects.get(&new.key) else {
-                continue;
-            };
-            if old.meta.span.file != span.file {
-                continue;
-            }
-            let mut merged = new;
-            if merged.key.kind == Kind::Pod {
-                merged = Object {
-                    meta: merged.meta,
-                    ..(**old).clone()
-                };
-                merged.meta.annotations.clone_from(&old.meta.annotations);
-            } else if merged.key != step.object {
-                merged = Object {
-                    meta: netverdict_manifest::Meta {
-                        span: merged.meta.span,
-                        ..old.meta.clone()
-                    },
-                    spec: if is_policy(merged.key.kind) {
-                        merged.spec
-                    } else {
-                        old.spec.clone()
-                    },
-                    key: merged.key,
-                };
-            }
-            objects.push(Arc::new(merged));
+        let mut objects = reading.objects.into_iter();
+        let new = objects.find(|new| new.key == step.object)?;
+        let operations = edited.patch.iter().map(|(op, path, value)| {
+            let value: serde_json::Value = serde_json::from_str(&value.json()).ok()?;
+            Some(serde_json::json!({"op": op, "path": path, "value": value}))
+        });
+        let patch: Option<Vec<_>> = operations.collect();
+        Some(Made {
+            object: self.merged(new, &step.object)?,
+            patch: patch?.into(),
+            text: [before, &edited.text, after].concat(),
+        })
+    }
+
+    /// Reads all of the text of a change that helps.
+    fn finish(&self, step: &Step, made: Made, direction: Direction) -> Option<Done> {
+        let part = |diff, is_new| Part {
+            direction,
+            object: step.object.clone(),
+            is_new,
+            what: step.what.clone(),
+            diff,
+            patch: made.patch,
+        };
+        if step.new.is_some() {
+            return Some(Done {
+                part: part(made.text, true),
+                objects: vec![made.object],
+                file: None,
+            });
         }
+        let file = self.objects.get(&step.object)?.meta.span.file;
+        let (name, old) = (self.sources.name(file)?, self.sources.text(file)?);
+        let objects = read(file, &made.text).objects.into_iter();
+        let objects = objects.filter_map(|new| self.merged(new, &step.object));
+        let mut objects: Vec<Arc<Object>> = objects.collect();
         objects.sort_by_key(|object| object.key != step.object);
         if objects
             .first()
@@ -427,17 +463,41 @@ impl Bench<'_> {
         {
             return None;
         }
-        let operations = edited.patch.iter().map(|(op, path, value)| {
-            let value: serde_json::Value = serde_json::from_str(&value.json()).ok()?;
-            Some(serde_json::json!({"op": op, "path": path, "value": value}))
-        });
-        let patch: Option<Vec<_>> = operations.collect();
-        let diff = diff::unified(name, text, &edited.text);
         Some(Done {
-            part: part(diff, patch?.into(), false),
+            part: part(diff::unified(name, old, &made.text), false),
             objects,
-            file: Some((span.file, edited.text)),
+            file: Some((file, made.text)),
         })
+    }
+
+    /// An object as it was read back, with what was assumed of it; `changed` is the one that was changed.
+    fn merged(&self, new: Object, changed: &Key) -> Option<Arc<Object>> {
+        let old = self.objects.get(&new.key)?;
+        if old.meta.span.file != new.meta.span.file {
+            return None;
+        }
+        let mut merged = new;
+        if merged.key.kind == Kind::Pod {
+            merged = Object {
+                meta: merged.meta,
+                ..(**old).clone()
+            };
+            merged.meta.annotations.clone_from(&old.meta.annotations);
+        } else if merged.key != *changed {
+            merged = Object {
+                meta: netverdict_manifest::Meta {
+                    span: merged.meta.span,
+                    ..old.meta.clone()
+                },
+                spec: if merged.key.kind.is_policy() {
+                    merged.spec
+                } else {
+                    old.spec.clone()
+                },
+                key: merged.key,
+            };
+        }
+        Some(Arc::new(merged))
     }
 
     /// Goes on from a change.
@@ -447,7 +507,7 @@ impl Bench<'_> {
             self.compiler.put(object.clone());
             self.objects.insert(object.key.clone(), object);
         }
-        self.compiler.compile();
+        self.compile();
         if let Some((file, text)) = done.file {
             let name = self.sources.name(file).unwrap_or_default().to_owned();
             self.sources.put(file, &name, text.into());
@@ -461,14 +521,19 @@ impl Bench<'_> {
                 None => self.compiler.remove(&key),
             }
         }
-        self.compiler.compile();
+        self.compile();
     }
 }
 
-impl Tried {
-    fn fix(self) -> Fix {
+impl Effect {
+    /// Whether there is none, as far as was looked.
+    fn is_none(&self) -> bool {
+        self.opened == 0 && self.closes.is_empty()
+    }
+
+    fn of(self, parts: Vec<Part>) -> Fix {
         Fix {
-            parts: self.steps.into_iter().map(|done| done.part).collect(),
+            parts,
             opens: self.opens,
             closes: self.closes,
             opened: self.opened,
@@ -495,15 +560,13 @@ fn belongs(asked: Transport, other: Transport) -> bool {
     asked == other || (is_dns(asked) && is_dns(other))
 }
 
-fn is_policy(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::NetworkPolicy
-            | Kind::AdminNetworkPolicy
-            | Kind::BaselineAdminNetworkPolicy
-            | Kind::ClusterNetworkPolicy
-            | Kind::EgressFirewall
-    )
+/// The document that a place is in, as YAML parts documents; where that is not so, it does not read as its object.
+fn document(text: &str, place: usize) -> Range<usize> {
+    const MARK: &str = "\n---";
+    let (before, after) = text.split_at_checked(place).unwrap_or((text, ""));
+    let start = before.rfind(MARK).map_or(0, |mark| mark + 1);
+    let end = after.find(MARK).map_or(text.len(), |mark| place + mark + 1);
+    start..end
 }
 
 /// The one object of a text.

@@ -14,7 +14,7 @@ mod near;
 mod reach;
 mod resolver;
 
-pub use fix::{Fix, Opened, Part, container_ports, fixes, northbounds};
+pub use fix::{Fix, Opened, Part, best_fix, container_ports, northbounds, zone_rows};
 pub use matrix::{Change, Class, Matrix, Service, Share, Slot, Space, changes};
 pub use names::{Endpoints, NameChange, Names, Place};
 pub use near::{

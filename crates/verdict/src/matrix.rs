@@ -193,6 +193,21 @@ impl Space {
         }
     }
 
+    /// For each class whether two row sets can say something different about it; pairs without such a class fare alike in both.
+    pub(crate) fn touched(&self, before: &Reach<'_>, after: &Reach<'_>) -> Vec<bool> {
+        let touched = before.touched(after);
+        let classes = self.classes.iter();
+        classes
+            .map(
+                |class| match (&touched, class.outside, class.members.first()) {
+                    (None, ..) => true,
+                    (Some(touched), None, Some(first)) => touched.contains(first),
+                    _ => false,
+                },
+            )
+            .collect()
+    }
+
     fn way(&self, reach: &Reach<'_>, from: usize, to: usize) -> Option<Way> {
         let (from, to) = (self.classes.get(from)?, self.classes.get(to)?);
         let is_same = std::ptr::eq(from, to);
@@ -218,44 +233,50 @@ impl Space {
 
 /// What one row set opens and closes that another does not; only where they can differ are they asked.
 pub fn changes(before: &Reach<'_>, after: &Reach<'_>, space: &Space) -> Vec<Change> {
-    let (old, new) = both(before, after, space, None, |_, _| true);
-    let mut changes = Vec::new();
-    for from in 0..space.classes.len() {
-        for to in 0..space.classes.len() {
-            let (opened, closed) = old.difference(&new, from, to);
-            let first = opened.iter().chain(&closed).next();
-            let Some(slot) = first.and_then(|slot| space.slots.get(*slot)) else {
-                continue;
-            };
-            let decided = |reach: &Reach<'_>| {
-                let way = space.way(reach, from, to);
-                let decided = way.map(|way| reach.along(&way, slot.transport));
-                let mut decided = decided.unwrap_or_default();
-                decided.retain(|one| one.acl.is_some());
-                decided
-            };
-            changes.push(Change {
-                from,
-                to,
-                before: decided(before),
-                after: decided(after),
-                opened,
-                closed,
-            });
-        }
-    }
-    changes
+    let touched = space.touched(before, after);
+    let is_asked =
+        |from: usize, to: usize| touched.get(from) == Some(&true) || touched.get(to) == Some(&true);
+    let differences = differences(before, after, space, None, is_asked);
+    let change = |differs: Difference| {
+        let first = differs.opened.iter().chain(&differs.closed).next()?;
+        let slot = space.slots.get(*first)?;
+        let decided = |reach: &Reach<'_>| {
+            let way = space.way(reach, differs.from, differs.to);
+            let decided = way.map(|way| reach.along(&way, slot.transport));
+            let mut decided = decided.unwrap_or_default();
+            decided.retain(|one| one.acl.is_some());
+            decided
+        };
+        Some(Change {
+            before: decided(before),
+            after: decided(after),
+            from: differs.from,
+            to: differs.to,
+            opened: differs.opened,
+            closed: differs.closed,
+        })
+    };
+    differences.into_iter().filter_map(change).collect()
 }
 
-/// Matrices of two row sets, of those pairs for which they may say something different. With a side only what that side denies counts.
-pub(crate) fn both(
+/// A pair of classes that two row sets answer otherwise, and the slots that the second opens and closes.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) opened: Vec<usize>,
+    pub(crate) closed: Vec<usize>,
+}
+
+/// Where two row sets differ, among pairs that are asked about. With a side only what that side denies counts.
+pub(crate) fn differences(
     before: &Reach<'_>,
     after: &Reach<'_>,
     space: &Space,
     side: Option<Direction>,
     is_asked: impl Fn(usize, usize) -> bool,
-) -> (Matrix, Matrix) {
-    let (mut old, mut new) = (Matrix::empty(space), Matrix::empty(space));
+) -> Vec<Difference> {
+    let mut differences = Vec::new();
     for from in 0..space.classes.len() {
         for to in 0..space.classes.len() {
             if !is_asked(from, to) {
@@ -263,17 +284,51 @@ pub(crate) fn both(
             }
             let [one, other] = [before, after].map(|reach| space.way(reach, from, to));
             let marks = |reach: &Reach<'_>, way: &Option<Way>| reach.marks(way.as_ref()?);
-            let same = match (marks(before, &one), marks(after, &other)) {
-                (Some(one), Some(other)) => one == other,
-                _ => false,
+            // A slot fares otherwise only where a rule matches that one of them has not.
+            let rules = match (marks(before, &one), marks(after, &other)) {
+                (Some(one), Some(other)) if one.stages == other.stages => {
+                    let rules = (one.without(&other), other.without(&one));
+                    if rules.0.is_empty() && rules.1.is_empty() {
+                        continue;
+                    }
+                    Some(rules)
+                }
+                _ => None,
             };
-            if !same {
-                old.ask(before, space, one.as_ref(), (from, to), side);
-                new.ask(after, space, other.as_ref(), (from, to), side);
+            let mut differs = Difference {
+                from,
+                to,
+                opened: Vec::new(),
+                closed: Vec::new(),
+            };
+            for (number, slot) in space.slots.iter().enumerate() {
+                let transport = slot.transport;
+                let concerns = |reach: &Reach<'_>, way: &Option<Way>, rules: &[(usize, usize)]| {
+                    way.as_ref()
+                        .is_some_and(|way| reach.concerns(way, rules, transport))
+                };
+                let can_differ = rules.as_ref().is_none_or(|(gone, new)| {
+                    concerns(before, &one, gone) || concerns(after, &other, new)
+                });
+                if !can_differ {
+                    continue;
+                }
+                let passes = |reach: &Reach<'_>, way: &Option<Way>| {
+                    way.as_ref()
+                        .is_some_and(|way| reach.passes_on(way, transport, side))
+                };
+                match (passes(before, &one), passes(after, &other)) {
+                    (false, true) => differs.opened.push(number),
+                    (true, false) => differs.closed.push(number),
+                    _ => {}
+                }
+            }
+            if !(differs.opened.is_empty() && differs.closed.is_empty()) {
+                differences.push(differs);
             }
         }
     }
-    (old, new)
+    differences
 }
 
 impl Slot {
@@ -290,7 +345,7 @@ impl Matrix {
         for from in 0..space.classes.len() {
             for to in 0..space.classes.len() {
                 let way = space.way(reach, from, to);
-                matrix.ask(reach, space, way.as_ref(), (from, to), None);
+                matrix.ask(reach, space, way.as_ref(), (from, to));
             }
             matrix.ask_services(reach, space, from);
         }
@@ -320,28 +375,6 @@ impl Matrix {
             .unwrap_or_default()
     }
 
-    /// The slots that another matrix opens and closes between two classes.
-    pub(crate) fn difference(
-        &self,
-        after: &Self,
-        from: usize,
-        to: usize,
-    ) -> (Vec<usize>, Vec<usize>) {
-        let (mut opened, mut closed) = (Vec::new(), Vec::new());
-        let base = (from * self.width + to) * self.words;
-        for word in 0..self.words {
-            let bits = |matrix: &Self| matrix.cells.get(base + word).copied().unwrap_or_default();
-            let (old, new) = (bits(self), bits(after));
-            for bit in (0..64).filter(|bit| (old ^ new) >> bit & 1 == 1) {
-                match new >> bit & 1 {
-                    1 => opened.push(word * 64 + bit),
-                    _ => closed.push(word * 64 + bit),
-                }
-            }
-        }
-        (opened, closed)
-    }
-
     fn empty(space: &Space) -> Self {
         let width = space.classes.len();
         let words = space.slots.len().div_ceil(64);
@@ -359,14 +392,13 @@ impl Matrix {
         space: &Space,
         way: Option<&Way>,
         (from, to): (usize, usize),
-        side: Option<Direction>,
     ) {
         let Some(way) = way else {
             return;
         };
         let base = (from * self.width + to) * self.words;
         for (number, slot) in space.slots.iter().enumerate() {
-            if reach.passes_on(way, slot.transport, side)
+            if reach.passes(way, slot.transport)
                 && let Some(word) = self.cells.get_mut(base + number / 64)
             {
                 *word |= 1 << (number % 64);

@@ -141,17 +141,44 @@ pub(crate) struct Way {
     vip: Option<(IpAddr, u16)>,
 }
 
+/// What answers on a way depend on.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// Of the stages.
+    pub(crate) stages: Vec<u64>,
+    /// Of rules, with the number of the stage, and the place among its rules.
+    rules: Vec<(usize, u64, usize)>,
+}
+
+impl Marks {
+    /// Rules that another has not: by stage, and place among its rules.
+    pub(crate) fn without(&self, other: &Self) -> Vec<(usize, usize)> {
+        let others: HashSet<(usize, u64)> = other
+            .rules
+            .iter()
+            .map(|(stage, mark, _)| (*stage, *mark))
+            .collect();
+        let rules = self.rules.iter();
+        rules
+            .filter(|(stage, mark, _)| !others.contains(&(*stage, *mark)))
+            .map(|(stage, _, place)| (*stage, *place))
+            .collect()
+    }
+}
+
 impl<'a> Reach<'a> {
     /// The rows of all zones.
-    pub fn new(zones: &'a [Northbound]) -> Self {
+    pub fn new(zones: impl IntoIterator<Item = &'a Northbound>) -> Self {
         let mut this = Self {
-            zones: zones.iter().map(Zone::new).collect(),
+            zones: zones.into_iter().map(Zone::new).collect(),
             pods: Vec::new(),
             by_name: HashMap::new(),
             by_address: HashMap::new(),
         };
-        for (number, northbound) in zones.iter().enumerate() {
-            this.take_ports(number, northbound);
+        for number in 0..this.zones.len() {
+            if let Some(northbound) = this.northbound(number) {
+                this.take_ports(number, northbound);
+            }
         }
         this
     }
@@ -351,24 +378,87 @@ impl<'a> Reach<'a> {
     }
 
     /// What answers on a way depend on: ways of two row sets with the same marks have the same answers. `None` where that cannot be told.
-    pub(crate) fn marks(&self, way: &Way) -> Option<Vec<u64>> {
-        let mut marks = Vec::new();
-        for (hop, pipeline, rules) in &way.stages {
+    pub(crate) fn marks(&self, way: &Way) -> Option<Marks> {
+        let mut marks = Marks::default();
+        for (number, (hop, pipeline, rules)) in way.stages.iter().enumerate() {
             let (zone, of_switch) = self.switch(hop.zone, hop.switch)?;
             // Answers are asked about as well.
             if !of_switch.stateful || of_switch.stateless {
                 return None;
             }
-            marks.push(hashed(&(pipeline, zone.by_default(of_switch))));
-            for rule in rules.iter().filter_map(|rule| zone.rules.get(*rule)) {
+            let by_default = zone.by_default(of_switch);
+            marks.stages.push(hashed(&(pipeline, by_default)));
+            for (place, rule) in rules.iter().enumerate() {
+                let rule = zone.rules.get(*rule)?;
                 // What other ports a rule speaks of is not in its mark.
                 if rule.guard.is_none() && rule.row.acl.matches.contains(['@', '"']) {
                     return None;
                 }
-                marks.push(zone.mark(rule));
+                marks.rules.push((number, zone.mark(rule), place));
             }
         }
         Some(marks)
+    }
+
+    /// Whether one of these rules of a way matches a packet.
+    pub(crate) fn concerns(
+        &self,
+        way: &Way,
+        rules: &[(usize, usize)],
+        transport: Transport,
+    ) -> bool {
+        rules.iter().any(|(stage, place)| {
+            let Some((hop, pipeline, rules)) = way.stages.get(*stage) else {
+                return true;
+            };
+            let found = rules.get(*place).and_then(|rule| {
+                let (zone, of_switch) = self.switch(hop.zone, hop.switch)?;
+                let compiled = zone.compiled(zone.rules.get(*rule)?)?;
+                let packet = packet(zone, of_switch, (hop, *pipeline), way, transport, false);
+                Some(compiled.matches(&packet))
+            });
+            found.unwrap_or(false)
+        })
+    }
+
+    /// The pods about which the rows of another cluster say something different, by name: only what they send and get can fare otherwise there.
+    /// `None` where that cannot be told.
+    pub(crate) fn touched(&self, other: &Self) -> Option<HashSet<Arc<str>>> {
+        let (own, others) = (self.tellings()?, other.tellings()?);
+        let names = own.keys().chain(others.keys());
+        let differs = |name: &&Arc<str>| own.get(*name) != others.get(*name);
+        Some(names.filter(differs).cloned().collect())
+    }
+
+    /// What the rows say about each pod.
+    fn tellings(&self) -> Option<HashMap<Arc<str>, Vec<u64>>> {
+        let mut of_zones = Vec::new();
+        for zone in &self.zones {
+            let mut free = 0_u64;
+            let mut groups: HashMap<&str, u64> = HashMap::new();
+            for rule in &zone.rules {
+                let sum = match rule.guard {
+                    Some(Guard::From(group) | Guard::To(group)) => groups.entry(group).or_default(),
+                    None if rule.row.acl.matches.contains(['@', '"']) => return None,
+                    None => &mut free,
+                };
+                *sum = sum.wrapping_add(zone.mark(rule));
+            }
+            of_zones.push((free, groups));
+        }
+        let tell = |seat: &Seat| {
+            let (zone, rules) = self.switch(seat.zone, seat.switch)?;
+            let (free, groups) = of_zones.get(seat.zone)?;
+            let flags = (rules.stateful, rules.stateless, zone.by_default(rules));
+            let place = (seat.zone, seat.switch.0, &seat.network, &seat.addresses);
+            let mut told = vec![hashed(&(place, flags)), *free];
+            for group in zone.groups_of.get(&seat.port).into_iter().flatten() {
+                let rules = groups.get(&**group);
+                told.extend(rules.map(|rules| hashed(&(group, rules))));
+            }
+            Some((seat.name.clone(), told))
+        };
+        self.pods.iter().map(tell).collect()
     }
 
     /// The way from one end to the other; `None` if no router joins them.
@@ -571,32 +661,7 @@ impl<'a> Reach<'a> {
             decided.action = zone.by_default(of_switch);
             return decided;
         }
-        let names = zone.northbound;
-        let outport = match pipeline {
-            Pipeline::ToLport => names.port_name(hop.outport),
-            _ => "",
-        };
-        let mut packet = Fields::new(names.port_name(hop.inport), outport);
-        // Nothing is tracked at the port of a router.
-        let own = match pipeline {
-            Pipeline::ToLport => hop.outport,
-            _ => hop.inport,
-        };
-        if own != of_switch.router && of_switch.stateful {
-            packet.set(Field::CtState, (CtView::NEW | CtView::TRK).into());
-        }
-        match (way.vip, pipeline, hop.side, transport) {
-            (
-                Some((vip, port)),
-                Pipeline::FromLport,
-                Direction::Egress,
-                Transport::Port(protocol, _),
-            ) => {
-                let transport = Transport::Port(protocol, port);
-                fill(&mut packet, way.from, vip, transport, reply);
-            }
-            _ => fill(&mut packet, way.from, way.to, transport, reply),
-        }
+        let packet = packet(zone, of_switch, (hop, *pipeline), way, transport, reply);
         let mut passed = None;
         for rule in rules.iter().filter_map(|rule| zone.rules.get(*rule)) {
             let acl = &rule.row.acl;
@@ -865,14 +930,15 @@ impl<'a> Zone<'a> {
     }
 }
 
+/// Whose packets a rule is for: those from or to ports of a group.
 #[derive(Clone, Copy, Debug)]
-enum Guard<'a> {
+pub(crate) enum Guard<'a> {
     From(&'a str),
     To(&'a str),
 }
 
 /// The group of ports that a match asks for, where all else is joined to that by `&&`.
-fn guard(matches: &str) -> Option<Guard<'_>> {
+pub(crate) fn guard(matches: &str) -> Option<Guard<'_>> {
     conjuncts(matches)?.into_iter().find_map(|(field, value)| {
         let group = value.strip_prefix('@')?;
         match field {
@@ -931,6 +997,40 @@ fn subnets(switch: &Switch) -> impl Iterator<Item = Cidr> {
         let range: Cidr = text.parse().ok()?;
         Some(range.network())
     })
+}
+
+/// What rules of a stage see of a packet.
+fn packet<'z>(
+    zone: &'z Zone<'_>,
+    of_switch: &SwitchRules,
+    (hop, pipeline): (&Hop, Pipeline),
+    way: &Way,
+    transport: Transport,
+    reply: bool,
+) -> Fields<'z> {
+    let names = zone.northbound;
+    let (own, outport) = match pipeline {
+        Pipeline::ToLport => (hop.outport, names.port_name(hop.outport)),
+        _ => (hop.inport, ""),
+    };
+    let mut packet = Fields::new(names.port_name(hop.inport), outport);
+    // Nothing is tracked at the port of a router.
+    if own != of_switch.router && of_switch.stateful {
+        packet.set(Field::CtState, (CtView::NEW | CtView::TRK).into());
+    }
+    match (way.vip, pipeline, hop.side, transport) {
+        (
+            Some((vip, port)),
+            Pipeline::FromLport,
+            Direction::Egress,
+            Transport::Port(protocol, _),
+        ) => {
+            let transport = Transport::Port(protocol, port);
+            fill(&mut packet, way.from, vip, transport, reply);
+        }
+        _ => fill(&mut packet, way.from, way.to, transport, reply),
+    }
+    packet
 }
 
 /// The port from which connections are opened.

@@ -18,8 +18,8 @@ use netverdict_manifest::{
 };
 use netverdict_types::Direction;
 use netverdict_verdict::{
-    Ask, Decided, Denial, End, Near, Objects, Reach, RuleId, Space, Transport, changes,
-    container_ports, fixes,
+    Ask, Decided, Denial, End, Near, Objects, Reach, RuleId, Space, Transport, best_fix, changes,
+    container_ports,
 };
 
 /// What must be named for a fault.
@@ -543,8 +543,8 @@ fn mutants(seed: u64) {
                 objects: &objects,
                 options: &options,
             };
-            let found = fixes(of, &mutant.sources, &mut mutant.compiler, ask);
-            let fix = found.first().unwrap_or_else(|| panic!("{label}: no fix"));
+            let found = best_fix(of, &mutant.sources, &mut mutant.compiler, ask);
+            let fix = found.unwrap_or_else(|| panic!("{label}: no fix"));
             let mut texts = fault.texts.clone();
             for part in &fix.parts {
                 match part.is_new {
@@ -562,7 +562,12 @@ fn mutants(seed: u64) {
             );
             assert_eq!(mutant.rows().len(), rows.len());
 
-            // It opens no more than undoing the fault.
+            // It closes nothing, and opens no more than undoing the fault.
+            let space = Space::new(&[&reach, &mended_reach], container_ports(mended.objects()));
+            let changes = changes(&reach, &mended_reach, &space);
+            let closed = changes.iter().filter(|change| !change.closed.is_empty());
+            assert_eq!(closed.count(), 0, "{label}: {fix:#?}");
+            assert!(fix.closes.is_empty(), "{label}: {fix:#?}");
             let by_fix = opened(&reach, &mended_reach, &mended);
             let by_undoing = opened(&reach, &base_reach, &base);
             assert!(

@@ -13,7 +13,7 @@ use netverdict_source::Stop;
 use netverdict_source::kubernetes::{Cluster, KubeWatch};
 use netverdict_source::manifests::Files;
 use netverdict_source::objects::{Change, Objects};
-use netverdict_verdict::{Ask, Fix, fixes};
+use netverdict_verdict::{Ask, Fix, best_fix, zone_rows};
 
 /// What is compiled, and how.
 #[derive(Args, Clone, Debug)]
@@ -381,6 +381,11 @@ impl World {
         rows
     }
 
+    /// The rows of a zone, as a database has them.
+    pub(crate) fn zone_rows(&self, zone: &str) -> Vec<netverdict_ovsdb::Row> {
+        zone_rows(&self.compiler, zone)
+    }
+
     /// What rows and texts are called.
     pub(crate) fn names(&self) -> Names {
         let files = self.names.iter().map(|(file, name)| (*file, name.clone()));
@@ -401,8 +406,7 @@ impl World {
             objects: &self.compiled,
             options: &self.options,
         };
-        let found = fixes(objects, &self.sources, &mut self.compiler, ask);
-        found.into_iter().next()
+        best_fix(objects, &self.sources, &mut self.compiler, ask)
     }
 
     /// A place in its line of the text.

@@ -1,19 +1,20 @@
-//! Explanations for people: 100 columns, colours only if asked for.
+//! Explanations for people: as wide as is asked for, colours only if asked for.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use netverdict_types::{Action, EndpointKind, Pipeline};
 
 use super::pace::Pace;
-use super::way::{Passing, Ruling, Station, Way};
+use super::way::{Passing, Refused, Ruling, Station, Way};
 use super::{Answer, Case, Chosen, Close, Explanation, Mend, Party, Source, Spot, is_inside};
-
-const WIDTH: usize = 100;
 
 /// How an explanation is written.
 pub struct Style<'a> {
     /// With escape sequences.
     pub colour: bool,
+    /// Columns of a line; words and lines of other texts are never cut.
+    pub width: usize,
     /// Every table too.
     pub walk: bool,
     /// Shows a place in its text as compilers do, with what is to be seen there; `None` where the text is not known.
@@ -76,19 +77,57 @@ pub(super) fn summary(explanation: &Explanation) -> String {
     let Some(worst) = cases.iter().find(|case| case.verdict == *verdict) else {
         return notes.first().cloned().unwrap_or_default();
     };
+    let left_out = left_out(explanation);
     let good = cases.iter().filter(|case| case.verdict == Answer::Allowed);
     let good = good.count();
     let mut ports: Vec<&str> = cases.iter().map(|case| case.port.as_str()).collect();
     ports.dedup();
     let ends = format!("{} -> {} on {}", from.label(), to.label(), ports.join(", "));
     if good == cases.len() || good == 0 {
-        return format!("{ends}: {}", worst.message);
+        return format!("{ends}: {}{left_out}", worst.message);
     }
     format!(
-        "{ends}: allowed in {good} of {} cases; else {}",
+        "{ends}: allowed in {good} of {} cases; else {}{left_out}",
         cases.len(),
         worst.message
     )
+}
+
+/// What the answer goes without: policies with errors, and ACLs that OVN refuses.
+fn left_out(explanation: &Explanation) -> String {
+    let ways = explanation
+        .cases
+        .iter()
+        .flat_map(|case| std::iter::once(&case.request).chain(&case.reply));
+    let refused: BTreeSet<uuid::Uuid> = ways
+        .flat_map(Way::refused)
+        .map(|refused| refused.ruling.acl)
+        .collect();
+    let mut text = String::new();
+    match refused.len() {
+        0 => {}
+        1 => text.push_str("; OVN refuses the match of 1 ACL that is for this, see below"),
+        more => {
+            let _ = write!(
+                text,
+                "; OVN refuses the matches of {more} ACLs that are for this, see below"
+            );
+        }
+    }
+    match explanation.left_out.as_slice() {
+        [] => {}
+        [one] => {
+            let _ = write!(text, "; {one} was left out because of errors");
+        }
+        more => {
+            let _ = write!(
+                text,
+                "; {} policies were left out because of errors",
+                more.len()
+            );
+        }
+    }
+    text
 }
 
 /// The sentence for one case: what became of it, and by whom.
@@ -214,6 +253,7 @@ impl Page<'_> {
             notes,
             verdict,
             message,
+            left_out,
         } = explanation;
         let headline = self.painted(*verdict, message);
         self.wrapped("", &headline);
@@ -249,6 +289,11 @@ impl Page<'_> {
                 self.line("");
                 self.wrapped("", &format!("The same for {}", same.join(", ")));
             }
+        }
+        if left_out.len() > 1 {
+            self.line("");
+            let text = format!("because of errors: {}", left_out.join(", "));
+            self.wrapped("left out ", &text);
         }
         for note in notes.iter().filter(|note| *note != message) {
             self.line("");
@@ -399,6 +444,7 @@ impl Page<'_> {
                 _ => station.message.clone(),
             };
             self.wrapped("  ", &format!("{at}: {message}"));
+            self.refused(station);
             return;
         }
         self.wrapped("  ", &at);
@@ -421,6 +467,30 @@ impl Page<'_> {
         if !is_told {
             self.wrapped("    ", &station.message);
         }
+        self.refused(station);
+    }
+
+    /// ACLs that would have been asked, had OVN taken them: a few, as they are mostly of one cause.
+    fn refused(&mut self, station: &Station) {
+        const MOST: usize = 3;
+        for Refused { ruling, error } in station.refused.iter().take(MOST) {
+            let action = ruling.action.as_str();
+            self.line(&format!("    refused  {action}"));
+            self.wrapped(
+                "             ",
+                &format!("OVN goes on without this ACL: {error}"),
+            );
+            self.wrapped("             ", &format!("it is: {}", ruling.message));
+            match ruling.sources.first() {
+                Some(source) => self.wrapped("             ", &written(source)),
+                None => self.wrapped("             ", &named(ruling)),
+            }
+            self.wrapped("             match ", &ruling.matches);
+        }
+        if station.refused.len() > MOST {
+            let more = station.refused.len() - MOST;
+            self.line(&format!("    and {more} more ACLs that OVN refuses"));
+        }
     }
 
     fn ruling(&mut self, tier: u8, ruling: &Ruling, near: Option<&Close>) {
@@ -439,14 +509,7 @@ impl Page<'_> {
         let is_isolation = ruling.owner.rule.kind.as_deref() == Some("defaultDeny");
         match ruling.sources.as_slice() {
             [] => {
-                let id = ruling
-                    .id
-                    .as_deref()
-                    .map_or_else(|| format!("ACL {}", ruling.acl), |id| format!("ACL {id}"));
-                self.wrapped(
-                    "            ",
-                    &format!("{id}, priority {}", ruling.priority),
-                );
+                self.wrapped("            ", &named(ruling));
                 self.wrapped("            match ", &ruling.matches);
             }
             // What isolates this very pod is told below.
@@ -653,7 +716,7 @@ impl Page<'_> {
         let mut is_empty = true;
         for word in text.split(' ') {
             let width = visible(word);
-            if !is_empty && used + 1 + width > WIDTH {
+            if !is_empty && used + 1 + width > self.style.width {
                 let done = std::mem::replace(&mut line, format!("{indent}  "));
                 self.line(&done);
                 used = indent.len() + 2;
@@ -739,6 +802,17 @@ fn written(source: &Source) -> String {
         let _ = write!(text, ", {file}:{line}:{column}");
     }
     text
+}
+
+/// `ACL acl-id, priority 1000`.
+fn named(ruling: &Ruling) -> String {
+    let Ruling {
+        acl, id, priority, ..
+    } = ruling;
+    match id {
+        Some(id) => format!("ACL {id}, priority {priority}"),
+        None => format!("ACL {acl}, priority {priority}"),
+    }
 }
 
 /// Which of several cases that are alike.

@@ -1,10 +1,12 @@
 //! One packet's way: where it was judged, and by whom.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use netverdict_ovn::expr;
 use netverdict_pipeline::journey::{Lost, Outcome, Twin};
-use netverdict_pipeline::{CtView, Lport, Northbound, Packet, Stage, SwitchId};
+use netverdict_pipeline::{AclRow, CtView, Lport, Northbound, Packet, Stage, SwitchId};
 use netverdict_types::{Action, Owner, Pipeline};
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,6 +14,7 @@ use uuid::Uuid;
 use super::pace::{self, Pace};
 use super::trace::{Event, Stepped, Trace};
 use super::{Answer, Atlas, Source, Texts, packet};
+use crate::reach::{Guard, guard};
 
 /// One packet's way.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +51,9 @@ pub struct Station {
     pub party: Option<String>,
     /// The tiers that have ACLs here and were asked.
     pub tiers: Vec<Tier>,
+    /// ACLs that could have been asked here before the one that decided, had OVN not refused their match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
     /// By what the packet passed or ended.
     pub by: Passing,
     /// The same as a sentence.
@@ -87,6 +93,15 @@ pub struct Ruling {
     pub message: String,
     /// Where it is written, the most telling place first.
     pub sources: Vec<Source>,
+}
+
+/// An ACL whose match OVN refuses: it logs that, and goes on without the ACL.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refused {
+    /// The ACL.
+    pub ruling: Ruling,
+    /// Why, as OVN says it.
+    pub error: String,
 }
 
 /// By what a packet passes a station, or ends there.
@@ -133,6 +148,11 @@ impl Way {
         matches!(ruling.action, Action::Drop | Action::Reject).then_some(ruling)
     }
 
+    /// ACLs that OVN refused, of all stations.
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.stations.iter().flat_map(|station| &station.refused)
+    }
+
     /// True if connection tracking knows the packet wherever ACLs are asked.
     pub(super) fn is_all_by(&self, by: Passing) -> bool {
         !self.stations.is_empty() && self.stations.iter().all(|station| station.by == by)
@@ -172,11 +192,20 @@ pub(super) fn read<S>(
     }
 }
 
+/// Where a station is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Key {
+    zone: usize,
+    switch: SwitchId,
+    pipeline: Pipeline,
+    port: Lport,
+}
+
 struct Reading<'a, S> {
     twin: &'a Twin<S>,
     atlas: &'a Atlas,
     texts: &'a dyn Texts,
-    stations: Vec<((usize, SwitchId, Pipeline), Station)>,
+    stations: Vec<(Key, Station)>,
     /// The first station of the switch that the packet is in.
     visit: usize,
     zone: usize,
@@ -225,7 +254,16 @@ impl<S> Reading<'_, S> {
 
     /// The station where a pipeline of the switch asks ACLs, if it has any.
     fn station(&mut self, switch: SwitchId, pipeline: Pipeline) -> Option<&mut Station> {
-        let key = (self.zone, switch, pipeline);
+        let lport = match pipeline {
+            Pipeline::ToLport => self.outport,
+            _ => self.inport,
+        };
+        let key = Key {
+            zone: self.zone,
+            switch,
+            pipeline,
+            port: lport,
+        };
         let known = self.stations.get(self.visit..)?;
         if let Some(at) = known.iter().position(|(of, _)| *of == key) {
             let (_, station) = self.stations.get_mut(self.visit + at)?;
@@ -253,10 +291,6 @@ impl<S> Reading<'_, S> {
         if tiers.is_empty() {
             return None;
         }
-        let lport = match pipeline {
-            Pipeline::ToLport => self.outport,
-            _ => self.inport,
-        };
         let port = northbound.port(lport).filter(|port| !port.name.is_empty());
         let place = netverdict_pipeline::journey::Place {
             zone: self.zone,
@@ -270,6 +304,7 @@ impl<S> Reading<'_, S> {
             port: port.map(|port| port.name.clone()),
             party: self.atlas.behind(place).map(super::Party::label),
             tiers,
+            refused: Vec::new(),
             by: Passing::NoAcl,
             message: String::new(),
         };
@@ -285,7 +320,20 @@ impl<S> Reading<'_, S> {
             return;
         };
         let tier = row.acl.tier;
-        let ruling = Ruling {
+        let ruling = self.told(self.zone, acl, row);
+        let decides = ruling.action != Action::Pass;
+        if let Some(station) = self.station(switch, pipeline) {
+            if decides {
+                station.by = Passing::Acl;
+            }
+            if let Some(at) = station.tiers.iter_mut().find(|at| at.tier == tier) {
+                at.ruling = Some(ruling);
+            }
+        }
+    }
+
+    fn told(&self, zone: usize, acl: Uuid, row: &AclRow) -> Ruling {
+        Ruling {
             acl,
             id: row.id.clone(),
             action: row.acl.action,
@@ -296,17 +344,55 @@ impl<S> Reading<'_, S> {
                 Some(index) => format!("{}, rule {index}", row.acl.sentence()),
                 None => row.acl.sentence(),
             },
-            sources: self.texts.origins(self.zone, acl),
+            sources: self.texts.origins(zone, acl),
+        }
+    }
+
+    /// The ACLs of a station whose match OVN refuses; those of other ports, and those behind the one that decided, left out.
+    fn refused(&self, at: &Key, station: &Station) -> Vec<Refused> {
+        let zone = self.twin.zones().get(at.zone);
+        let Some(northbound) = zone.map(|zone| &*zone.northbound) else {
+            return Vec::new();
         };
-        let decides = ruling.action != Action::Pass;
-        if let Some(station) = self.station(switch, pipeline) {
-            if decides {
-                station.by = Passing::Acl;
+        let Some(switch) = northbound.switch(at.switch) else {
+            return Vec::new();
+        };
+        let port = northbound.port(at.port).map(|port| port.uuid);
+        let is_of = |group: &str| {
+            let mut groups = northbound.groups.values();
+            groups
+                .find(|known| known.name == group)
+                .is_none_or(|known| port.is_some_and(|port| known.ports.contains(&port)))
+        };
+        let mut known: HashMap<&str, bool> = HashMap::new();
+        let last = station.tiers.last();
+        let decided = last.and_then(|tier| Some((tier.tier, tier.ruling.as_ref()?.priority)));
+        let mut refused: Vec<(u8, Refused)> = Vec::new();
+        for (uuid, row) in northbound.acls_of(switch) {
+            let acl = &row.acl;
+            let is_behind = decided.is_some_and(|(tier, priority)| {
+                (tier, Reverse(priority)) < (acl.tier, Reverse(acl.priority))
+            });
+            let is_ours = match (guard(&acl.matches), at.pipeline) {
+                (Some(Guard::To(group)), Pipeline::ToLport)
+                | (Some(Guard::From(group)), Pipeline::FromLport | Pipeline::FromLportAfterLb) => {
+                    *known.entry(group).or_insert_with(|| is_of(group))
+                }
+                _ => true,
+            };
+            if acl.pipeline != at.pipeline || is_behind || !is_ours {
+                continue;
             }
-            if let Some(at) = station.tiers.iter_mut().find(|at| at.tier == tier) {
-                at.ruling = Some(ruling);
+            if let Err(error) = expr::Match::parse(&acl.matches, northbound)
+                && refused.iter().all(|(_, other)| other.ruling.acl != uuid)
+            {
+                let ruling = self.told(at.zone, uuid, row);
+                let error = error.to_string();
+                refused.push((acl.tier, Refused { ruling, error }));
             }
         }
+        refused.sort_by_key(|(tier, one)| (*tier, Reverse(one.ruling.priority), one.ruling.acl));
+        refused.into_iter().map(|(_, refused)| refused).collect()
     }
 
     /// A flow that every switch has: it decides where no ACL is asked.
@@ -346,7 +432,8 @@ impl<S> Reading<'_, S> {
             _ => None,
         };
         let count = self.stations.len();
-        for (number, ((zone, switch, pipeline), station)) in self.stations.iter_mut().enumerate() {
+        let mut stations = std::mem::take(&mut self.stations);
+        for (number, (at, station)) in stations.iter_mut().enumerate() {
             let decided = station.tiers.iter().position(|tier| {
                 let ruling = tier.ruling.as_ref();
                 ruling.is_some_and(|ruling| ruling.action != Action::Pass)
@@ -354,15 +441,22 @@ impl<S> Reading<'_, S> {
             match (station.by, decided) {
                 (Passing::Acl, Some(last)) => station.tiers.truncate(last + 1),
                 (Passing::NoAcl, _) => {
-                    let ends_here = dropped == Some((*zone, *switch, Some(*pipeline)));
+                    let ends_here = dropped == Some((at.zone, at.switch, Some(at.pipeline)));
                     if ends_here && number + 1 == count {
                         station.by = Passing::DefaultDrop;
                     }
                 }
                 _ => station.tiers.clear(),
             }
+            if matches!(
+                station.by,
+                Passing::Acl | Passing::NoAcl | Passing::DefaultDrop
+            ) {
+                station.refused = self.refused(at, station);
+            }
             station.message = told(station);
         }
+        self.stations = stations;
     }
 }
 

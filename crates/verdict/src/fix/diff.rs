@@ -15,10 +15,11 @@ enum Line<'t> {
     New(&'t str),
 }
 
-/// The change from one text to another.
+/// The change from one text to another, for `patch -p1`; of an absolute path where `/` is.
 pub(super) fn unified(name: &str, old: &str, new: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let lines = compare(&a, &b);
+    let name = name.trim_start_matches('/');
     let mut out = format!("--- a/{name}\n+++ b/{name}\n");
     let is_same = |line: &Line<'_>| matches!(line, Line::Same(_));
     let mut at = 0;
@@ -148,5 +149,9 @@ mod tests {
         let expected = "--- a/f\n+++ b/f\n@@ -1,6 +1,7 @@\n 1\n 2\n 3\n+three\n 4\n 5\n 6\n\
                         @@ -15,6 +16,5 @@\n 15\n 16\n 17\n-18\n 19\n 20\n";
         assert_eq!(unified("f", &old, &new), expected);
+        assert_eq!(
+            unified("/d/f", &old, &new),
+            expected.replace("/f\n", "/d/f\n")
+        );
     }
 }
