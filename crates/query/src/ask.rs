@@ -3,6 +3,7 @@
 //! Each engine gives the same answer. Where records are connections they are whole: updates are
 //! folded before anything is asked of them.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use netverdict_types::{Connection, Direction, Timestamp};
@@ -99,7 +100,7 @@ pub struct Cursor {
 }
 
 /// The answer to an [`Ask`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// What stands in each column of [`lines`](Self::lines): the names of fields, of measures as
     /// the query language writes them, `time` for a bucket's start, `id` for an identity.
@@ -193,6 +194,16 @@ impl Ask {
             _ => true,
         };
         overlaps && self.filter.matches(record)
+    }
+}
+
+impl Order {
+    /// Turns what stands in ascending order around where that is wanted.
+    pub fn of(self, ascending: Ordering) -> Ordering {
+        match self {
+            Self::Ascending => ascending,
+            Self::Descending => ascending.reverse(),
+        }
     }
 }
 

@@ -31,9 +31,10 @@
 //! The language is described in `docs/query-language.md`.
 #![forbid(unsafe_code)]
 
-pub mod flags;
-
 pub mod ask;
+pub mod flags;
+pub mod live;
+
 mod complete;
 mod error;
 mod field;

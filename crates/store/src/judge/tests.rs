@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use netverdict_query::ask::{Answer, Ask, Cell, Want};
+use netverdict_query::live::Live;
 use netverdict_query::{Field, Plan, Record, Value};
 use netverdict_types::{Connection, Direction, Timestamp};
 
@@ -302,6 +303,77 @@ fn mistakes_are_found() {
         let message = found.unwrap_or_else(|| panic!("{mistake:?} is not found"));
         assert!(message.starts_with("seed "), "{message}");
     }
+}
+
+/// Each question answered by [`Live`], from connections in a random order.
+struct Lively(Naive);
+
+impl Store for Lively {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.0.append(batch)
+    }
+
+    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        async {
+            let mut live = Live::new(ask.clone(), 1 << 20)?;
+            for connection in self.0.folded() {
+                live.add(&connection);
+            }
+            assert_eq!(live.lost(), 0);
+            Ok(live.answer())
+        }
+        .boxed()
+    }
+
+    fn connections<'a>(
+        &'a self,
+        ask: &'a Ask,
+    ) -> BoxFuture<'a, Result<Vec<Connection>, StoreError>> {
+        self.0.connections(ask)
+    }
+
+    fn last<'a>(&'a self, writer: &'a str) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        self.0.last(writer)
+    }
+
+    fn state(&self) -> BoxFuture<'_, Result<State, StoreError>> {
+        self.0.state()
+    }
+}
+
+#[test]
+fn live_answers_are_the_same() {
+    for seed in 0..20 {
+        ready(judge(&Lively(Naive::default()), seed, 80, 40)).unwrap();
+    }
+}
+
+#[test]
+fn live_memory_has_a_limit_and_says_so() {
+    let mut random = Random::new(4);
+    let known = connections(&mut random, 500);
+    let mut overflowed = 0;
+    for _ in 0..200 {
+        let ask = ask(&mut random, &known);
+        let (mut all, mut some) = (
+            Live::new(ask.clone(), usize::MAX).unwrap(),
+            Live::new(ask.clone(), 8).unwrap(),
+        );
+        for it in &known {
+            all.add(it);
+            some.add(it);
+        }
+        let (all, answer) = (all.answer(), some.answer());
+        match ask.want {
+            Want::Groups(_) => assert!(answer.total <= 8),
+            Want::Rows { .. } => assert!(answer.lines.len() <= 8),
+        }
+        if some.lost() == 0 && matches!(ask.want, Want::Groups(_)) {
+            assert_eq!(answer, all);
+        }
+        overflowed += usize::from(some.lost() > 0);
+    }
+    assert!(overflowed > 20, "{overflowed}");
 }
 
 #[test]
