@@ -126,6 +126,24 @@ impl AddressSet {
         (set, skipped)
     }
 
+    /// A set of which nothing is known: [`super::Compiled::judge`] says neither yes nor no where it decides, others find it empty.
+    pub fn unknown() -> Self {
+        Self {
+            members: Box::default(),
+            values: Arc::new(Values::default().and_others(true)),
+        }
+    }
+
+    /// The same, and perhaps other members: as [`AddressSet::unknown`] for those.
+    #[must_use]
+    pub fn and_others(self) -> Self {
+        let values = Arc::unwrap_or_clone(self.values).and_others(true);
+        Self {
+            values: Arc::new(values),
+            ..self
+        }
+    }
+
     /// How many members it has.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -157,6 +175,8 @@ impl AddressSet {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PortGroup {
     pub(super) members: Box<[String]>,
+    /// Whether there may be members that are not known.
+    and_others: bool,
 }
 
 impl PortGroup {
@@ -167,7 +187,27 @@ impl PortGroup {
         members.dedup();
         Self {
             members: members.into(),
+            and_others: false,
         }
+    }
+
+    /// A group of which nothing is known: [`super::Compiled::judge`] says neither yes nor no where it decides, others find it empty.
+    pub fn unknown() -> Self {
+        Self {
+            members: Box::default(),
+            and_others: true,
+        }
+    }
+
+    /// Whether it has no port, known or not.
+    pub(super) fn is_surely_empty(&self) -> bool {
+        self.members.is_empty() && !self.and_others
+    }
+
+    /// Whether a port is in it; `None` where that is open.
+    pub(super) fn may_contain(&self, port: &str) -> Option<bool> {
+        let is_in = self.contains(port);
+        (is_in || !self.and_others).then_some(is_in)
     }
 
     /// Its ports, each once.
@@ -185,7 +225,11 @@ impl PortGroup {
 
 /// Numbers under masks, to look one up among many.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Values(Box<[(u128, Box<[u128]>)]>);
+pub struct Values {
+    groups: Box<[(u128, Box<[u128]>)]>,
+    /// Whether there may be values that are not known.
+    and_others: bool,
+}
 
 impl Values {
     /// Of pairs (mask, value).
@@ -193,27 +237,58 @@ impl Values {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
         pairs.sort_unstable();
         pairs.dedup();
-        Self(
-            pairs
+        Self {
+            groups: pairs
                 .chunk_by(|a, b| a.0 == b.0)
                 .filter_map(|group| {
                     let (mask, _) = *group.first()?;
                     Some((mask, group.iter().map(|(_, value)| *value).collect()))
                 })
                 .collect(),
-        )
+            and_others: false,
+        }
+    }
+
+    /// With values that are not known, or without.
+    pub(super) fn and_others(self, and_others: bool) -> Self {
+        Self { and_others, ..self }
+    }
+
+    /// Whether there may be values that are not known.
+    pub(super) fn has_others(&self) -> bool {
+        self.and_others
+    }
+
+    /// Whether a number of which some bits are known is one of the values; `None` where that is open.
+    pub(super) fn may_contain(&self, number: u128, known: u128, width: u32) -> Option<bool> {
+        let found = if ones(width) & !known == 0 {
+            Some(self.contains(number))
+        } else {
+            // None of the values agrees in what is known, or one asks for no more than that.
+            let mut found = Some(false);
+            for (mask, value) in self.pairs() {
+                if (number ^ value) & mask & known == 0 {
+                    found = None;
+                    if mask & ones(width) & !known == 0 {
+                        return Some(true);
+                    }
+                }
+            }
+            found
+        };
+        found.filter(|found| *found || !self.and_others)
     }
 
     /// The pairs (mask, value).
     pub fn pairs(&self) -> impl Iterator<Item = (u128, u128)> {
-        self.0
+        self.groups
             .iter()
             .flat_map(|(mask, values)| values.iter().map(|value| (*mask, *value)))
     }
 
     /// Whether a number is one of the values under its mask.
     pub fn contains(&self, number: u128) -> bool {
-        self.0
+        self.groups
             .iter()
             .any(|(mask, values)| values.binary_search(&(number & mask)).is_ok())
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::constant::{PortGroup, Values};
 use super::names::Sets;
-use super::packet::{Field, Packet};
+use super::packet::{Field, Glimpse, Packet};
 use super::parse::{Comparison, Condition, Constants, Name, Node, Numbers, Relation, Term, parse};
 use super::symbols::{Base, SYMBOLS};
 
@@ -79,6 +79,13 @@ impl Compiled {
     /// Whether the match holds for a packet.
     pub fn matches(&self, packet: &impl Packet) -> bool {
         self.0.holds(packet)
+    }
+
+    /// Whether the match holds for a packet of which not everything is known, or with sets of which not everything is known
+    /// ([`super::AddressSet::unknown`], [`PortGroup::unknown`]); `None` where that leaves it open. A yes or no is one whatever the rest is;
+    /// `None` may be said of what could be told with more thought (`tcp.src == 1 || tcp.src != 1`).
+    pub fn judge(&self, glimpse: &impl Glimpse) -> Option<bool> {
+        self.0.judge(glimpse)
     }
 
     /// What is asked, taken apart: for those who want to ask it of many matches at once.
@@ -160,6 +167,22 @@ impl Op {
                     .as_ref()
                     .is_none_or(|(_, needed)| needed.holds(packet))
                     && leaf.test.holds(packet)
+            }
+        }
+    }
+
+    fn judge(&self, glimpse: &impl Glimpse) -> Option<bool> {
+        match self {
+            Self::All(operands) => all(operands.iter().map(|op| op.judge(glimpse))),
+            Self::Any(operands) => any(operands.iter().map(|op| op.judge(glimpse))),
+            Self::Constant(value) => Some(*value),
+            Self::Leaf(leaf) => {
+                let needed = leaf.prerequisite.as_ref();
+                let needed = needed.map_or(Some(true), |(_, needed)| needed.judge(glimpse));
+                match needed {
+                    Some(false) => needed,
+                    _ => all([needed, leaf.test.judge(glimpse)]),
+                }
             }
         }
     }
@@ -298,6 +321,99 @@ impl Test {
     }
 }
 
+impl Test {
+    fn judge(&self, glimpse: &impl Glimpse) -> Option<bool> {
+        match self {
+            Self::Constant(value) => Some(*value),
+            Self::Predicate {
+                expansion,
+                positive,
+            } => Some(expansion.judge(glimpse)? == *positive),
+            Self::One {
+                field,
+                mask,
+                relation,
+                value,
+            } => compared(glimpse.bits(*field), *mask, *relation, *value),
+            Self::Among {
+                field,
+                values,
+                sought,
+            } => {
+                let (number, known) = glimpse.bits(*field);
+                Some(values.may_contain(number, known, field.width())? == *sought)
+            }
+            Self::Several {
+                field,
+                relation,
+                every,
+                values,
+            } => {
+                let bits = glimpse.bits(*field);
+                let each = values
+                    .iter()
+                    .map(|(mask, value)| compared(bits, *mask, *relation, *value));
+                if *every { all(each) } else { any(each) }
+            }
+            Self::Port { of, names, groups } => {
+                let ports = match of {
+                    Direction::In => glimpse.inports(),
+                    Direction::Out => glimpse.outports(),
+                };
+                let Some(ports) = ports else {
+                    let mut groups = groups.iter();
+                    let nobody = names.is_empty() && groups.all(|group| group.is_surely_empty());
+                    return nobody.then_some(false);
+                };
+                let among = |port: &str| {
+                    any([
+                        Some(names.iter().any(|name| name == port)),
+                        any(groups.iter().map(|group| group.may_contain(port))),
+                    ])
+                };
+                let (first, rest) = ports.split_first()?;
+                let found = among(first);
+                let alike = rest.iter().all(|port| among(port) == found);
+                found.filter(|_| alike)
+            }
+        }
+    }
+}
+
+/// Compares bits of a field of which some are known.
+fn compared(
+    (number, known): (u128, u128),
+    mask: u128,
+    relation: Relation,
+    value: u128,
+) -> Option<bool> {
+    if mask & !known == 0 {
+        return Some(relation.holds(number & mask, value));
+    }
+    let differs = (number ^ value) & mask & known != 0;
+    match relation {
+        Relation::Eq if differs => Some(false),
+        Relation::Ne if differs => Some(true),
+        _ => None,
+    }
+}
+
+fn all(operands: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    let mut whole = Some(true);
+    for operand in operands {
+        match operand {
+            Some(false) => return operand,
+            Some(true) => {}
+            None => whole = None,
+        }
+    }
+    whole
+}
+
+fn any(operands: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    Some(!all(operands.into_iter().map(|operand| Some(!operand?)))?)
+}
+
 /// What predicates and prerequisites mean, by their text.
 type Expansions = HashMap<&'static str, Arc<Op>>;
 
@@ -354,8 +470,21 @@ fn compare(
         Constants::Names(names) => port(names, matches!(symbol.base, Base::Inport)),
         Constants::Numbers(numbers) => {
             // Nothing to compare with: OVN forgets the field, and what it asks for.
-            if numbers.iter().all(|numbers| numbers.constants().is_empty()) {
-                return (None, Test::Constant(comparison.every));
+            let nothing = numbers.iter().all(|numbers| numbers.constants().is_empty());
+            match symbol.base {
+                // So it does not matter of what kind the packet is, if there is nothing.
+                Base::Bits(field, _) if nothing && others(numbers) && comparison.every => {
+                    let test = Test::Among {
+                        field,
+                        values: Arc::new(Values::default().and_others(true)),
+                        sought: false,
+                    };
+                    return (None, test);
+                }
+                _ if nothing && !others(numbers) => {
+                    return (None, Test::Constant(comparison.every));
+                }
+                _ => {}
             }
             match symbol.base {
                 Base::Bits(field, low) => bits(comparison, numbers, field, low),
@@ -389,7 +518,7 @@ fn bits(comparison: &Comparison, numbers: &[Numbers], field: Field, low: u32) ->
         .map(|(mask, value)| (mask << low, value << low))
         .collect();
     match *values {
-        [(mask, value)] => Test::One {
+        [(mask, value)] if !others(numbers) => Test::One {
             field,
             mask,
             relation,
@@ -397,7 +526,7 @@ fn bits(comparison: &Comparison, numbers: &[Numbers], field: Field, low: u32) ->
         },
         _ if equality => Test::Among {
             field,
-            values: Arc::new(Values::new(values)),
+            values: Arc::new(Values::new(values).and_others(others(numbers))),
             sought: relation == Relation::Eq,
         },
         _ => Test::Several {
@@ -407,6 +536,13 @@ fn bits(comparison: &Comparison, numbers: &[Numbers], field: Field, low: u32) ->
             values,
         },
     }
+}
+
+/// Whether there may be numbers that are not known.
+fn others(numbers: &[Numbers]) -> bool {
+    numbers
+        .iter()
+        .any(|numbers| matches!(numbers, Numbers::Set(set) if set.values.has_others()))
 }
 
 /// A predicate compared with numbers is the predicate, or what contradicts it.

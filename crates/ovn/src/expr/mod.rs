@@ -57,7 +57,7 @@ pub use constant::{AddressSet, PortGroup, Values};
 pub use error::{Fault, MatchError};
 pub use eval::{Compiled, Failure, Part, Reason};
 pub use names::{Names, Sets};
-pub use packet::{Field, Fields, Packet};
+pub use packet::{Field, Fields, Glimpse, Packet};
 pub use parse::{Relation, Term};
 
 use parse::Node;

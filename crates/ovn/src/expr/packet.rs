@@ -157,6 +157,18 @@ pub trait Packet {
     fn outport(&self) -> &str;
 }
 
+/// A packet of which not everything is known.
+pub trait Glimpse {
+    /// What is known of a field, and which of its bits that are. A header that the packet has not may be anything, as for [`Packet::number`].
+    fn bits(&self, field: Field) -> (u128, u128);
+
+    /// The logical ports of which it came in by one, the empty name being that of none; `None` where it may be any.
+    fn inports(&self) -> Option<&[&str]>;
+
+    /// The logical ports or multicast groups of which it goes out by one; `None` where it may be any.
+    fn outports(&self) -> Option<&[&str]>;
+}
+
 /// A packet made by hand: all fields that were not set are 0.
 ///
 /// ```
