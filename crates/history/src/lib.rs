@@ -260,6 +260,14 @@ impl History {
             .map_or(1, |zone| zone.reply_copies(span))
     }
 
+    /// True once two ACLs of a zone were in force that held one point: then samples with it do not
+    /// tell which of them is meant.
+    pub fn shares_points(&self, zone: ZoneId) -> bool {
+        self.zones
+            .get(usize::from(zone.0))
+            .is_some_and(|zone| zone.shares_points)
+    }
+
     /// The release of OVN that serves a zone, once that is known.
     pub fn version(&self, zone: ZoneId) -> Option<Version> {
         self.zones.get(usize::from(zone.0))?.version

@@ -38,6 +38,8 @@ pub(crate) struct Zone {
     tiers: Tiers,
     /// ACLs in force that make ovn-northd build reply flows in the egress pipeline.
     reply_flows: usize,
+    /// True once two ACLs in force held one point.
+    pub(crate) shares_points: bool,
 }
 
 /// What a zone did with a change set.
@@ -86,6 +88,7 @@ impl Zone {
             labels: Default::default(),
             tiers: Tiers::default(),
             reply_flows: 0,
+            shares_points: false,
         }
     }
 
@@ -162,6 +165,7 @@ impl Zone {
             self.settle(uuid, moment, revision, &mut delta);
         }
         self.seen = self.seen.max(moment.to);
+        self.shares_points = self.shares_points || self.share_points(&delta.opened);
         delta
     }
 
@@ -174,14 +178,33 @@ impl Zone {
         for uuid in revision.closed {
             self.close(uuid, revision.to);
         }
+        let mut opened = Vec::new();
         for (span, uuid) in revision.opened {
             let alive = span.is_alive();
             let number = self.open(span);
             if alive {
                 self.set_current(uuid, number);
+                opened.push(number);
             }
         }
         self.seen = self.seen.max(revision.to);
+        self.shares_points = self.shares_points || self.share_points(&opened);
+    }
+
+    /// Whether another ACL in force holds a point of one of these.
+    fn share_points(&self, spans: &[u32]) -> bool {
+        let spans = spans.iter().filter_map(|number| self.spans.get(*number));
+        let mut held = spans.flat_map(|span| {
+            [Role::New, Role::Est].map(|role| (role, span.row().uuid, span.point(role)))
+        });
+        held.any(|(role, uuid, point)| {
+            point.is_some_and(|point| {
+                let ever = (Timestamp::MIN, Timestamp::MAX);
+                self.points
+                    .find(&self.spans, role, point, ever.0, ever.1)
+                    .any(|span| span.is_alive() && span.row().uuid != uuid)
+            })
+        })
     }
 
     pub(crate) fn copies(&self, span: &Span) -> u8 {
