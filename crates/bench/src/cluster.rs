@@ -87,7 +87,7 @@ impl Cluster {
     /// The rows of a database as its first change set.
     pub fn initial(&self, database: Database) -> ChangeSet {
         let rows = match database {
-            Database::Northbound => &self.northbound,
+            Database::Northbound | Database::Sets => &self.northbound,
             Database::Southbound => &self.southbound,
             Database::Vswitch => &self.vswitch,
         };

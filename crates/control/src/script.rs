@@ -29,7 +29,7 @@ impl Plan {
             return text;
         }
         let tool = match self.database() {
-            Database::Northbound => "ovn-nbctl",
+            Database::Northbound | Database::Sets => "ovn-nbctl",
             Database::Southbound => "ovn-sbctl",
             Database::Vswitch => "ovs-vsctl",
         };

@@ -5,6 +5,7 @@ use netverdict_ovsdb::Wanted;
 pub fn wanted(database: Database) -> Wanted {
     match database {
         Database::Northbound => sampling(),
+        Database::Sets => database.wanted(),
         Database::Southbound => Wanted::new().table("Chassis", ["name", "other_config"]),
         Database::Vswitch => Wanted::new()
             .table("Open_vSwitch", ["bridges", "datapaths", "external_ids"])

@@ -107,7 +107,7 @@ impl Databases {
     /// If the environment names something that is no endpoint.
     pub(crate) fn remotes(&self, database: Database) -> Result<Vec<Remote>> {
         let given = match database {
-            Database::Northbound => &self.nb,
+            Database::Northbound | Database::Sets => &self.nb,
             Database::Southbound => &self.sb,
             Database::Vswitch => &self.ovs,
         };
@@ -240,7 +240,7 @@ impl Databases {
 /// Where a database is found if nothing is said: the variable that names it, and the socket.
 fn usual(database: Database) -> (Option<&'static str>, &'static str) {
     match database {
-        Database::Northbound => (Some("OVN_NB_DB"), "/run/ovn/ovnnb_db.sock"),
+        Database::Northbound | Database::Sets => (Some("OVN_NB_DB"), "/run/ovn/ovnnb_db.sock"),
         Database::Southbound => (Some("OVN_SB_DB"), "/run/ovn/ovnsb_db.sock"),
         Database::Vswitch => (None, "/run/openvswitch/db.sock"),
     }

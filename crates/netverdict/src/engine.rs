@@ -4,7 +4,7 @@ use anyhow::Result;
 use netverdict_history::History;
 use netverdict_ovn::{Database, NbGlobal};
 use netverdict_ovsdb::ChangeSet;
-use netverdict_types::{Decision, Sample, ZoneId};
+use netverdict_types::{Clock, Decision, Sample, SystemClock, Timestamp, ZoneId};
 use netverdict_verdict::{Counts, NameChange, Names, Resolver};
 
 use crate::record::Recorder;
@@ -16,6 +16,10 @@ pub(crate) struct Engine {
     names: Names,
     resolver: Resolver,
     recorder: Option<Recorder>,
+    /// Zones where several ACLs share a point.
+    shared: Vec<ZoneId>,
+    /// Of these, those that nobody was told of.
+    lacking: Vec<ZoneId>,
 }
 
 impl Engine {
@@ -61,6 +65,11 @@ impl Engine {
         }
         if database == Database::Northbound {
             self.history.apply(zone, set)?;
+            if self.history.shares_points(zone) && !self.shared.contains(&zone) {
+                self.shared.push(zone);
+                self.lacking.push(zone);
+                self.names.keep_contents(zone, Timestamp(set.time));
+            }
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.revision(zone, self.history.zone_name(zone), database, set)?;
@@ -108,6 +117,18 @@ impl Engine {
     /// Takes what an earlier run knew of connections.
     pub(crate) fn recall(&mut self, connections: &[u8]) -> bool {
         self.resolver.recall(connections)
+    }
+
+    /// Zones whose address sets are needed from now on ([`Database::Sets`]), each named once.
+    pub(crate) fn lacking_sets(&mut self) -> Vec<ZoneId> {
+        for zone in self.resolver.lacking_sets() {
+            if !self.shared.contains(&zone) {
+                self.shared.push(zone);
+                self.lacking.push(zone);
+                self.names.keep_contents(zone, SystemClock.now());
+            }
+        }
+        std::mem::take(&mut self.lacking)
     }
 
     /// What became of the samples so far.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use netverdict_ovn::Database;
-use netverdict_ovsdb::{Cause, ChangeSet, Client, Endpoints, Event, Replica};
+use netverdict_ovsdb::{Cause, ChangeSet, Client, Config, Endpoints, Event, Replica};
 use netverdict_types::ZoneId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::databases::{Databases, Remote};
 use crate::engine::{Engine, GLOBAL, zone_name};
@@ -41,11 +41,16 @@ pub(crate) struct Feed {
     /// Live databases that have told neither their rows nor why not.
     waiting: Vec<Slot>,
     following: Option<Following>,
+    /// The NB of each zone whose address sets nobody asked for yet.
+    unasked: Vec<Option<Remote>>,
+    databases: Databases,
 }
 
 /// The thread that follows live databases; it ends, and keeps its copies, when this goes.
 struct Following {
     stop: Option<watch::Sender<()>>,
+    /// More to follow.
+    more: mpsc::UnboundedSender<(Slot, Endpoints)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,6 +85,7 @@ impl Feed {
         let mut live = Vec::new();
         let mut dumps = Vec::new();
         let mut count = 0;
+        let mut unasked = Vec::new();
         for database in [
             Database::Northbound,
             Database::Southbound,
@@ -87,6 +93,9 @@ impl Feed {
         ] {
             for (zone, remote) in databases.remotes(database)?.into_iter().enumerate() {
                 count = count.max(zone + 1);
+                if database == Database::Northbound {
+                    unasked.push(Some(remote.clone()));
+                }
                 let slot = Slot { zone, database };
                 match remote {
                     Remote::Live(endpoints) => live.push((slot, endpoints)),
@@ -102,6 +111,8 @@ impl Feed {
             schemas: Vec::new(),
             waiting: live.iter().map(|(slot, _)| *slot).collect(),
             following: None,
+            unasked,
+            databases: databases.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -114,13 +125,19 @@ impl Feed {
             let databases = databases.clone();
             let state = state.map(Path::to_owned);
             let (stop, stopped) = watch::channel(());
+            let (more, asked) = mpsc::unbounded_channel();
+            for (slot, endpoints) in live {
+                // The other side is not there yet, so it cannot be gone.
+                let _ = more.send((slot, endpoints));
+            }
             let thread = thread::Builder::new()
                 .name("databases".to_owned())
                 .spawn(move || {
-                    runtime.block_on(follow(&databases, state, live, sender, stopped));
+                    runtime.block_on(follow(databases, state, asked, sender, stopped));
                 })?;
             feed.following = Some(Following {
                 stop: Some(stop),
+                more,
                 thread: Some(thread),
             });
         }
@@ -136,6 +153,8 @@ impl Feed {
             schemas: Vec::new(),
             waiting: Vec::new(),
             following: None,
+            unasked: Vec::new(),
+            databases: Databases::default(),
         }
     }
 
@@ -250,6 +269,47 @@ impl Feed {
         }
     }
 
+    /// Asks for the address sets of zones where they are needed and not yet there.
+    ///
+    /// # Errors
+    /// If the history, or a recording, cannot be written.
+    pub(crate) fn ask_for_sets(&mut self, engine: &mut Engine) -> Result<()> {
+        for zone in engine.lacking_sets() {
+            for place in 0..self.zones.len() {
+                if self.zones[place] == Some(zone) {
+                    self.ask_for_sets_of(place, engine)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_for_sets_of(&mut self, zone: usize, engine: &mut Engine) -> Result<()> {
+        let slot = Slot {
+            zone,
+            database: Database::Sets,
+        };
+        match self.unasked.get_mut(zone).and_then(Option::take) {
+            Some(Remote::Live(endpoints)) => {
+                if let Some(following) = &self.following
+                    && following.more.send((slot, endpoints)).is_ok()
+                {
+                    tracing::info!("several ACLs share a point: asking for address sets");
+                    self.waiting.push(slot);
+                }
+                Ok(())
+            }
+            Some(dump) => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let replica = runtime.block_on(self.databases.load(slot.database, &dump))?;
+                self.take_rows(slot, &replica, engine)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The zones by the order in which they were given.
     pub(crate) fn zones(&self) -> &[Option<ZoneId>] {
         &self.zones
@@ -306,44 +366,63 @@ impl Feed {
                 }
             }
         }
-        Ok(())
+        self.ask_for_sets(engine)
     }
 }
 
 async fn follow(
-    databases: &Databases,
+    databases: Databases,
     state: Option<PathBuf>,
-    live: Vec<(Slot, Endpoints)>,
+    mut asked: mpsc::UnboundedReceiver<(Slot, Endpoints)>,
     sender: Sender<News>,
-    stop: watch::Receiver<()>,
+    mut stop: watch::Receiver<()>,
 ) {
     let local = tokio::task::LocalSet::new();
-    for (slot, endpoints) in live {
-        let mut config = databases.config(slot.database, &endpoints);
-        config.replica_file = state
-            .as_ref()
-            .map(|state| state.join(file_name(slot.database, &endpoints)));
-        let (sender, mut stop) = (sender.clone(), stop.clone());
-        local.spawn_local(async move {
-            let mut client = Client::new(config);
-            loop {
-                let event = tokio::select! {
-                    event = client.next_event() => event,
-                    // Nobody sends: it ends when the other side is gone.
-                    _ = stop.changed() => break,
-                };
-                // A full queue stops this thread, and so the servers, until the judge is ready.
-                if sender.send(News { slot, event }).is_err() {
-                    break;
-                }
-            }
-            if let Err(error) = client.save() {
-                tracing::warn!("the copy of {} is not kept: {error}", slot.database.name());
-            }
-        });
-    }
+    let stopped = stop.clone();
+    let spawner = async {
+        loop {
+            let (slot, endpoints) = tokio::select! {
+                asked = asked.recv() => match asked {
+                    Some(asked) => asked,
+                    None => break,
+                },
+                // Nobody sends: it ends when the other side is gone.
+                _ = stop.changed() => break,
+            };
+            let mut config = databases.config(slot.database, &endpoints);
+            // Address sets are asked for seldom, and of a copy it would not be known how old it is.
+            let state = state.as_ref().filter(|_| slot.database != Database::Sets);
+            config.replica_file =
+                state.map(|state| state.join(file_name(slot.database, &endpoints)));
+            let (sender, stopped) = (sender.clone(), stopped.clone());
+            tokio::task::spawn_local(follow_one(slot, config, sender, stopped));
+        }
+    };
+    local.run_until(spawner).await;
     drop(sender);
     local.await;
+}
+
+async fn follow_one(
+    slot: Slot,
+    config: Config,
+    sender: Sender<News>,
+    mut stop: watch::Receiver<()>,
+) {
+    let mut client = Client::new(config);
+    loop {
+        let event = tokio::select! {
+            event = client.next_event() => event,
+            _ = stop.changed() => break,
+        };
+        // A full queue stops this thread, and so the servers, until the judge is ready.
+        if sender.send(News { slot, event }).is_err() {
+            break;
+        }
+    }
+    if let Err(error) = client.save() {
+        tracing::warn!("the copy of {} is not kept: {error}", slot.database.name());
+    }
 }
 
 /// A name of its own for the copy of each database: a copy is kept between runs, so that a start

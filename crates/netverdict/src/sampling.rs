@@ -303,7 +303,7 @@ async fn add<'a>(
         return Ok(());
     }
     let flag = match database {
-        Database::Northbound => "--nb",
+        Database::Northbound | Database::Sets => "--nb",
         Database::Southbound => "--sb",
         Database::Vswitch => "--ovs",
     };

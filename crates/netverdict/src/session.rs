@@ -346,7 +346,7 @@ impl Session {
         self.engine
             .judge(samples, |decision| take(Step::Decision(decision)))?;
         samples.clear();
-        Ok(())
+        self.feed.ask_for_sets(&mut self.engine)
     }
 
     fn replay(&mut self, path: &Path, input: impl Read, take: &mut Take<'_>) -> Result<()> {
@@ -536,6 +536,12 @@ impl Session {
         let history = self.engine.history().counts();
         let lost = self.records.lost;
         for (name, count) in [
+            ("decided_by_match", counts.by_match),
+            (
+                "decided_by_match_with_sets_as_they_stand",
+                counts.by_match_now,
+            ),
+            ("ambiguous_and_no_match_fits", counts.contradictory),
             ("connections_displaced", counts.connections_displaced),
             ("history_gaps", history.gaps),
             ("history_forgotten", history.forgotten),

@@ -36,7 +36,7 @@ pub fn encode<E>(
     loop {
         let (now, later) = rest.split_at(rest.len().min(PIECE));
         let piece = Value::Object(Map::from_iter([
-            ("database".to_owned(), database.name().into()),
+            ("database".to_owned(), database.word().into()),
             (
                 "cause".to_owned(),
                 serde_json::to_value(Why::from(set.cause)).unwrap_or_default(),
@@ -72,9 +72,10 @@ impl Assembler {
             Database::Northbound,
             Database::Southbound,
             Database::Vswitch,
+            Database::Sets,
         ]
         .into_iter()
-        .find(|database| database.name() == piece.database)
+        .find(|database| database.word() == piece.database)
         .ok_or_else(|| RevisionError(format!("there is no database {}", piece.database)))?;
         let before = self.pending.len();
         let told = piece.changes.len();

@@ -197,6 +197,8 @@ pub struct LogicalSwitchPort {
     pub kind: String,
     /// All addresses, of every family.
     pub addresses: Vec<IpAddr>,
+    /// Their MAC addresses.
+    pub macs: Vec<[u8; 6]>,
     /// Namespace of the pod that owns it.
     pub namespace: Option<String>,
     /// True where ovn-kubernetes says that a pod owns it.
@@ -220,6 +222,10 @@ impl LogicalSwitchPort {
                 .filter_map(|atom| atom.as_str())
                 .flat_map(str::split_whitespace)
                 .filter_map(address)
+                .collect(),
+            macs: texts
+                .iter()
+                .filter_map(|atom| mac(atom.as_str()?.split_whitespace().next()?))
                 .collect(),
             namespace: lookup(row, "external_ids", "namespace").map(str::to_owned),
             pod: lookup(row, "external_ids", "pod") == Some("true"),
@@ -461,6 +467,15 @@ fn strings(row: &Row, column: &str) -> Vec<(String, String)> {
 
 fn lookup<'a>(row: &'a Row, column: &str, key: &str) -> Option<&'a str> {
     row.column(column)?.lookup(key)
+}
+
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(bytes)
 }
 
 /// An address, with or without a prefix length.

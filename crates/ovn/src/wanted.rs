@@ -9,13 +9,16 @@ pub enum Database {
     Southbound,
     /// A node's `Open_vSwitch`.
     Vswitch,
+    /// A zone's NB again, for the contents of its address sets: they are many and change often, and only matches that share a sample's point
+    /// need them. They come beside the other rows, so that these need not be asked for again.
+    Sets,
 }
 
 impl Database {
     /// The name in the OVSDB protocol.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Northbound => "OVN_Northbound",
+            Self::Northbound | Self::Sets => "OVN_Northbound",
             Self::Southbound => "OVN_Southbound",
             Self::Vswitch => "Open_vSwitch",
         }
@@ -27,6 +30,15 @@ impl Database {
             Self::Northbound => northbound(),
             Self::Southbound => southbound(),
             Self::Vswitch => vswitch(),
+            Self::Sets => Wanted::new().table("Address_Set", ["name", "addresses"]),
+        }
+    }
+
+    /// What it is called in captures.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Sets => "OVN_Northbound/Address_Set",
+            database => database.name(),
         }
     }
 }

@@ -146,8 +146,11 @@ pub enum Evidence {
     Past,
     /// Several rows held the point; this one is named by priority, not by proof.
     Priority,
-    /// Several rows held the point or name; the protocol they are for rules out all but one.
+    /// Several rows held the point or name; their matches on the packet, with the port groups and
+    /// address sets of that time, rule out all but one.
     Match,
+    /// The same with the sets as they stand: what they were at that time is not known.
+    MatchNow,
     /// A name in a log line, and its verdict and direction.
     LogName,
     /// The label in the conntrack entry.
@@ -160,12 +163,13 @@ pub enum Evidence {
 
 impl Evidence {
     /// All kinds of evidence.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Point,
         Self::Connection,
         Self::Past,
         Self::Priority,
         Self::Match,
+        Self::MatchNow,
         Self::LogName,
         Self::Label,
         Self::LogicalFlow,
@@ -180,6 +184,7 @@ impl Evidence {
             Self::Past => "past",
             Self::Priority => "priority",
             Self::Match => "match",
+            Self::MatchNow => "match-now",
             Self::LogName => "log-name",
             Self::Label => "label",
             Self::LogicalFlow => "logical-flow",

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod connections;
+mod contents;
 mod doubles;
 pub mod explain;
 mod fix;
@@ -13,6 +14,7 @@ mod names;
 mod near;
 mod reach;
 mod resolver;
+mod rivals;
 
 pub use fix::{Fix, Opened, Part, best_fix, container_ports, northbounds, zone_rows};
 pub use matrix::{Change, Class, Matrix, Service, Share, Slot, Space, changes};

@@ -10,11 +10,14 @@ use netverdict_ovn::{
     Database, DatapathBinding, Interface, LoadBalancer, LogicalFlow, LogicalRouter,
     LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, RowError,
 };
-use netverdict_ovsdb::{Cause, Change, ChangeSet, Row};
-use netverdict_types::{Cookie, DropFlow, Endpoint, EndpointKind, Input, Service, ZoneId};
+use netverdict_ovsdb::{Atom, Cause, Change, ChangeSet, Columns, Datum, Row};
+use netverdict_types::{
+    Cookie, DropFlow, Endpoint, EndpointKind, Input, Service, Timestamp, ZoneId,
+};
 use uuid::Uuid;
 
 use crate::connections::mix;
+use crate::contents::{Contents, Kind, Moment};
 
 /// A source of names beside the rows of OVN: a watch on Kubernetes, or manifests.
 pub trait Endpoints {
@@ -127,6 +130,9 @@ struct ZoneNames {
     /// The network of an interface's port, by index and by name: all of the above for one look.
     index_networks: HashMap<u16, u32, RandomState>,
     name_networks: HashMap<String, u32, RandomState>,
+    contents: Contents,
+    /// Counts changes of ports.
+    ports_changed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -184,6 +190,7 @@ impl Names {
         if whole {
             self.forget_missing(zone, database, set);
         }
+        self.zone(zone).take_contents(database, set, whole);
         // Switches and routers first: their ports take the network from them.
         let (parents, others): (Vec<_>, Vec<_>) = set
             .changes
@@ -235,6 +242,11 @@ impl Names {
     /// Says that samples of the drop application can be looked up in a zone.
     pub fn expect_flows(&mut self, zone: ZoneId) {
         self.zone(zone).has_flows = true;
+    }
+
+    /// Says that several ACLs of a zone share a sample's point: from now on it is kept what port groups and address sets were.
+    pub fn keep_contents(&mut self, zone: ZoneId, now: Timestamp) {
+        self.zone(zone).contents.keep_past(now);
     }
 
     /// Where a sample was taken: by the input interface, then the datapath key, then the network
@@ -405,6 +417,7 @@ impl Names {
             }
             Database::Southbound => note("Datapath_Binding", &mut names.datapath_rows.keys()),
             Database::Vswitch => note("Interface", &mut names.interfaces.keys()),
+            Database::Sets => {}
         }
         for (table, uuid) in gone {
             self.forget(zone, table, uuid);
@@ -697,6 +710,160 @@ impl Names {
     }
 }
 
+/// A few ports of which one is meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ports<'a> {
+    names: [&'a str; 4],
+    count: usize,
+}
+
+impl<'a> Ports<'a> {
+    pub(crate) fn one(name: &'a str) -> Self {
+        let mut ports = Self::default();
+        ports.push(name);
+        ports
+    }
+
+    /// False if there is no room.
+    fn push(&mut self, name: &'a str) -> bool {
+        let slot = self.names.get_mut(self.count);
+        let fits = slot.map(|slot| *slot = name).is_some();
+        self.count += usize::from(fits);
+        fits
+    }
+
+    pub(crate) fn names(&self) -> &[&'a str] {
+        self.names.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// What the rows of a zone say to somebody who judges matches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grounds<'a> {
+    names: &'a Names,
+    zone: ZoneId,
+    rows: &'a ZoneNames,
+    /// The switch that a sample was taken at.
+    switch: Option<Uuid>,
+    network: u32,
+}
+
+impl Names {
+    /// What is known where a sample was taken; nothing of a zone without rows.
+    pub(crate) fn grounds(&self, zone: ZoneId, datapath: Option<u32>) -> Option<Grounds<'_>> {
+        let rows = self.zones.get(usize::from(zone.0))?;
+        let datapath = datapath.and_then(|key| rows.datapaths.get(&key));
+        Some(Grounds {
+            names: self,
+            zone,
+            rows,
+            switch: datapath.and_then(|datapath| datapath.nb_uuid),
+            network: datapath.map_or(0, |datapath| datapath.network),
+        })
+    }
+}
+
+impl<'a> Grounds<'a> {
+    /// Port groups and address sets.
+    pub(crate) fn contents(&self) -> &'a Contents {
+        &self.rows.contents
+    }
+
+    /// Another number whenever ports have changed.
+    pub(crate) fn ports_changed(&self) -> u64 {
+        self.rows.ports_changed
+    }
+
+    /// The name of a port.
+    pub(crate) fn port(&self, uuid: Uuid) -> Option<&'a LogicalSwitchPort> {
+        self.rows.ports.get(&uuid)
+    }
+
+    /// The port of the switch behind an input interface.
+    pub(crate) fn port_of_input(&self, input: Input<'_>) -> Option<&'a str> {
+        let name = self.rows.port(input)?;
+        let (port, _) = self.rows.port_networks.get(name)?;
+        (self.switch.is_some() && self.rows.parents.get(port) == self.switch.as_ref())
+            .then_some(name)
+    }
+
+    /// The one port of the switch that has an address.
+    pub(crate) fn port_of(&self, ip: IpAddr) -> Option<&'a LogicalSwitchPort> {
+        let mut ports = self.ports_with(ip);
+        let only = ports.next()?;
+        ports.next().is_none().then_some(only)
+    }
+
+    /// Whether a port of the switch has an address.
+    pub(crate) fn has_address(&self, ip: IpAddr) -> bool {
+        self.ports_with(ip).next().is_some()
+    }
+
+    fn ports_with(&self, ip: IpAddr) -> impl Iterator<Item = &'a LogicalSwitchPort> {
+        let claims = self.names.addresses.get(&(self.network, ip));
+        let (zone, rows, switch) = (self.zone, self.rows, self.switch);
+        claims.into_iter().flatten().filter_map(move |claim| {
+            let (by, port) = claim.by;
+            let is_here =
+                by == zone && switch.is_some() && rows.parents.get(&port).copied() == switch;
+            is_here.then(|| rows.ports.get(&port))?
+        })
+    }
+
+    /// The ports of the switch by which packets of others may come and go, those of routers and the like; none if there are more than a few.
+    /// A port with addresses is for its own packets: one that passes them on for others has its MAC address in them.
+    pub(crate) fn ports_of_others(&self, mac: Option<[u8; 6]>) -> Option<Ports<'a>> {
+        // To a group of receivers a packet goes by all of their ports.
+        let (switch, mac) = (self.switch?, mac.filter(|mac| mac[0] & 1 == 0)?);
+        let mut ports = Ports::default();
+        for port in &self.rows.switches.get(&switch)?.ports {
+            let port = self.rows.ports.get(port)?;
+            if port.macs.contains(&mac) {
+                return None;
+            }
+            let is_shared = !matches!(port.kind.as_str(), "" | "remote");
+            if (is_shared || port.addresses.is_empty()) && !ports.push(&port.name) {
+                return None;
+            }
+        }
+        Some(ports)
+    }
+
+    /// Whether the switch has an ACL, of its own or by a port group; `None` where that is not known.
+    pub(crate) fn has(&self, acl: Uuid) -> Option<bool> {
+        let switch = self.switch?;
+        let own = &self.rows.switches.get(&switch)?.acls;
+        if own.contains(&acl) {
+            return Some(true);
+        }
+        let elsewhere =
+            |(uuid, other): (&Uuid, &LogicalSwitch)| *uuid != switch && other.acls.contains(&acl);
+        let mut held = self.rows.switches.iter().any(elsewhere);
+        for group in self.contents().groups.rows() {
+            let members = |column| group.column(column).map_or(&[][..], Datum::atoms);
+            if members("acls").binary_search(&acl.into()).is_err() {
+                continue;
+            }
+            let mut ports = members("ports").iter().filter_map(Atom::as_uuid);
+            if ports.any(|port| self.rows.parents.get(&port) == Some(&switch)) {
+                return Some(true);
+            }
+            held = true;
+        }
+        held.then_some(false)
+    }
+
+    /// True where a service may have another address for this end.
+    pub(crate) fn is_behind_service(&self, ip: IpAddr, port: Option<u16>, protocol: u8) -> bool {
+        let services = self.names.services.items.iter().flatten();
+        let mut of_protocol = services.filter(|service| service.protocol == protocol);
+        of_protocol.any(|service| {
+            let is_its_own = service.ip == ip && (service.port.is_none() || service.port == port);
+            is_its_own || service.backends.contains(&(ip, port))
+        })
+    }
+}
+
 /// What a port's addresses are called.
 struct Naming {
     endpoint: Option<Endpoint>,
@@ -706,6 +873,25 @@ struct Naming {
 }
 
 impl ZoneNames {
+    /// Takes what changed of what matches name.
+    fn take_contents(&mut self, database: Database, set: &ChangeSet, whole: bool) {
+        let moment = Moment::of(set);
+        if whole {
+            match database {
+                Database::Northbound => self.contents.begin(Kind::Group, moment),
+                Database::Sets => self.contents.begin(Kind::Set, moment),
+                Database::Southbound | Database::Vswitch => {}
+            }
+        }
+        for change in &set.changes {
+            if let Some(kind) = Kind::of(&change.table) {
+                let (uuid, new) = (change.uuid, change.new.as_ref());
+                self.contents.take(kind, uuid, new, moment);
+            }
+            self.ports_changed += u64::from(&*change.table == "Logical_Switch_Port");
+        }
+    }
+
     fn port(&self, input: Input<'_>) -> Option<&str> {
         let row = match input {
             Input::Index(index) => match self.by_index.get(&(index as u16))?[..] {

@@ -6,12 +6,13 @@ use netverdict_history::{History, Matches, Role, Span};
 use netverdict_types::{
     Acl, AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, Endpoint,
     EndpointKind, Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample,
-    Service, TcpFlags, Timestamp, Unresolved, Verdict,
+    Service, TcpFlags, Timestamp, Unresolved, Verdict, ZoneId,
 };
 
 use crate::connections::{Connections, Flow, Start};
 use crate::doubles::Doubles;
 use crate::names::{Names, Place};
+use crate::rivals::{Case, Rivals};
 
 /// Makes decisions of samples, and remembers what it must to tell doubles, replies and
 /// connections apart. Its memory is of fixed size.
@@ -19,6 +20,7 @@ use crate::names::{Names, Place};
 pub struct Resolver {
     connections: Connections,
     doubles: Doubles,
+    rivals: Rivals,
     counts: Counts,
 }
 
@@ -31,6 +33,13 @@ pub struct Counts {
     pub resolved: u64,
     /// Of these, those where several ACLs could have decided and nothing told which.
     pub ambiguous: u64,
+    /// Of the ambiguous ones, those that no ACL's match fits: a match, a set or a header is not
+    /// what it was taken for.
+    pub contradictory: u64,
+    /// Of those resolved, those where several ACLs could be meant and the matches told which.
+    pub by_match: u64,
+    /// Of these, those that rest on port groups and address sets as they stand.
+    pub by_match_now: u64,
     /// Further samples of a packet that was counted already.
     pub doubles: u64,
     /// Samples that could not be resolved, by reason, in the order of [`Unresolved::ALL`].
@@ -57,6 +66,8 @@ struct Found<'a> {
     flow: Option<&'a DropFlow>,
     evidence: Evidence,
     unresolved: Option<Unresolved>,
+    /// True where no candidate's match fits the packet.
+    contradictory: bool,
 }
 
 impl Resolver {
@@ -66,6 +77,12 @@ impl Resolver {
             connections_displaced: self.connections.displaced,
             ..self.counts
         }
+    }
+
+    /// Zones whose address sets would have told more of a sample, and are not known. They are
+    /// named once.
+    pub fn lacking_sets(&mut self) -> Vec<ZoneId> {
+        std::mem::take(&mut self.rivals.lacking)
     }
 
     /// What is known of connections, to be given to [`Resolver::recall`] by the next run.
@@ -159,7 +176,7 @@ impl Resolver {
             Key::ConntrackPoint(_) => Some(App::AclEst),
             _ => None,
         };
-        let found = find(history, names, sample, app, start);
+        let found = find(history, sample, app, start, names, &mut self.rivals, flow);
         let acl = found.span.map(Span::row);
 
         if let (Some(App::AclNew), Some(flow), Some(span)) = (app, flow, found.span)
@@ -197,6 +214,10 @@ impl Resolver {
         self.counts.samples += 1;
         self.counts.doubles += u64::from(double);
         self.counts.ambiguous += u64::from(found.evidence == Evidence::Priority);
+        self.counts.contradictory += u64::from(found.contradictory);
+        let now = found.evidence == Evidence::MatchNow;
+        self.counts.by_match += u64::from(now || found.evidence == Evidence::Match);
+        self.counts.by_match_now += u64::from(now);
         match found.unresolved {
             Some(reason) => self.counts.unresolved[reason as usize] += 1,
             None => self.counts.resolved += 1,
@@ -313,12 +334,22 @@ impl Resolver {
 
 fn find<'a>(
     history: &'a History,
-    names: &'a Names,
     sample: &Sample<'a>,
     app: Option<App>,
     start: Option<Start>,
+    names: &'a Names,
+    rivals: &mut Rivals,
+    flow: Option<Flow>,
 ) -> Found<'a> {
     let zone = sample.zone;
+    let case = once(|| {
+        let reply = match (start.zip(flow), sample.headers.tcp_flags) {
+            (Some((start, flow)), _) => Some(start.is_reply(flow)),
+            (None, Some(flags)) if flags.has(TcpFlags::SYN) => Some(flags.has(TcpFlags::ACK)),
+            _ => None,
+        };
+        rivals.case(names, sample, app, LAG, start.map(Start::time), reply)
+    });
     match (sample.key, app) {
         (Key::None, _) => Found::nothing(Unresolved::BadCookie),
         _ if !history.knows(zone) => Found::nothing(Unresolved::NoPolicies),
@@ -336,18 +367,19 @@ fn find<'a>(
         (Key::Cookie(cookie), Some(App::AclNew)) => {
             let from = sample.time.before(LAG);
             let held = history.holders(zone, Role::New, cookie.point, from, sample.time);
-            of_point(history, sample, held, None)
+            of_point(history, sample, held, None, case)
         }
         (Key::Cookie(Cookie { point, .. }) | Key::ConntrackPoint(point), _) => {
             let from = start.map_or(Timestamp::MIN, |start| start.time().before(LAG));
             let held = history.holders(zone, Role::Est, point, from, sample.time);
-            of_point(history, sample, held, start)
+            of_point(history, sample, held, start, case)
         }
         (Key::Label(label), _) => of_spans(
             history.labelled(zone, label),
             sample,
             Evidence::Label,
             Unresolved::UnknownLabel,
+            case,
         ),
         (
             Key::Log {
@@ -367,18 +399,25 @@ fn find<'a>(
                 sample,
                 Evidence::LogName,
                 Unresolved::UnknownName,
+                case,
             )
         }
         _ => Found::nothing(Unresolved::BadCookie),
     }
 }
 
+/// Tells the compiler that a closure is called once.
+fn once<T, F: FnOnce() -> T>(closure: F) -> F {
+    closure
+}
+
 /// Chooses among the ACLs that held a point.
-fn of_point<'a>(
+fn of_point<'a, 'r>(
     history: &'a History,
     sample: &Sample<'_>,
     held: Matches<'a>,
     start: Option<Start>,
+    case: impl FnOnce() -> Case<'r, 'a>,
 ) -> Found<'a> {
     let mut in_time = held.clone();
     let first = in_time.next();
@@ -390,7 +429,7 @@ fn of_point<'a>(
             (Some(only), None) => Found::one(only, Evidence::Past),
             (Some(_), Some(_)) => {
                 let all = held.within(Timestamp::MIN, Timestamp::MAX);
-                Found::several(all, sample)
+                Found::several(all, sample, case())
             }
             _ if !held.point_is_unknown() => Found::nothing(Unresolved::NoAcl),
             _ if sample.time < history.horizon(sample.zone) => {
@@ -414,15 +453,16 @@ fn of_point<'a>(
             return Found::one(span, Evidence::Connection);
         }
     }
-    Found::several(held, sample)
+    Found::several(held, sample, case())
 }
 
 /// Chooses among the ACLs with a name or a label.
-fn of_spans<'a>(
+fn of_spans<'a, 'r>(
     spans: impl Iterator<Item = &'a Span> + Clone,
     sample: &Sample<'_>,
     evidence: Evidence,
     unresolved: Unresolved,
+    case: impl FnOnce() -> Case<'r, 'a>,
 ) -> Found<'a> {
     let time = sample.time;
     let then = spans
@@ -431,12 +471,12 @@ fn of_spans<'a>(
     let mut rest = then.clone();
     match (rest.next(), rest.next()) {
         (Some(only), None) => Found::one(only, evidence),
-        (Some(_), Some(_)) => Found::several(then, sample),
+        (Some(_), Some(_)) => Found::several(then, sample, case()),
         _ => {
             let mut rest = spans.clone();
             match (rest.next(), rest.next()) {
                 (Some(only), None) => Found::one(only, Evidence::Past),
-                (Some(_), Some(_)) => Found::several(spans, sample),
+                (Some(_), Some(_)) => Found::several(spans, sample, case()),
                 _ => Found::nothing(unresolved),
             }
         }
@@ -451,6 +491,7 @@ impl<'a> Found<'a> {
             flow: None,
             evidence,
             unresolved: None,
+            contradictory: false,
         }
     }
 
@@ -461,20 +502,80 @@ impl<'a> Found<'a> {
             flow: None,
             evidence: Evidence::None,
             unresolved: Some(reason),
+            contradictory: false,
         }
     }
 
-    /// Leaves out those that are for another protocol than the packet's, and names the others;
-    /// first the one that was there when the packet was seen, then the higher tier (evaluated
-    /// earlier) and priority. Rows that say the same of the same owner are one.
-    fn several(spans: impl Iterator<Item = &'a Span>, sample: &Sample<'_>) -> Self {
+    /// Leaves out those whose match cannot hold for the packet, and those that were not asked since another one's holds for certain, and
+    /// names the others; first the one that was there when the packet was seen, then the higher tier (evaluated earlier) and priority. Rows
+    /// that say the same of the same owner are one.
+    fn several(
+        spans: impl Iterator<Item = &'a Span> + Clone,
+        sample: &Sample<'_>,
+        mut case: Case<'_, 'a>,
+    ) -> Self {
+        let protocol =
+            |span: &Span, _: &mut Case<'_, 'a>| may_judge(span.row().acl(), &sample.headers);
+        let by_protocol = Self::among(spans.clone(), sample, &mut case, protocol);
+        match by_protocol.evidence {
+            Evidence::Priority => {}
+            Evidence::Match => return by_protocol,
+            _ => return Self::among(spans, sample, &mut case, |_, _| true).contradictory(),
+        }
+        let mut evidence = Evidence::Match;
+        // Of each pipeline the ACL behind which no other is asked.
+        let mut last: [Option<&Span>; 3] = [None; 3];
+        for span in spans.clone() {
+            let ruling = case.judge(span);
+            if ruling.holds.is_some() && !ruling.then {
+                evidence = Evidence::MatchNow;
+            }
+            let last = &mut last[span.pipeline() as usize];
+            if ruling.holds == Some(true)
+                && case.is_final(span)
+                && last.is_none_or(|last| precedes(span, last))
+            {
+                *last = Some(span);
+            }
+        }
+        let matches = |span: &Span, case: &mut Case<'_, 'a>| {
+            protocol(span, case)
+                && !last[span.pipeline() as usize].is_some_and(|last| precedes(last, span))
+                && case.judge(span).holds != Some(false)
+        };
+        let by_match = Self::among(spans, sample, &mut case, matches);
+        match by_match.evidence {
+            Evidence::Priority => by_match,
+            Evidence::Match => Self {
+                evidence,
+                ..by_match
+            },
+            // Something is not as it was taken for: nobody is left out.
+            _ => by_protocol.contradictory(),
+        }
+    }
+
+    fn contradictory(self) -> Self {
+        Self {
+            evidence: Evidence::Priority,
+            contradictory: true,
+            ..self
+        }
+    }
+
+    /// Chooses among those that are possible; evidence is `Match` where that is one, `None` where there is none.
+    fn among(
+        spans: impl Iterator<Item = &'a Span>,
+        sample: &Sample<'_>,
+        case: &mut Case<'_, 'a>,
+        is_possible: impl Fn(&Span, &mut Case<'_, 'a>) -> bool,
+    ) -> Self {
         let time = sample.time;
         let mut found = Self::nothing(Unresolved::UnknownPoint);
         let mut best: Option<&Span> = None;
         let rank = |span: &Span| {
             let acl = span.row().acl();
             (
-                may_judge(acl, &sample.headers),
                 span.overlaps(time, time),
                 u8::MAX - acl.tier,
                 acl.priority,
@@ -482,9 +583,11 @@ impl<'a> Found<'a> {
             )
         };
         for span in spans {
+            if !is_possible(span, case) {
+                continue;
+            }
             let told = |row: &AclRow| Arc::ptr_eq(&row.fact, &span.row().fact);
-            let possible = may_judge(span.row().acl(), &sample.headers);
-            if possible && !found.candidates.iter().any(told) {
+            if !found.candidates.iter().any(told) {
                 found.candidates.push(span.row());
             }
             if best.is_none_or(|held| rank(span) > rank(held)) {
@@ -504,6 +607,12 @@ impl<'a> Found<'a> {
             ..found
         }
     }
+}
+
+/// Whether an ACL is asked before another one, of the same pipeline.
+fn precedes(one: &Span, other: &Span) -> bool {
+    let rank = |span: &Span| (span.tier(), u16::MAX - span.row().acl().priority);
+    rank(one) < rank(other)
 }
 
 /// False where an ACL is for another protocol than the packet's, by the ids of its owner.

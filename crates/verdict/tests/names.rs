@@ -786,6 +786,7 @@ impl Zone {
             Database::Northbound => self.northbound(),
             Database::Southbound => self.southbound(),
             Database::Vswitch => self.vswitch(),
+            Database::Sets => Vec::new(),
         };
         rows.into_iter().map(|row| (row.uuid(), row)).collect()
     }

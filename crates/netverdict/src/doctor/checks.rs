@@ -880,7 +880,7 @@ fn known(problem: &Problem, zone: &Zone, list: &mut List) {
         ProblemKind::Collision => (
             "collisions",
             State::Warn,
-            "their samples name all of them, marked ambiguous",
+            "their samples are decided by the matches where these differ; else all are named, marked ambiguous",
         ),
         ProblemKind::Label => (
             "labels",
