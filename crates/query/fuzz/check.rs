@@ -1,4 +1,4 @@
-use netverdict_query::{Field, Record, Value, complete, parse};
+use netverdict_query::{Field, Grammar, Question, Record, Value, complete, complete_with, parse};
 use netverdict_types::Timestamp;
 
 /// What must hold for any text; the fuzz target and the corpus test share it.
@@ -20,12 +20,35 @@ pub fn check(text: &str) {
             assert!(error.report().to_string().contains('^'));
         }
     }
-    for cursor in [text.len() / 2, text.len()] {
-        for found in complete(text, cursor) {
-            let completed = format!("{}{}", &text[..found.range.start], found.text);
-            if let Err(error) = parse(&completed) {
-                assert!(error.is_incomplete(), "{}", error.report());
-            }
+    match Question::parse(text) {
+        Ok(question) => {
+            let printed = question.to_string();
+            assert_eq!(
+                Question::parse(&printed).as_ref(),
+                Ok(&question),
+                "{printed}"
+            );
+            let ask = question.ask(Timestamp(0), Timestamp::MIN, Timestamp::MAX);
+            assert_eq!(ask.check(), Ok(()));
+        }
+        Err(error) => {
+            assert!(text.get(error.span()).is_some());
+            assert!(error.report().to_string().contains('^'));
+        }
+    }
+    // In the middle as a query, at the end as a question; of many fields a few will do.
+    let found = complete(text, text.len() / 2);
+    for found in found.iter().step_by(1 + found.len() / 8) {
+        let completed = format!("{}{}", &text[..found.range.start], found.text);
+        if let Err(error) = parse(&completed) {
+            assert!(error.is_incomplete(), "{}", error.report());
+        }
+    }
+    let found = complete_with(text, text.len(), Grammar::Question, |_, _| Vec::new());
+    for found in found.iter().step_by(1 + found.len() / 8) {
+        let completed = format!("{}{}", &text[..found.range.start], found.text);
+        if let Err(error) = Question::parse(&completed) {
+            assert!(error.is_incomplete(), "{}", error.report());
         }
     }
 }

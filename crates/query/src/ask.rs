@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
 use netverdict_types::{Connection, Direction, Timestamp};
 use uuid::Uuid;
@@ -293,6 +294,47 @@ impl Answer {
         }
     }
 }
+
+impl fmt::Display for Cursor {
+    /// 32 letters, digits, `-` and `_` (base64url, RFC 4648 section 5).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut end, mut id) = (self.end.0 as u64, self.id);
+        for _ in 0..32 {
+            write!(f, "{}", char::from(BASE64URL[(end >> 58) as usize]))?;
+            end = end << 6 | (id >> 122) as u64;
+            id <<= 6;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        if text.len() != 32 {
+            return Err(CursorError);
+        }
+        let (mut end, mut id) = (0_u64, 0_u128);
+        for byte in text.bytes() {
+            let six = BASE64URL.iter().position(|it| *it == byte);
+            let six = six.ok_or(CursorError)? as u64;
+            end = end << 6 | (id >> 122) as u64;
+            id = id << 6 | u128::from(six);
+        }
+        Ok(Self {
+            end: Timestamp(end as i64),
+            id,
+        })
+    }
+}
+
+/// A text that no answer gave as its cursor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("this is no cursor: give what an earlier answer gave, whole")]
+pub struct CursorError;
+
+const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The fields of a connection as rows show them, in their order.
 pub fn row_fields() -> impl Iterator<Item = Field> {

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::ask::AskError;
 use crate::field::{Kind, Name, Operator};
 
 /// What is wrong with a query, and where.
@@ -80,6 +81,21 @@ pub enum ErrorKind {
     /// An escape that does not exist.
     #[error("there is no escape `\\{0}`; write \\\\ for a backslash, or \\\" \\' \\n \\r \\t")]
     BadEscape(char),
+    /// A field of either end where one end must be named.
+    #[error("`{name}` is of either end: write `src.{name}` or `dst.{name}`")]
+    EitherEnd {
+        /// The field.
+        name: &'static str,
+    },
+    /// A measure that does not exist.
+    #[error("{0}")]
+    Measure(AskError),
+    /// Too many fields or measures.
+    #[error("at most {limit} may stand here")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
     /// Parentheses and `not` nested too deeply.
     #[error("nested more than {limit} levels deep: write it flatter")]
     TooDeep {

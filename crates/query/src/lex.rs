@@ -13,6 +13,7 @@ pub(crate) enum Token<'t> {
     Open,
     Close,
     Comma,
+    Pipe,
     End,
 }
 
@@ -65,6 +66,8 @@ impl<'t> Lexer<'t> {
             [b'(', ..] => (Token::Open, 1),
             [b')', ..] => (Token::Close, 1),
             [b',', ..] => (Token::Comma, 1),
+            [b'|', b'|', ..] => return Err(self.instead(2, "`or`", "`||`")),
+            [b'|', ..] => (Token::Pipe, 1),
             [b'!'] => return Err(self.instead(1, "`not`, `!=` or `!~`", "`!`").at_end()),
             [b'!', ..] => return Err(self.instead(1, "`not`, `!=` or `!~`", "`!`")),
             _ => {
@@ -131,7 +134,7 @@ pub(crate) fn is_bare(c: char) -> bool {
         && !c.is_control()
         && !matches!(
             c,
-            '(' | ')' | ',' | '"' | '\'' | '=' | '!' | '~' | '<' | '>'
+            '(' | ')' | ',' | '|' | '"' | '\'' | '=' | '!' | '~' | '<' | '>'
         )
 }
 

@@ -45,9 +45,10 @@ mod net;
 mod parse;
 mod plan;
 mod query;
+mod question;
 mod record;
 
-pub use complete::{Completion, CompletionKind, complete};
+pub use complete::{Completion, CompletionKind, Grammar, complete, complete_with};
 pub use error::{ErrorKind, QueryError, Report};
 pub use field::{Field, HalfField, Kind, Name, Operator, Words, owner_kind_word};
 pub use glob::{Glob, GlobPart};
@@ -56,4 +57,5 @@ pub use net::Network;
 pub use parse::{MAX_BYTES, MAX_DEPTH, parse};
 pub use plan::{Check, Plan, Test};
 pub use query::Query;
+pub use question::{DEFAULT_LINES, MAX_ITEMS, MAX_LINES, Question};
 pub use record::{Record, Value};

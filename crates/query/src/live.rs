@@ -117,7 +117,7 @@ impl Rows {
     fn answer(&self, limit: usize) -> Answer {
         let shown = self.rows.iter().rev().take(limit);
         let next = match self.rows.len() > limit {
-            true => shown.clone().last().map(|((end, id, _), _)| Cursor {
+            true => shown.clone().next_back().map(|((end, id, _), _)| Cursor {
                 end: netverdict_types::Timestamp(*end),
                 id: *id,
             }),

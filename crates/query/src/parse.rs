@@ -5,6 +5,7 @@ use crate::field::{Name, Operator};
 use crate::lex::{Lexer, Token, is_keyword};
 use crate::literal::Literal;
 use crate::query::{Expr, Query, Term};
+use crate::question::{Function, Used};
 
 /// The longest text that is read, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -25,16 +26,38 @@ pub(crate) enum Expect {
     Value(&'static Name, Operator),
     Item(&'static Name),
     ListEnd,
-    Connective { open: bool },
+    Connective {
+        open: bool,
+        pipe: bool,
+    },
+    /// The beginning of a question.
+    Start,
+    /// Clauses behind `|`.
+    Clauses(Used),
+    /// A comma, or clauses.
+    More(Used),
+    By,
+    Measure,
+    Open,
+    MeasureOf(Function),
+    Close,
+    Every,
+    OrderBy,
+    /// `asc`, `desc`, or clauses.
+    Direction(Used),
+    Lines,
+    Cursor,
 }
 
 pub(crate) struct Parser<'t> {
-    text: &'t str,
+    pub(crate) text: &'t str,
     lexer: Lexer<'t>,
-    token: Token<'t>,
-    span: Range<usize>,
+    pub(crate) token: Token<'t>,
+    pub(crate) span: Range<usize>,
     depth: usize,
     open: usize,
+    /// True where `|` may follow the query.
+    pub(crate) piped: bool,
     /// What was wanted where the parser stopped.
     pub(crate) expect: Expect,
 }
@@ -55,6 +78,7 @@ impl<'t> Parser<'t> {
             span: 0..0,
             depth: 0,
             open: 0,
+            piped: false,
             expect: Expect::Operand,
         };
         parser.advance()?;
@@ -62,15 +86,20 @@ impl<'t> Parser<'t> {
     }
 
     pub(crate) fn query(&mut self) -> Result<Query, QueryError> {
-        if self.token == Token::End {
+        if self.is_over() {
             return Ok(Query::all());
         }
         let root = self.or()?;
         match self.token {
-            Token::End => Ok(Query::new(root)),
+            _ if self.is_over() => Ok(Query::new(root)),
             Token::Word("not") => Err(self.expected("`and` or `or` before `not`")),
+            _ if self.piped => Err(self.expected("`and`, `or`, `|` or the end")),
             _ => Err(self.expected("`and`, `or` or the end")),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.token == Token::End || self.piped && self.token == Token::Pipe
     }
 
     fn or(&mut self) -> Result<Option<Expr>, QueryError> {
@@ -216,7 +245,14 @@ impl<'t> Parser<'t> {
     fn after_term(&mut self) -> Result<(), QueryError> {
         self.expect = Expect::Connective {
             open: self.open > 0,
+            pipe: self.piped && self.open == 0,
         };
+        self.advance()
+    }
+
+    /// Steps on to where `expect` may stand.
+    pub(crate) fn step(&mut self, expect: Expect) -> Result<(), QueryError> {
+        self.expect = expect;
         self.advance()
     }
 
@@ -225,7 +261,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn unknown_field(&self, word: &str) -> QueryError {
+    pub(crate) fn unknown_field(&self, word: &str) -> QueryError {
         let names = Name::all()
             .iter()
             .flat_map(|info| [info.name].into_iter().chain(info.aliases.iter().copied()));
@@ -235,11 +271,12 @@ impl<'t> Parser<'t> {
         })
     }
 
-    fn expected(&self, wanted: &str) -> QueryError {
+    pub(crate) fn expected(&self, wanted: &str) -> QueryError {
         let found = match &self.token {
             Token::End => "the end".to_owned(),
             Token::Word(word @ ("AND" | "&" | "&&")) => format!("`{word}` (write `and`)"),
-            Token::Word(word @ ("OR" | "|" | "||")) => format!("`{word}` (write `or`)"),
+            Token::Word("OR") => "`OR` (write `or`)".to_owned(),
+            Token::Pipe if !self.piped => "`|` (write `or`)".to_owned(),
             Token::Word(_) | Token::Quoted(_) => {
                 format!("`{}`", shortened(&self.text[self.span.clone()]))
             }
@@ -255,7 +292,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn fail(&self, kind: ErrorKind) -> QueryError {
+    pub(crate) fn fail(&self, kind: ErrorKind) -> QueryError {
         QueryError::new(kind, self.span.clone(), self.text)
     }
 }

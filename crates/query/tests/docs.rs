@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use netverdict_query::{Kind, Name, parse};
+use netverdict_query::{Kind, Name, Question, parse};
 
 const DOCUMENT: &str = include_str!("../../../docs/query-language.md");
 
@@ -63,6 +63,13 @@ fn the_examples_of_the_document_are_queries() {
     assert_eq!(block.trim().lines().count(), 4);
     for line in block.trim().lines() {
         parse(line).unwrap();
+    }
+    let questions = DOCUMENT.split("## Questions").nth(1).unwrap();
+    let block = questions.split("```").nth(1).unwrap();
+    assert_eq!(block.trim().lines().count(), 4);
+    for line in block.trim().lines() {
+        let question = Question::parse(line).unwrap();
+        assert_eq!(question.to_string(), line);
     }
     let inline = DOCUMENT
         .split('`')

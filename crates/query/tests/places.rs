@@ -96,6 +96,12 @@ fn messages_and_carets() {
             "expected `and`, `or` or the end, found `&&` (write `and`)",
             "       ^^",
         ),
+        ("zone=a || zone=b", "expected `or`, found `||`", "       ^^"),
+        (
+            "zone=a | by zone",
+            "expected `and`, `or` or the end, found `|` (write `or`)",
+            "       ^",
+        ),
         (
             "zone=a zone=b",
             "expected `and`, `or` or the end, found `zone`",
