@@ -71,7 +71,10 @@ fn zones(line: &Value) -> Result<Vec<Arc<Northbound>>, Failure> {
         .map(|file| {
             let file = File::open(file.as_str().ok_or("a file must be a string")?)?;
             let replica = Replica::from_dump(BufReader::new(file))?.replica;
-            let northbound = Northbound::from_replica(&replica);
+            // Numbers of ports, by which conntrack's zones go, stay if the ports do.
+            let mut rows: Vec<_> = replica.tables().flat_map(|table| table.rows()).collect();
+            rows.sort_by_key(|row| row.uuid());
+            let northbound = Northbound::new(rows);
             match northbound.bad_rows.first() {
                 Some(bad) => Err(bad.to_string().into()),
                 None => Ok(Arc::new(northbound)),
