@@ -111,7 +111,7 @@ class Northbound(nb.Northbound):
         action = chance.choices(list(actions), actions.values())[0]
         new, est = self.samples(name)
         self.add('ACL', name, name=name, direction='to-lport' if block == 'to-lport' else 'from-lport', priority=priority, tier=chance.choice(self.tiers),
-                 match=self.match(block, action in ('drop', 'reject', 'allow-stateless')), action=action, log=self.maybe(0.2), severity='info', label=chance.choice([0, 0, chance.randrange(1, 1 << 32)]),
+                 match=self.match(block, action), action=action, log=self.maybe(0.2), severity='info', label=chance.choice([0, 0, chance.randrange(1, 1 << 32)]),
                  options={'apply-after-lb': 'true'} if block == 'after-lb' else {}, sample_new=new, sample_est=est)
         for sample in new, est:
             if sample:
@@ -129,15 +129,16 @@ class Northbound(nb.Northbound):
             made[1] = made[0]
         return [row and Ref(row) for row in made]
 
-    def match(self, block, narrow):
+    def match(self, block, action):
         """What stops packets, or keeps them from conntrack, is about few of them, lest nothing else is seen."""
         chance, family = self.random, self.random.choice((4, 6))
         own, other = ('outport', 'src') if block == 'to-lport' else ('inport', 'dst')
         group = chance.choice(self.groups)
         one, some = f'{own} == "{port(chance.choice(HOSTS))}"', f'{own} == @{group}'
         host = f'ip{family}.{other} == {address(*chance.choice(HOSTS), family)}'
-        if narrow:
-            where = chance.choice([one, host])
+        if action in ('drop', 'reject', 'allow-stateless'):
+            # Of what is not tracked and leaves to a router, flows of one priority say two things, if there are services (`build_pre_lb`).
+            where = one if action == 'allow-stateless' else chance.choice([one, host])
             what = chance.choice([f'ip{family} && tcp.dst == 80', f'tcp.dst == 8080 && ip{family}', 'udp.dst == 80', f'ip{family} && udp.dst == 8080', f'icmp{family}', f'tcp.src == 80 && ip{family}'])
         else:
             # In the egress pipeline, the port of entry is what ovn-kubernetes' egress firewall asks for.
@@ -180,6 +181,8 @@ class Flow:
         if self.protocol == 'icmp':
             self.protocol = ICMP if family == 4 else ICMP6
         self.kind = chance.choices(('whole', 'error', 'stray'), (8, 2, 1))[0]
+        if self.kind == 'error' and self.target.startswith(VIPS[6]):
+            self.kind = 'whole'  # Of an error about a translated packet of IPv6, Open vSwitch 3.5.0 spoils the addresses (`nat_inner_packet`).
         self.steps = self.script(chance)
         self.at, self.tries = 0, 0
         self.received = None  # what the server got last

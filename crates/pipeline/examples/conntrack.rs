@@ -384,7 +384,7 @@ impl Judge {
                 }
             }
             Some(Nat::Source(from)) => reply.dst = from,
-            None => {}
+            Some(Nat::Kept) | None => {}
         }
         let taken = self.ours.entry(zone, &reply);
         taken.is_some() && taken != self.ours.entry(zone, &tuple)

@@ -70,6 +70,9 @@ pub enum Nat {
     Destination(IpAddr, Option<u16>),
     /// The source.
     Source(IpAddr),
+    /// What the connection has (`nat(src)` without an address, as it is in all of OVN's `ct_commit`): none if it is opened, and its own if it is
+    /// there and the packet was not translated yet.
+    Kept,
 }
 
 /// What to commit.
@@ -265,6 +268,21 @@ impl Conntrack {
         }
         self.remember_fragment(zone, &arrived, packet, view, now);
         view
+    }
+
+    /// Forgets what a packet was found to belong to (`ct_clear`): a commit then goes by its addresses as they are. A packet to a service is one of
+    /// another connection then; its replies are taken, and so it gets another source port.
+    pub fn clear(&mut self, zone: u16, packet: &Packet, now: Timestamp) {
+        let place = match Subject::of(packet) {
+            Subject::Own(tuple) => self.find(zone, &tuple, now),
+            _ => return,
+        };
+        self.last = Some(Last {
+            zone,
+            packet: *packet,
+            translated: false,
+            place,
+        });
     }
 
     /// The connection that a tuple of a zone belongs to, in either direction, for showing it. One that has expired may be shown still.

@@ -13,7 +13,7 @@ use netverdict_types::{Action, App, Pipeline};
 use uuid::Uuid;
 
 use crate::classifier::{Classifier, Headers, Op, Rule, Shared};
-use crate::conntrack::{Commit, Conntrack};
+use crate::conntrack::{Commit, Conntrack, Nat};
 use crate::flow::{self, Release};
 use crate::northbound::{AclRow, Switch};
 use crate::{
@@ -589,7 +589,7 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             let commit = Commit {
                 mark: (BLOCKED, BLOCKED),
                 label: (u128::from(acl.blocked) << 96, u128::from(u32::MAX) << 96),
-                nat: None,
+                nat: Some(Nat::Kept),
             };
             self.commit(tables.eval, commit);
         }
@@ -728,7 +728,7 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             label.0 |= u128::from(self.state.reg(9)) << 96;
             label.1 |= u128::from(u32::MAX) << 96;
         }
-        let nat = None;
+        let nat = Some(Nat::Kept);
         self.commit(stage, Commit { mark, label, nat });
         Fate::Next
     }

@@ -674,6 +674,10 @@ impl<S: Stages> Zone<S> {
             _ => false,
         };
         if skips && !stateful_acl && state.packet.ip.is_some() {
+            // Where nothing is known, Open vSwitch has nothing to clear.
+            if state.ct.is(CtView::TRK) {
+                self.conntrack.clear(state.ct_zone, &state.packet, with.now);
+            }
             state.ct = CtView::default();
         } else if has_vip && !skips && is_balanced(&state) {
             set(&mut state, NAT);

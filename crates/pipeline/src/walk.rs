@@ -10,7 +10,7 @@ use netverdict_ovn::expr::{Compiled, Field, Match, MatchError};
 use netverdict_types::App;
 
 use crate::actions::{self, Action, ActionError, Assignment, Part, Pipeline, Source};
-use crate::conntrack::{Commit, Conntrack};
+use crate::conntrack::{Commit, Conntrack, Nat};
 use crate::flow::{self, LogicalFlow, Release};
 use crate::northbound::Switch;
 use crate::{
@@ -378,7 +378,10 @@ impl<O: Observer> Table<'_, '_, O> {
     }
 
     fn commit(&mut self, assignments: &[Assignment]) {
-        let mut commit = Commit::default();
+        let mut commit = Commit {
+            nat: Some(Nat::Kept),
+            ..Commit::default()
+        };
         let mut committed = *self.state;
         for Assignment { to, from } in assignments {
             let value = read(self.state, from);
