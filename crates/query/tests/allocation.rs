@@ -4,9 +4,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use netverdict_query::{Field, Record, Value, parse};
+use netverdict_query::live::Live;
+use netverdict_query::{Field, Question, Record, Value, parse};
 use netverdict_types::{TcpFlags, Timestamp};
 use uuid::Uuid;
+
+#[path = "common/connection.rs"]
+mod connection;
 
 struct Counting;
 
@@ -62,4 +66,25 @@ fn evaluation_allocates_nothing() {
     }
     let after = ALLOCATIONS.get();
     assert_eq!((matched, after - before), (1_000, 0));
+}
+
+#[test]
+fn questions_on_connections_allocate_for_new_groups_only() {
+    let question = Question::parse(
+        "verdict=dropped and policy=blue/guard and not egress.policy~blue/* and duration>1s \
+         | count, sum(bytes), max(end) by policy, src.pod every 5m",
+    );
+    let ask = question
+        .unwrap()
+        .ask(Timestamp(0), Timestamp::MIN, Timestamp::MAX);
+    let mut live = Live::new(ask, 100).unwrap();
+    let record = connection::connection(Timestamp(1_795_421_730_500_000_000));
+    live.add(&record);
+    let before = ALLOCATIONS.get();
+    for _ in 0..1_000 {
+        live.add(&record);
+    }
+    let after = ALLOCATIONS.get();
+    let answer = live.answer();
+    assert_eq!((answer.lines.len(), after - before), (2, 0));
 }
