@@ -44,7 +44,7 @@ fn known_answers() {
         ("message~Dropped*blue*", true),
         ("rule.index=0 and tier=2", true),
         ("time>=-1s and end<-1s", false),
-        ("duration=90s", false),
+        ("duration=1m30s", true),
         ("duration>89s", true),
         ("duration in 1m..2m", true),
         ("start<-80s", true),
