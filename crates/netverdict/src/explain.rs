@@ -125,8 +125,13 @@ impl Explain {
         let (mut from, to) = match (self.from.find(&atlas), self.to.find(&atlas)) {
             (Ok(from), Ok(to)) => (from, to),
             (from, to) => {
-                for error in [from.err(), to.err()].into_iter().flatten() {
-                    tell(error);
+                for (of, party) in [(&self.from, from), (&self.to, to)] {
+                    if let Err(error) = party {
+                        match without_balancer(&twin, of) {
+                            Some(reason) => tell(reason),
+                            None => tell(error),
+                        }
+                    }
                 }
                 if let Some(missing) = missing_zones(&zones) {
                     tell(missing);
@@ -148,9 +153,18 @@ impl Explain {
             tell(message);
             return Ok(Done::Unknown);
         }
-        if from.kind == EndpointKind::External {
-            from.place = atlas.way_in(&to);
+        let mut notes = Vec::new();
+        if from.kind == EndpointKind::External
+            && let Some((node, place)) = atlas.way_in(&to)
+        {
+            from.place = Some(place);
+            let node = node.map_or_else(|| "a node".to_owned(), |node| format!("node {node}"));
+            notes.push(format!(
+                "it is assumed that {} comes in at {node}, and with this address: nobody in these rows has it",
+                from.label()
+            ));
         }
+        notes.extend(apart(&from, &to, twin.is_compiled));
         if let Err(message) = can_open(&from) {
             tell(message);
             return Ok(Done::Unknown);
@@ -175,8 +189,10 @@ impl Explain {
         };
         let mut running = crate::twin::run(zones);
         let mut explanation = explain(&mut running, &atlas, &Known::new(&twin), &question);
+        explanation.notes.extend(notes);
         if let Some(world) = &mut twin.world {
-            mend(&mut explanation.cases, world);
+            let note = mend(&mut explanation.cases, world, twin.is_compiled);
+            explanation.notes.extend(note);
         }
         self.print(&explanation, &Known::new(&twin))?;
         // The program ends now, and to take thousands of rows apart would keep people waiting.
@@ -263,21 +279,104 @@ impl Explain {
     }
 }
 
-/// Looks for the smallest change, where policies deny.
-fn mend(cases: &mut [Case], world: &mut World) {
+/// Why a service of the manifests has no load balancer.
+fn without_balancer(twin: &Twin, named: &Ref) -> Option<String> {
+    let (namespace, name) = named.service()?;
+    let objects = twin.world.as_ref()?.objects();
+    let object = objects.object(&Key::new(Kind::Service, namespace, name))?;
+    let Spec::Service(service) = &object.spec else {
+        return None;
+    };
+    if service.kind == "ExternalName" {
+        return Some(format!(
+            "cannot know: {named} is of type ExternalName: a name for another name, without an address here; ask \
+             about the address that this has"
+        ));
+    }
+    if !service.headless {
+        return None;
+    }
+    let is_behind = |pod: &&netverdict_manifest::Object| {
+        let selector = service.selector.as_ref();
+        *pod.key.namespace == *namespace
+            && selector.is_some_and(|selector| {
+                let mut labels = selector.iter();
+                labels.all(|(key, value)| pod.meta.labels.get(key) == Some(value))
+            })
+    };
+    let pods = objects.all(Kind::Pod).filter(is_behind);
+    let pods: Vec<String> = pods
+        .map(|pod| format!("{}/{}", pod.key.namespace, pod.key.name))
+        .collect();
+    let whom = match pods.as_slice() {
+        [] => "one of its pods, of which these manifests have none".to_owned(),
+        [one] => format!("its pod {one}"),
+        [first, rest @ ..] => format!("its pods: {first} and {} more", rest.len()),
+    };
+    Some(format!(
+        "cannot know: {named} is headless: it has no address of its own, clients get those of its pods; ask about {whom}"
+    ))
+}
+
+/// What to know where networks keep ends apart.
+fn apart(from: &Party, to: &Party, is_compiled: bool) -> Option<String> {
+    let is_outside = |party: &Party| party.kind == EndpointKind::External;
+    let network = [from, to]
+        .into_iter()
+        .find(|party| !is_outside(party) && *party.network != *"default");
+    match (is_outside(from) || is_outside(to), network) {
+        (false, _) if from.network != to.network => Some(format!(
+            "{} is asked about in network {}, {} in network {}: these are apart; REF@NETWORK names another",
+            from.label(),
+            from.network,
+            to.label(),
+            to.network
+        )),
+        (true, Some(party)) if is_compiled => Some(format!(
+            "ways between network {} and the world are not known: manifests do not tell of the gateways of \
+             user-defined networks (docs/topology.md), --nb does",
+            party.network
+        )),
+        _ => None,
+    }
+}
+
+/// Looks for the smallest change, where policies deny. Gives what is to be said where the rows that denied are others than those of the manifests.
+fn mend(cases: &mut [Case], world: &mut World, is_compiled: bool) -> Option<String> {
     let mut known: Vec<(Ask, Option<Fix>)> = Vec::new();
+    let mut note = None;
     for case in cases.iter_mut().filter(|case| case.near.is_some()) {
-        let found = known.iter().find(|(ask, _)| *ask == case.ask);
+        let ask = match is_compiled {
+            true => Some(case.ask.clone()),
+            false => world.ask(&case.ask),
+        };
+        let Some(ask) = ask else {
+            continue;
+        };
+        let found = known.iter().find(|(known, _)| *known == ask);
         let fix = match found {
             Some((_, fix)) => fix.clone(),
             None => {
-                let fix = world.fix(&case.ask);
-                known.push((case.ask.clone(), fix.clone()));
+                let fix = world.fix(&ask);
+                known.push((ask.clone(), fix.clone()));
                 fix
             }
         };
+        if !is_compiled {
+            note = match &fix {
+                Some(_) => Some(
+                    "the fix was tried on what the manifests compile to, not on these rows".to_owned(),
+                ),
+                None if world.denies(&ask) == Some(false) => Some(
+                    "what the manifests compile to lets this through: these rows are not, or not yet, made of them"
+                        .to_owned(),
+                ),
+                None => note,
+            };
+        }
         case.fix = fix.map(Into::into);
     }
+    note
 }
 
 /// Why nobody answers on any of these ports: a service's address answers only on the ports that the service has.

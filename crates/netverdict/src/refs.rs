@@ -112,7 +112,15 @@ impl Ref {
         }
     }
 
-    /// Who that is. An address that nobody has is somebody outside.
+    /// The service that is named.
+    pub(crate) fn service(&self) -> Option<(&str, &str)> {
+        match &self.kind {
+            Kind::Service(namespace, name) => Some((namespace, name)),
+            _ => None,
+        }
+    }
+
+    /// Who that is; in several networks, in the one that it has first. An address that nobody has is somebody outside.
     ///
     /// # Errors
     /// If there is nobody of that name, or several.
@@ -168,6 +176,15 @@ impl Ref {
         }
         if found.iter().any(|party| party.place.is_some()) {
             found.retain(|party| party.place.is_some());
+        }
+        // A pod's traffic is in its first network. An address may be that of different pods.
+        if !matches!(self.kind, Kind::Address(_)) {
+            let networks = found.iter().map(|party| &party.network);
+            let primary = networks.clone().find(|network| atlas.is_primary(network));
+            let default = || networks.clone().find(|network| ***network == *"default");
+            if let Some(first) = primary.or_else(default).cloned() {
+                found.retain(|party| party.network == first);
+            }
         }
         let mut networks: Vec<&str> = found.iter().map(|party| &*party.network).collect();
         networks.sort_unstable();

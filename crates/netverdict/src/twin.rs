@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use netverdict_manifest::{Diagnostic, Kind, Severity};
+use netverdict_manifest::{Diagnostic, Kind, Object, Severity, Spec};
 use netverdict_ovn::{Database, DatapathBinding};
 use netverdict_ovsdb::{Columns, Replica, Row, Wanted};
 use netverdict_pipeline::Northbound;
@@ -15,10 +15,12 @@ use netverdict_pipeline::journey::Zone;
 use netverdict_pipeline::openflow::CollectorSet;
 use netverdict_pipeline::walk::Walk;
 use netverdict_policy::{Names, Origin, Table};
+use netverdict_types::{Direction, Owner, OwnerKind};
+use netverdict_verdict::RuleId;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::compile::{self, Settings, World, tell_news};
+use crate::compile::{self, News, Settings, World, tell_news};
 use crate::databases::{Databases, Remote};
 use crate::exit::{Usage, tell};
 
@@ -26,8 +28,9 @@ use crate::exit::{Usage, tell};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Inputs {
     /// Instead of databases, what these manifests compile to: files, directories, or - for
-    /// standard input
-    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["nb", "sb", "ovs"])]
+    /// standard input. With --nb the databases' rows are asked, and these say where rules are
+    /// written
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     manifests: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -41,8 +44,10 @@ pub(crate) struct Inputs {
 pub(crate) struct Twin {
     /// One for each NB, or each zone of the manifests.
     pub(crate) zones: Vec<Northbound>,
-    /// The objects that the rows were compiled from, if they were.
+    /// The manifests, if there are any.
     pub(crate) world: Option<World>,
+    /// Whether the rows were compiled from these.
+    pub(crate) is_compiled: bool,
     /// How many documents could not be read or compiled; the others were.
     pub(crate) errors: usize,
     /// The policies among them, in order.
@@ -78,7 +83,7 @@ impl Inputs {
     /// If one of them is no endpoint and no file.
     pub(crate) fn other(&self, others: &[String]) -> Result<Self> {
         let mut other = self.clone();
-        match self.manifests.is_empty() {
+        match self.has_databases() {
             true => {
                 let remotes = others.iter().map(|other| Ok(other.parse()?));
                 other.databases.nb = remotes.collect::<Result<_>>()?;
@@ -94,9 +99,15 @@ impl Inputs {
     /// # Errors
     /// If there is nothing to read, a database cannot be reached, or a path cannot be read.
     pub(crate) fn twin(&self) -> Result<Twin> {
-        let twin = match self.manifests.is_empty() {
-            true => self.loaded()?,
-            false => compiled(&self.manifests, &self.settings)?,
+        let twin = match (self.has_databases(), self.manifests.is_empty()) {
+            (false, _) => compiled(&self.manifests, &self.settings)?,
+            (true, true) => self.loaded()?,
+            (true, false) => {
+                let mut twin = self.loaded()?;
+                let (world, _) = world(&self.manifests, &self.settings)?;
+                twin.place(world);
+                twin
+            }
         };
         for zone in &twin.zones {
             for error in &zone.bad_rows {
@@ -104,6 +115,12 @@ impl Inputs {
             }
         }
         Ok(twin)
+    }
+
+    /// Whether rows of databases are asked.
+    fn has_databases(&self) -> bool {
+        let Databases { nb, sb, ovs, .. } = &self.databases;
+        self.manifests.is_empty() || !(nb.is_empty() && sb.is_empty() && ovs.is_empty())
     }
 
     fn loaded(&self) -> Result<Twin> {
@@ -118,10 +135,11 @@ impl Inputs {
             .build()?;
         let zones = runtime.block_on(async {
             let mut zones = Vec::new();
-            let mut known: HashMap<Uuid, &Remote> = HashMap::new();
+            let mut known: HashMap<(Uuid, String), &Remote> = HashMap::new();
             for (number, nb) in nbs.iter().enumerate() {
                 let (database, zone) = self.zone(nb, sbs.get(number)).await?;
                 // Each pod would be there twice.
+                let database = database.map(|database| (database, zone.name.clone()));
                 if let Some(other) = database.and_then(|database| known.insert(database, nb)) {
                     let message =
                         format!("{other} and {nb} are the same NB: give each zone's once");
@@ -134,6 +152,7 @@ impl Inputs {
         Ok(Twin {
             zones,
             world: None,
+            is_compiled: false,
             errors: 0,
             left_out: Vec::new(),
             names: Names::new([], []),
@@ -146,7 +165,7 @@ impl Inputs {
     /// # Errors
     /// If a database cannot be reached.
     pub(crate) fn below(&self) -> Result<Vec<Below>> {
-        if !self.manifests.is_empty() {
+        if !self.has_databases() {
             return Ok(Vec::new());
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -235,11 +254,8 @@ fn sets(ovs: &Replica) -> Vec<CollectorSet> {
         .collect()
 }
 
-/// What manifests compile to. What is wrong with some of them is told on standard error.
-///
-/// # Errors
-/// If a path cannot be read, or there is neither pod nor node.
-pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twin> {
+/// What is in manifests. What is wrong with some of them is told on standard error.
+fn world(manifests: &[PathBuf], settings: &Settings) -> Result<(World, News)> {
     let inputs = compile::Inputs::manifests(manifests.to_vec(), settings.clone());
     let mut world = World::new(&inputs);
     let mut news = world.take(inputs.read()?);
@@ -250,12 +266,26 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
         .count();
     news.diagnostics
         .retain(|diagnostic| diagnostic.severity == Severity::Error);
-    if warnings > 0 {
+    let warnings = match warnings {
+        0 => None,
+        1 => Some("1 warning".to_owned()),
+        more => Some(format!("{more} warnings")),
+    };
+    if let Some(warnings) = warnings {
         tell(format_args!(
-            "{warnings} warnings about the manifests: `netverdict compile` shows them"
+            "{warnings} about the manifests: `netverdict compile` shows them"
         ));
     }
     tell_news(&world, &news);
+    Ok((world, news))
+}
+
+/// What manifests compile to. What is wrong with some of them is told on standard error.
+///
+/// # Errors
+/// If a path cannot be read, or there is neither pod nor node.
+pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twin> {
+    let (world, news) = world(manifests, settings)?;
     let mut origins = HashMap::new();
     let mut zones = Vec::new();
     for zone in world.zones() {
@@ -277,6 +307,7 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
         zones,
         names: world.names(),
         world: Some(world),
+        is_compiled: true,
         errors: news.errors,
         left_out: left_out(&news.diagnostics),
         origins,
@@ -329,6 +360,50 @@ pub(crate) fn missing_zones(zones: &[Northbound]) -> Option<String> {
 }
 
 impl Twin {
+    /// Finds the rules of manifests that the rows were made from, by what ACLs say of their owners.
+    fn place(&mut self, world: World) {
+        let objects = world.objects();
+        let isolating = |namespace: &str, direction| -> Vec<Origin> {
+            let isolates = |object: &&Object| match &object.spec {
+                Spec::NetworkPolicy(policy) => match direction {
+                    Direction::Ingress => policy.isolates_ingress,
+                    Direction::Egress => policy.isolates_egress,
+                },
+                _ => false,
+            };
+            let policies = objects.all(Kind::NetworkPolicy);
+            let policies = policies.filter(|object| *object.key.namespace == *namespace);
+            let origin = |object: &Object| Origin {
+                object: object.key.clone(),
+                rule: None,
+                span: object.meta.span,
+            };
+            policies.filter(isolates).map(origin).collect()
+        };
+        let mut known: HashMap<&Owner, Vec<Origin>> = HashMap::new();
+        for (uuid, row) in self.zones.iter().flat_map(|zone| &zone.acls) {
+            let owner = &row.acl.owner;
+            let origins = known.entry(owner).or_insert_with(|| {
+                if let (OwnerKind::NetpolNamespace, Some(namespace), Some(direction)) =
+                    (&owner.kind, &owner.namespace, owner.direction)
+                {
+                    return isolating(namespace, direction);
+                }
+                let origin = RuleId::of(owner).and_then(|rule| {
+                    Some(Origin {
+                        span: objects.rule(&rule)?,
+                        rule: Some(rule.place().into()),
+                        object: rule.policy,
+                    })
+                });
+                origin.into_iter().collect()
+            });
+            self.origins.insert(*uuid, origins.clone());
+        }
+        self.names = world.names();
+        self.world = Some(world);
+    }
+
     /// Where an ACL comes from, the most telling place first; nothing if it was not compiled.
     pub(crate) fn origins(&self, acl: Uuid) -> &[Origin] {
         self.origins.get(&acl).map_or(&[], Vec::as_slice)

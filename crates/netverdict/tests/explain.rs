@@ -28,11 +28,18 @@ fn netverdict(arguments: &[&str]) -> Output {
 
 const MANIFESTS: [&str; 3] = ["--manifests", "1-cluster.yaml", "2-policies.yaml"];
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 /// A question as people write it, and what comes: the exit status, and both outputs.
 fn asked(question: &str) -> String {
+    asked_of(question, &MANIFESTS)
+}
+
+fn asked_of(question: &str, manifests: &[&str]) -> String {
     let words: Vec<&str> = question.split(' ').collect();
-    let output = netverdict(&[&["explain"], &words[..], &MANIFESTS[..]].concat());
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let output = netverdict(&[&["explain"], &words[..], manifests].concat());
     let told: Vec<String> = [&output.stdout, &output.stderr]
         .into_iter()
         .map(|bytes| text(bytes))
@@ -83,6 +90,87 @@ questions! {
     no_port: "--from shop/web-0 --to guest/visitor",
     a_service_opens_nothing: "--from svc/shop/web --to data/db-0 --port 80",
     step_by_step: "--from shop/web-0 --to data/db-0 --port 5432 --walk",
+}
+
+#[test]
+fn a_pod_is_asked_about_in_its_first_network() {
+    let manifests = [&MANIFESTS[..], &["3-networks.yaml"]].concat();
+    let told = [
+        "--from blue/p --to blue/q --port 80",
+        "--from blue/p --to 8.8.8.8 --port 53/udp",
+        "--from shop/web-0 --to blue/q --port 80",
+        "--from shop/web-0 --to blue/q@default --port 80",
+    ]
+    .map(|question| asked_of(question, &manifests));
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn services_without_an_address_say_so() {
+    let manifests = [&MANIFESTS[..], &["3-networks.yaml"]].concat();
+    let told = ["svc/data/db-pods", "svc/data/billing"]
+        .map(|to| asked_of(&format!("--from shop/web-0 --to {to}"), &manifests));
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn a_policy_with_an_error_is_told_beside_the_verdict() {
+    let manifests = [&MANIFESTS[..], &["4-broken.yaml"]].concat();
+    let question = "--from shop/web-0 --to guest/visitor --port 80";
+    insta::assert_snapshot!(asked_of(question, &manifests));
+    let json = [&["matrix", "-o", "json"], &manifests[..]].concat();
+    let first = text(&netverdict(&json).stdout);
+    let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!(first["left_out"][0], "NetworkPolicy guest/broken");
+}
+
+#[test]
+fn wrong_usage_that_shows_late_is_wrong_usage() {
+    let dump = root().join("lab/captures/native/nb1.json");
+    let dump = dump.to_str().unwrap();
+    let ends = ["--from", "a/b", "--to", "c/d"];
+    let twice = [&["explain", "--nb", dump, "--nb", dump], &ends[..]].concat();
+    for (arguments, reason) in [
+        (&twice[..], "are the same NB"),
+        (&["demo", "--rate", "0"], "--rate 0"),
+        (&["lflow", "--sb", dump], "--sb or --ovs is given"),
+    ] {
+        let output = netverdict(arguments);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[test]
+fn lines_are_as_wide_as_the_terminal() {
+    let question = [
+        "--from",
+        "shop/web-0",
+        "--to",
+        "data/db-0",
+        "--port",
+        "sql",
+        "--walk",
+    ];
+    for (columns, most) in [("60", 60), ("", 80), ("120", 120)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_netverdict"))
+            .arg("explain")
+            .args(question)
+            .args(MANIFESTS)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain"))
+            .env("COLUMNS", columns)
+            .output()
+            .unwrap();
+        let told = text(&output.stdout);
+        // Words are not cut, and lines of other texts are as they are.
+        let is_long = |line: &&str| {
+            let words = line.split_whitespace().count();
+            line.chars().count() > most && words > 2 && !line.contains(" | ")
+        };
+        let long: Vec<&str> = told.lines().filter(is_long).collect();
+        assert_eq!(long, Vec::<&str>::new(), "{columns}");
+    }
 }
 
 #[test]

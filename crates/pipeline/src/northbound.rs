@@ -64,6 +64,8 @@ pub struct Northbound {
     pub meters: HashMap<String, Meter>,
     /// Address sets and port groups by name, for matches.
     pub sets: Sets,
+    /// The selectors that address sets stand for (`external_ids:k8s.ovn.org/name` of those with the owner type PodSelector), by the set's name.
+    pub selectors: HashMap<String, String>,
     /// Rows that made no sense.
     pub bad_rows: Vec<RowError>,
     /// DNS rows: whether they have records.
@@ -304,7 +306,7 @@ impl Northbound {
                 ],
             )
             .table("Port_Group", ["name", "ports", "acls"])
-            .table("Address_Set", ["name", "addresses"])
+            .table("Address_Set", ["name", "addresses", "external_ids"])
             .table(
                 "Logical_Switch",
                 [

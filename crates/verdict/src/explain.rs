@@ -5,17 +5,19 @@
 mod atlas;
 mod pace;
 mod packet;
+mod rows;
 mod text;
 mod trace;
 mod way;
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netverdict_manifest::{Key, Span};
+use netverdict_manifest::{Key, Kind, Span};
 use netverdict_pipeline::conntrack::Conntrack;
 use netverdict_pipeline::journey::{Lost, Outcome, Place, Twin};
-use netverdict_pipeline::{Lport, Stages};
+use netverdict_pipeline::{Lport, Northbound, Stages};
 use netverdict_types::{Direction, EndpointKind, Owner, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
@@ -28,6 +30,7 @@ pub use way::{Passing, Refused, Ruling, Station, Tier, Way};
 
 use crate::fix::{Fix, Opened};
 use crate::near::{self, Ask, Denial, Near, NearMiss, Objects, Transport};
+use crate::reach::Reach;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -259,6 +262,9 @@ pub fn explain<S: Stages>(
     } = question;
     let mut cases = Vec::new();
     let mut notes = Vec::new();
+    let zones = twin.zones().iter();
+    let zones: Vec<Arc<Northbound>> = zones.map(|zone| zone.northbound.clone()).collect();
+    let reach = OnceCell::new();
     for transport in transports {
         for source in &from.addresses {
             let same = to.addresses.iter();
@@ -267,6 +273,8 @@ pub fn explain<S: Stages>(
                     twin: &mut *twin,
                     atlas,
                     texts,
+                    zones: &zones,
+                    reach: &reach,
                     from,
                     source: *source,
                     target: *target,
@@ -304,17 +312,20 @@ pub fn explain<S: Stages>(
 type Backend = (IpAddr, Option<u16>);
 
 /// One pair of addresses and one port.
-struct Asking<'a, S> {
+struct Asking<'a, 'r, S> {
     twin: &'a mut Twin<S>,
     atlas: &'a Atlas,
     texts: &'a dyn Texts,
+    zones: &'r [Arc<Northbound>],
+    /// The ACLs alone, once they are wanted.
+    reach: &'r OnceCell<Reach<'r>>,
     from: &'a Party,
     source: IpAddr,
     target: IpAddr,
     transport: Transport,
 }
 
-impl<S: Stages> Asking<'_, S> {
+impl<S: Stages> Asking<'_, '_, S> {
     fn cases(&mut self, to: &Party) -> Vec<Case> {
         let Some(place) = self.from.place else {
             return Vec::new();
@@ -428,8 +439,8 @@ impl<S: Stages> Asking<'_, S> {
         let stopped = Some(&request)
             .filter(is_stopped)
             .or(reply.as_ref().filter(is_stopped));
-        let ask = self.ask(chosen.as_ref());
-        let near = stopped.and_then(|way| self.near(way, &ask));
+        let ask = self.ask(to, chosen.as_ref());
+        let near = stopped.and_then(|way| self.near(way, to, &ask));
         let mut case = Case {
             port: packet::transport(self.transport),
             verdict,
@@ -481,31 +492,59 @@ impl<S: Stages> Asking<'_, S> {
     }
 
     /// The question as policies see it: behind a load balancer to the backend.
-    fn ask(&self, chosen: Option<&Chosen>) -> Ask {
-        let end = |address: IpAddr| match self.texts.objects() {
-            Some(objects) => objects.end(address),
-            None => near::End { address, pod: None },
+    fn ask(&self, to: &Party, chosen: Option<&Chosen>) -> Ask {
+        let end = |address: IpAddr, party: &Party| {
+            let key = || {
+                let (namespace, name) = (party.namespace.as_ref()?, party.name.as_ref()?);
+                let is_pod = party.kind == EndpointKind::Pod;
+                is_pod.then(|| Key::new(Kind::Pod, namespace, name))
+            };
+            let objects = self.texts.objects();
+            let pod = key().filter(|pod| objects.is_some_and(|it| it.object(pod).is_some()));
+            match (objects, pod) {
+                (_, Some(pod)) => near::End {
+                    address,
+                    pod: Some(pod),
+                },
+                (Some(objects), None) => objects.end(address),
+                (None, None) => near::End { address, pod: None },
+            }
         };
         let backend = chosen.and_then(|chosen| {
-            let address = chosen.backend.as_ref()?.addresses.iter();
-            let mut like = address.filter(|address| address.is_ipv4() == self.target.is_ipv4());
-            Some((*like.next()?, chosen.backend_port))
+            let party = chosen.backend.as_ref()?;
+            Some((party, party.address_like(self.target)?, chosen.backend_port))
         });
         let transport = match (self.transport, backend) {
-            (Transport::Port(protocol, _), Some((_, Some(port)))) => {
+            (Transport::Port(protocol, _), Some((.., Some(port)))) => {
                 Transport::Port(protocol, port)
             }
             (other, _) => other,
         };
         Ask {
-            from: end(self.source),
-            to: end(backend.map_or(self.target, |(address, _)| address)),
+            from: end(self.source, self.from),
+            to: match backend {
+                Some((party, address, _)) => end(address, party),
+                None => end(self.target, to),
+            },
             transport,
         }
     }
 
-    fn near(&self, way: &Way, ask: &Ask) -> Option<Close> {
-        near(self.texts, ask, &way.decided_by()?.owner)
+    /// What came closest: by the objects, if they have the pod that is denied, else by the rows.
+    fn near(&self, way: &Way, to: &Party, ask: &Ask) -> Option<Close> {
+        let ruling = way.decided_by()?;
+        let is_known =
+            |party: &Party, end: &near::End| party.kind != EndpointKind::Pod || end.pod.is_some();
+        let has_objects = self.texts.objects().is_some()
+            && is_known(self.from, &ask.from)
+            && is_known(to, &ask.to);
+        if has_objects {
+            return near(self.texts, ask, &ruling.owner);
+        }
+        Denial::of(&ruling.owner)?;
+        let zones = self.zones.iter().map(|zone| &**zone);
+        let reach = self.reach.get_or_init(|| Reach::new(zones));
+        rows::near(self.texts, reach, ask, ruling)
     }
 }
 

@@ -217,6 +217,33 @@ pub struct LabelTerm {
 }
 
 impl RuleId {
+    /// The rule that an ACL was made from, by its `external_ids`; `None` for those that no single rule makes.
+    pub fn of(owner: &Owner) -> Option<Self> {
+        let (kind, namespace, name) = match owner.kind {
+            OwnerKind::NetworkPolicy => (
+                Kind::NetworkPolicy,
+                owner.namespace.as_deref()?,
+                owner.name.as_deref()?,
+            ),
+            OwnerKind::AdminNetworkPolicy => (Kind::AdminNetworkPolicy, "", owner.name.as_deref()?),
+            OwnerKind::BaselineAdminNetworkPolicy => {
+                (Kind::BaselineAdminNetworkPolicy, "", owner.name.as_deref()?)
+            }
+            OwnerKind::ClusterNetworkPolicy => {
+                (Kind::ClusterNetworkPolicy, "", owner.name.as_deref()?)
+            }
+            OwnerKind::EgressFirewall => {
+                (Kind::EgressFirewall, owner.namespace.as_deref()?, "default")
+            }
+            _ => return None,
+        };
+        Some(Self {
+            policy: Key::new(kind, namespace, name),
+            direction: owner.direction.unwrap_or(Direction::Egress),
+            index: owner.rule.index? as usize,
+        })
+    }
+
     /// The rule as paths have it: `ingress[0]`.
     pub fn place(&self) -> String {
         let list = match self.direction {
@@ -230,25 +257,11 @@ impl RuleId {
 impl Denial {
     /// What an ACL that drops says of itself by its `external_ids`; `None` for those that no policy makes.
     pub fn of(owner: &Owner) -> Option<Self> {
-        let (kind, namespace, name) = match owner.kind {
-            OwnerKind::NetpolNamespace => return Some(Self::Isolation),
-            OwnerKind::AdminNetworkPolicy => (Kind::AdminNetworkPolicy, "", owner.name.as_deref()?),
-            OwnerKind::BaselineAdminNetworkPolicy => {
-                (Kind::BaselineAdminNetworkPolicy, "", owner.name.as_deref()?)
-            }
-            OwnerKind::ClusterNetworkPolicy => {
-                (Kind::ClusterNetworkPolicy, "", owner.name.as_deref()?)
-            }
-            OwnerKind::EgressFirewall => {
-                (Kind::EgressFirewall, owner.namespace.as_deref()?, "default")
-            }
-            _ => return None,
-        };
-        Some(Self::Rule(RuleId {
-            policy: Key::new(kind, namespace, name),
-            direction: owner.direction.unwrap_or(Direction::Egress),
-            index: owner.rule.index? as usize,
-        }))
+        match owner.kind {
+            OwnerKind::NetpolNamespace => Some(Self::Isolation),
+            OwnerKind::NetworkPolicy => None,
+            _ => RuleId::of(owner).map(Self::Rule),
+        }
     }
 }
 
@@ -300,6 +313,27 @@ impl<'a> Objects<'a> {
         let mut labels = object.map_or_else(BTreeMap::new, |object| object.meta.labels.clone());
         labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
         labels
+    }
+
+    /// Where a rule stands.
+    pub fn rule(&self, rule: &RuleId) -> Option<Span> {
+        let index = rule.index;
+        match (&self.object(&rule.policy)?.spec, rule.direction) {
+            (Spec::NetworkPolicy(policy), Direction::Ingress) => {
+                policy.ingress.get(index).map(|rule| rule.span)
+            }
+            (Spec::NetworkPolicy(policy), Direction::Egress) => {
+                policy.egress.get(index).map(|rule| rule.span)
+            }
+            (Spec::AdminPolicy(policy), Direction::Ingress) => {
+                policy.ingress.get(index).map(|rule| rule.span)
+            }
+            (Spec::AdminPolicy(policy), Direction::Egress) => {
+                policy.egress.get(index).map(|rule| rule.span)
+            }
+            (Spec::EgressFirewall(firewall), _) => firewall.rules.get(index).map(|rule| rule.span),
+            _ => None,
+        }
     }
 
     /// The end that has an address: a pod of the default network, else nothing that policies know.

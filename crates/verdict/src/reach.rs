@@ -77,6 +77,8 @@ impl Decided {
 /// An ACL that would have let a connection through, had it matched.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RowMiss {
+    /// Its zone, by number.
+    pub zone: usize,
     /// The ACL.
     pub acl: Uuid,
     /// The terms of its match that fail, as they stand in it; never empty.
@@ -284,7 +286,12 @@ impl<'a> Reach<'a> {
                     Action::Allow | Action::AllowRelated | Action::AllowStateless
                 );
                 if is_before && allows {
-                    misses.extend(zone.miss(rule, &packet));
+                    let failing = zone.failing(rule, &packet);
+                    misses.extend(failing.map(|failing| RowMiss {
+                        zone: hop.zone,
+                        acl: rule.uuid,
+                        failing,
+                    }));
                 }
             }
         }
@@ -881,7 +888,7 @@ impl<'a> Zone<'a> {
     }
 
     /// The terms of a rule that fail for a packet; `None` if it matches, or OVN would refuse it.
-    fn miss(&self, rule: &Rule<'_>, packet: &Fields<'_>) -> Option<RowMiss> {
+    fn failing(&self, rule: &Rule<'_>, packet: &Fields<'_>) -> Option<Vec<String>> {
         let text = &rule.row.acl.matches;
         let found = Match::parse(text, self.northbound).ok()?;
         let mut failing: Vec<String> = Vec::new();
@@ -891,10 +898,7 @@ impl<'a> Zone<'a> {
                 failing.push(term.to_owned());
             }
         }
-        (!failing.is_empty()).then_some(RowMiss {
-            acl: rule.uuid,
-            failing,
-        })
+        (!failing.is_empty()).then_some(failing)
     }
 
     /// The same for rules of other row sets that say the same, sets of addresses and groups in them included.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
 use clap::{Args, ValueEnum};
-use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources, Span};
+use netverdict_manifest::{Cidr, Diagnostic, FileId, Key, Object, Severity, Sources, Span, Spec};
 use netverdict_policy::{Assumed, Compat, Compiler, Names, Options, Row, assume, cluster_subnets};
 use netverdict_source::Stop;
 use netverdict_source::kubernetes::{Cluster, KubeWatch};
 use netverdict_source::manifests::Files;
 use netverdict_source::objects::{Change, Objects};
-use netverdict_verdict::{Ask, Fix, best_fix, zone_rows};
+use netverdict_verdict::{Ask, Decided, End, Fix, Reach, best_fix, northbounds, zone_rows};
 
 /// What is compiled, and how.
 #[derive(Args, Clone, Debug)]
@@ -398,6 +398,36 @@ impl World {
             objects: &self.compiled,
             options: &self.options,
         }
+    }
+
+    /// A question about other rows, with the addresses that pods have here; `None` if one of the pods is not here.
+    pub(crate) fn ask(&self, ask: &Ask) -> Option<Ask> {
+        let end = |end: &End| {
+            let Some(pod) = &end.pod else {
+                return Some(end.clone());
+            };
+            let Spec::Pod(spec) = &self.compiled.get(pod)?.spec else {
+                return None;
+            };
+            let mut addresses = spec.addresses.iter();
+            let address = addresses.find(|it| it.is_ipv4() == end.address.is_ipv4())?;
+            Some(End {
+                address: *address,
+                pod: Some(pod.clone()),
+            })
+        };
+        Some(Ask {
+            from: end(&ask.from)?,
+            to: end(&ask.to)?,
+            transport: ask.transport,
+        })
+    }
+
+    /// Whether ACLs deny a connection; `None` if there is no way between its ends.
+    pub(crate) fn denies(&self, ask: &Ask) -> Option<bool> {
+        let zones = northbounds(&self.compiler);
+        let decided = Reach::new(&zones).ask(ask)?;
+        Some(decided.iter().any(Decided::denies))
     }
 
     /// The best change that lets a connection through, if there is one.

@@ -125,7 +125,12 @@ impl Northbound {
             "Address_Set" => {
                 let addresses = texts(row, "addresses");
                 let addresses = addresses.iter().map(String::as_str);
-                self.sets.set_addresses(&text(row, "name"), addresses);
+                let name = text(row, "name");
+                self.sets.set_addresses(&name, addresses);
+                match selector(row) {
+                    Some(selector) => drop(self.selectors.insert(name, selector)),
+                    None => drop(self.selectors.remove(&name)),
+                }
             }
             "NB_Global" => {
                 self.name = text(row, "name");
@@ -347,7 +352,10 @@ impl Northbound {
     fn forget_name(&mut self, row: &Row) {
         let Some(name) = row.text("name") else { return };
         match row.table() {
-            "Address_Set" => self.sets.remove_addresses(name),
+            "Address_Set" => {
+                self.sets.remove_addresses(name);
+                self.selectors.remove(name);
+            }
             "Port_Group" => self.sets.remove_ports(name),
             "Logical_Switch_Port" => {
                 self.sets.remove_resident(name);
@@ -632,6 +640,14 @@ impl Northbound {
 
 fn text(row: &Row, column: &str) -> String {
     row.text(column).unwrap_or_default().to_owned()
+}
+
+/// The selector that an address set stands for (go-controller/pkg/libovsdb/ops/db_object_types.go).
+fn selector(row: &Row) -> Option<String> {
+    let ids = row.column("external_ids")?;
+    let is_selector = ids.lookup("k8s.ovn.org/owner-type") == Some("PodSelector");
+    let name = ids.lookup("k8s.ovn.org/name").filter(|_| is_selector)?;
+    Some(name.to_owned())
 }
 
 fn texts(row: &Row, column: &str) -> Vec<String> {

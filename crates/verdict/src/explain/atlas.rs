@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use netverdict_pipeline::journey::Place;
 use netverdict_pipeline::{Lport, Northbound, Port, SwitchId};
 use netverdict_types::EndpointKind;
@@ -63,6 +63,8 @@ pub struct Atlas {
     services: Vec<Serving>,
     by_address: HashMap<IpAddr, Vec<usize>>,
     switches: HashMap<(usize, SwitchId), Arc<str>>,
+    /// Networks that pods have first, instead of the default one.
+    primary: HashSet<Arc<str>>,
     /// Ports to the world, with the node.
     ways_in: Vec<(Option<Arc<str>>, Place)>,
     zones: Vec<Arc<str>>,
@@ -168,14 +170,18 @@ impl Atlas {
         self.parties.iter().find(|party| party.place == Some(place))
     }
 
-    /// Where packets from outside come in for somebody: by his own node, else by any.
-    pub fn way_in(&self, to: &Party) -> Option<Place> {
+    /// Whether pods have a network first: their traffic is in it, and in the default one only that of the kubelet.
+    pub fn is_primary(&self, network: &str) -> bool {
+        self.primary.contains(network)
+    }
+
+    /// Where packets from outside come in for somebody, and at which node: at his own, else at any.
+    pub fn way_in(&self, to: &Party) -> Option<(Option<Arc<str>>, Place)> {
         let own = self
             .ways_in
             .iter()
             .find(|(node, _)| node.is_some() && *node == to.node);
-        let (_, place) = own.or_else(|| self.ways_in.first())?;
-        Some(*place)
+        own.or_else(|| self.ways_in.first()).cloned()
     }
 
     /// Who has an address, or the address itself.
@@ -213,6 +219,9 @@ impl Atlas {
                     .or_insert_with(|| Names::DEFAULT.into())
                     .clone(),
             };
+            if switch.ids.get(ROLE).is_some_and(|role| role == "primary") {
+                self.primary.insert(network.clone());
+            }
             let ports = || {
                 switch
                     .ports
@@ -362,6 +371,8 @@ impl Serving {
 
 /// What ovn-kubernetes calls a network in `external_ids` (go-controller/pkg/types).
 const NETWORK: &str = "k8s.ovn.org/network";
+/// And whether it is the pods' first one.
+const ROLE: &str = "k8s.ovn.org/role";
 
 /// Whose port it is: what, namespace and name. `None` for ports between switches and routers.
 fn owner(port: &Port) -> Option<(EndpointKind, Option<Arc<str>>, Arc<str>)> {

@@ -649,7 +649,7 @@ impl Page<'_> {
                     return;
                 }
                 let zone = ct_zone.map_or_else(|| "none".to_owned(), |zone| zone.to_string());
-                self.line(&format!("    {table}, priority {priority}    conntrack zone {zone}: {ct}"));
+                self.wrapped("    ", &format!("{table}, priority {priority}    conntrack zone {zone}: {ct}"));
                 self.wrapped("      match    ", matches);
                 let shown = if actions.is_empty() { "drop" } else { actions };
                 self.wrapped("      actions  ", shown);
