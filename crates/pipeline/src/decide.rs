@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::classifier::{Classifier, Headers, Op, Rule, Shared};
 use crate::conntrack::{Commit, Conntrack, Nat};
-use crate::flow::{self, Release};
+use crate::flow::{self, Facts, Peers, Release};
 use crate::northbound::{AclRow, Switch};
 use crate::{
     At, Block, CtView, Fate, L4, Logged, Lport, Northbound, Observer, Packet, Sampled, Stage,
@@ -29,9 +29,13 @@ pub struct Decide {
     inv: bool,
     /// `default_acl_drop`.
     drops_by_default: bool,
+    /// `acl_ct_translation` (from OVN 26.03).
+    translates: bool,
     drop_sample: Option<Sampled>,
     /// To the monitor of services, and from it.
     monitor: [Option<Op>; 2],
+    /// Answers of ovn-controller to questions for names.
+    dns: Option<Op>,
     acls: Vec<Acl>,
     plans: Vec<Option<Plan>>,
     shared: Shared,
@@ -52,21 +56,24 @@ impl Decide {
         };
         let monitor = ["eth.dst == $svc_monitor_mac", "eth.src == $svc_monitor_mac"]
             .map(|text| compiler.rule(text).map(|rule| rule.op));
+        let dns = compiler.compile("flags.from_ctrl && udp.src == 53");
+        let peers = flow::peers(northbound);
         let plans = northbound
             .switches
             .iter()
-            .map(|row| Some(compiler.plan(row.as_ref()?)))
+            .map(|row| Some(compiler.plan(row.as_ref()?, &peers)))
             .collect();
         compiler.shared.seal();
-        let option = |name: &str| northbound.options.get(name).map(String::as_str);
+        let options = &northbound.options;
+        let is_new = release == Release::R26_03;
         Self {
             release,
-            inv: option("use_ct_inv_match")
-                .is_none_or(|value| !value.eq_ignore_ascii_case("false")),
-            drops_by_default: option("default_acl_drop")
-                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            inv: !flow::is_false(options, "use_ct_inv_match"),
+            drops_by_default: flow::is_true(options, "default_acl_drop"),
+            translates: is_new && flow::is_true(options, "acl_ct_translation"),
             drop_sample: drop_sample(northbound),
             monitor,
+            dns: dns.map(|rule| rule.op),
             acls: compiler.acls,
             plans,
             shared: compiler.shared,
@@ -96,8 +103,10 @@ impl Decide {
             release: self.release,
             inv: self.inv,
             drops_by_default: self.drops_by_default,
+            translates: self.translates,
             drop_sample: self.drop_sample,
             monitor: &self.monitor,
+            dns: self.dns.as_ref(),
             acls: &self.acls,
             shared: &self.shared,
             headers: &mut self.headers,
@@ -154,7 +163,27 @@ struct Plan {
     skips: HashSet<Lport>,
     /// What is never tracked, in and out.
     stateless: [Classifier; 2],
+    /// Answers of DHCP servers.
+    dhcp: Classifier,
+    /// Whether ovn-controller answers questions for names.
+    has_dns: bool,
     blocks: [Evaluation; 3],
+    new: New,
+}
+
+/// What OVN has from 25.09 on.
+#[derive(Debug, Default)]
+struct New {
+    /// `enable-stateless-acl-with-lb`.
+    stateless_with_lb: bool,
+    /// Whether the switch itself names load balancers.
+    has_balancers: bool,
+    /// Packets out of ports that get copies.
+    mirrored: Vec<Op>,
+    /// Packets that come from network functions.
+    functions: Vec<Op>,
+    /// And those that go to their ports.
+    to_functions: Vec<Op>,
 }
 
 impl Plan {
@@ -200,6 +229,10 @@ struct Acl {
     observe: [Option<Observe>; 2],
     /// Whether established connections are committed again.
     again: bool,
+    /// Its number, if `persist-established`.
+    persists: Option<u32>,
+    /// The number of the network functions that connections go through.
+    function: Option<u8>,
     /// `ct_label.obs_point_id` of a connection that it blocks.
     blocked: u32,
     log: Option<Box<Log>>,
@@ -286,6 +319,9 @@ mod verdict {
     pub const DROP: u32 = 1 << 17;
     pub const REJECT: u32 = 1 << 18;
     pub const ANY: u32 = ALLOW | DROP | REJECT;
+    /// Through a network function, and that from its first packet on.
+    pub const FUNCTION: u32 = 1 << 21;
+    pub const FUNCTION_NEW: u32 = 1 << 22;
 }
 
 /// `flags.tunnel_rx`.
@@ -296,6 +332,8 @@ const PKT_SAMPLED: u32 = 1 << 23;
 const BLOCKED: u32 = 1 << 0;
 /// `ct_mark.allow_established`.
 const ALLOW_ESTABLISHED: u32 = 1 << 6;
+/// `ct_label.nf`.
+const FUNCTION: u128 = 1 << 7;
 /// `ct_label.obs_unused`.
 const UNUSED: u128 = (1 << 96) - 1;
 
@@ -304,8 +342,10 @@ struct Run<'a, L, O> {
     release: Release,
     inv: bool,
     drops_by_default: bool,
+    translates: bool,
     drop_sample: Option<Sampled>,
     monitor: &'a [Option<Op>; 2],
+    dns: Option<&'a Op>,
     acls: &'a [Acl],
     shared: &'a Shared,
     headers: &'a mut Headers,
@@ -354,14 +394,21 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         self.state.ct.mark & BLOCKED != 0
     }
 
+    fn any<'o>(&mut self, ops: impl IntoIterator<Item = &'o Op>) -> bool {
+        ops.into_iter()
+            .any(|op| op.holds(self.state, self.headers, self.shared))
+    }
+
     fn monitors(&mut self, ingress: bool) -> bool {
-        let op = &self.monitor[usize::from(!ingress)];
-        op.as_ref()
-            .is_some_and(|op| op.holds(self.state, self.headers, self.shared))
+        let monitor = self.monitor;
+        self.any(&monitor[usize::from(!ingress)])
     }
 
     fn pre_acl(&mut self, ingress: bool) -> Fate {
         let plan = self.plan;
+        if !ingress && self.any(&plan.new.mirrored) {
+            return Fate::Drop;
+        }
         let stateless = &plan.stateless[usize::from(!ingress)];
         if !stateless.is_empty() {
             self.headers.read(self.state);
@@ -371,8 +418,13 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
                 return Fate::Next;
             }
         }
-        let packet = &self.state.packet;
-        if !plan.stateful_acl || !is_ip(packet) {
+        let packet = self.state.packet;
+        let multicast = plan.stateful_acl && !self.translates && packet.eth_dst[0] & 1 != 0;
+        let functions = &plan.new.functions;
+        if !ingress && !multicast && self.any(functions) && !self.monitors(ingress) {
+            return Fate::Drop;
+        }
+        if !plan.stateful_acl || !is_ip(&packet) {
             return Fate::Next;
         }
         let port = if ingress {
@@ -380,11 +432,11 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         } else {
             self.state.outport
         };
-        let too_big = ingress && self.state.flags & TUNNEL_RX != 0 && is_too_big(packet);
+        let too_big = ingress && self.state.flags & TUNNEL_RX != 0 && is_too_big(&packet);
         let past = plan.skips.contains(&port)
-            || packet.eth_dst[0] & 1 != 0
-            || is_service(packet)
-            || is_dhcp6(packet)
+            || multicast
+            || is_service(&packet)
+            || is_dhcp6(&packet)
             || too_big
             || self.monitors(ingress);
         if !past {
@@ -398,14 +450,18 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         if tables.number != AFTER_LB.number && self.plan.stateful() {
             self.hint();
         }
-        loop {
+        if !self.settled(tables) {
             self.evaluate(tables);
+        }
+        loop {
             if self.sample(tables) == Fate::Drop {
                 return Fate::Drop;
             }
             if let Some(fate) = self.act(tables) {
                 return fate;
             }
+            // Only without a verdict, which what is above all ACLs always gives.
+            self.evaluate(tables);
         }
     }
 
@@ -430,12 +486,12 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         self.set(bits);
     }
 
-    fn evaluate(&mut self, tables: &Tables) {
+    /// What is above all ACLs, whatever the tier; whether it settles the packet.
+    fn settled(&mut self, tables: &Tables) -> bool {
         let plan = self.plan;
-        let block = &plan.blocks[tables.number];
         let after_lb = tables.number == AFTER_LB.number;
         if !plan.has_acls && !plan.lb_vip && !after_lb {
-            return;
+            return true;
         }
         let decided = plan.stateful()
             && match after_lb {
@@ -446,13 +502,40 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             if after_lb {
                 self.verdict(verdict::ALLOW);
             }
-            return;
+            return true;
         }
         let ingress = tables.eval.is_ingress();
         if is_service(&self.state.packet) || !after_lb && self.monitors(ingress) {
             self.verdict(verdict::ALLOW);
-            return;
+            return true;
         }
+        !ingress && self.answered(tables)
+    }
+
+    /// Lets answers of DHCP and DNS through; whether it is one.
+    fn answered(&mut self, tables: &Tables) -> bool {
+        let plan = self.plan;
+        if plan.has_dns && self.any(self.dns) {
+            self.verdict(verdict::ALLOW);
+            if plan.stateful() {
+                self.commit(tables.eval, Commit::default());
+            }
+            return true;
+        }
+        let found = plan
+            .dhcp
+            .find(self.state, self.headers, self.shared, 0, |_| true);
+        if found.is_some() {
+            self.verdict(verdict::ALLOW);
+        }
+        found.is_some()
+    }
+
+    /// The ACLs of the tier that is at hand, and what is below them.
+    fn evaluate(&mut self, tables: &Tables) {
+        let plan = self.plan;
+        let block = &plan.blocks[tables.number];
+        let after_lb = tables.number == AFTER_LB.number;
         let tier = match block.most {
             0 => 0,
             _ => self.state.reg(8) >> 30,
@@ -495,38 +578,55 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             let block = &self.plan.blocks[tables.number];
             if let Some(acl) = block.log_related.get(&label) {
                 self.matched(tables, *acl);
+                self.through_function();
                 self.verdict(verdict::ALLOW);
                 return true;
             }
         }
+        let drops_inv = self.inv && !self.plan.new.stateless_with_lb;
         let blocked_reply = self.ct(CtView::EST | CtView::RPL) && blocked;
         let persisted = self.ct(CtView::EST) && self.state.ct.mark & ALLOW_ESTABLISHED != 0;
         if related && is_ip(&self.state.packet) {
             if ingress {
                 self.set(bit::ALLOW_RELATED);
             }
+            self.through_function();
             self.verdict(verdict::ALLOW);
             self.observer.commit(self.at(tables.eval), self.state);
             self.state.ct = self.ledger.commit(self.state, Commit::default());
-        } else if !self.inv && blocked_reply {
+        } else if !drops_inv && blocked_reply {
             self.verdict(verdict::DROP);
         } else if reply {
             if ingress {
                 self.state.xxreg0 &= !(u128::from(bit::DROP | bit::BLOCK) << 96);
                 self.set(bit::ALLOW_RELATED);
             }
+            self.through_function();
             self.verdict(verdict::ALLOW);
         } else if persisted {
             if ingress {
                 self.set(bit::PERSISTED);
             }
+            self.through_function();
             self.verdict(verdict::ALLOW);
-        } else if self.inv && (self.ct(CtView::INV) || blocked_reply) {
+        } else if drops_inv && (self.ct(CtView::INV) || blocked_reply) {
             self.verdict(verdict::DROP);
         } else {
             return false;
         }
         true
+    }
+
+    /// `reg8[21] = ct_label.nf`.
+    fn through_function(&mut self) {
+        if self.release == Release::R26_03 {
+            let reg8 = self.state.reg(8) & !verdict::FUNCTION;
+            let bit = match self.state.ct.label & FUNCTION {
+                0 => 0,
+                _ => verdict::FUNCTION,
+            };
+            self.state.set_reg(8, reg8 | bit);
+        }
     }
 
     /// Tells that an ACL's flow is the one, and logs.
@@ -575,6 +675,16 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             };
             if commits {
                 self.set(bit::COMMIT);
+            }
+            if let (Some(number), true) = (acl.persists, hints & bit::ALLOW_NEW != 0) {
+                let reg2 = self.state.reg(2) & 0xffff;
+                self.state.set_reg(2, number << 16 | reg2);
+                self.set(bit::PERSIST);
+            }
+            if let Some(id) = acl.function {
+                self.verdict(verdict::FUNCTION | verdict::FUNCTION_NEW);
+                let reg0 = self.state.reg(0) & !(0xff << 22);
+                self.state.set_reg(0, reg0 | u32::from(id) << 22);
             }
         }
         if let Some(observe) = acl.observe[usize::from(allows)] {
@@ -707,20 +817,37 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
     }
 
     fn stateful(&mut self, stage: Stage) -> Fate {
-        let reg0 = self.state.reg(0);
-        if reg0 & bit::COMMIT == 0 || !is_ip(&self.state.packet) {
-            return Fate::Next;
+        let new = &self.plan.new;
+        let egress = !stage.is_ingress();
+        let to_function = egress && self.any(&new.to_functions);
+        let unseen = new.stateless_with_lb && new.has_balancers;
+        let is_unseen = egress && unseen && self.is(bit::STATELESS) && self.ct(CtView::NEW);
+        let commits = to_function || self.is(bit::COMMIT) && !is_unseen;
+        if commits && is_ip(&self.state.packet) {
+            self.commit(stage, self.wanted(to_function));
         }
-        let reg8 = self.state.reg(8);
+        Fate::Next
+    }
+
+    /// What the registers ask to commit.
+    fn wanted(&self, to_function: bool) -> Commit {
+        let (reg0, reg8) = (self.state.reg(0), self.state.reg(8));
         let mut mark = (0, BLOCKED | ALLOW_ESTABLISHED);
         if reg0 & bit::PERSIST != 0 {
             mark.0 |= ALLOW_ESTABLISHED;
         }
-        let id = u128::from(self.state.reg(2) >> 16);
-        let mut label: (u128, u128) = (id << 80, 0xffff << 80);
-        if self.release == Release::R26_03 {
-            // `ct_label.nf` and `ct_label.nf_id`.
-            label.1 |= 1 << 7 | 0xff << 17;
+        let id = match to_function {
+            // `ct_label.tun_if_id`, which is where `ct_label.acl_id` is.
+            true => self.state.reg(5) >> 16,
+            false => self.state.reg(2) >> 16,
+        };
+        let mut label = (u128::from(id) << 80, 0xffff << 80);
+        if self.release == Release::R26_03 && !to_function {
+            // `ct_label.nf_id` is beside it.
+            label.1 |= FUNCTION | 0xff << 17;
+            if reg8 & verdict::FUNCTION != 0 {
+                label.0 |= FUNCTION | u128::from(reg0 >> 22 & 0xff) << 17;
+            }
         }
         if reg0 & bit::LABEL != 0 {
             mark.0 |= (reg8 >> 19 & 3) << 4 | (reg8 >> 8 & 0xff) << 16;
@@ -729,8 +856,7 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
             label.1 |= u128::from(u32::MAX) << 96;
         }
         let nat = Some(Nat::Kept);
-        self.commit(stage, Commit { mark, label, nat });
-        Fate::Next
+        Commit { mark, label, nat }
     }
 }
 
@@ -803,18 +929,34 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn rule(&mut self, text: &str) -> Option<Rule> {
+    fn compile(&mut self, text: &str) -> Option<Rule> {
         let found = Match::parse(text, self.northbound).ok()?;
-        let rule = Rule::new(&found.compile(), self.northbound, &mut self.shared);
+        Some(Rule::new(
+            &found.compile(),
+            self.northbound,
+            &mut self.shared,
+        ))
+    }
+
+    /// A match that packets are asked for whatever their flags are.
+    fn rule(&mut self, text: &str) -> Option<Rule> {
+        let rule = self.compile(text)?;
         rule.op.fields(&mut self.fields);
         Some(rule)
     }
 
-    fn plan(&mut self, switch: &Switch) -> Plan {
+    fn ops(&mut self, texts: impl IntoIterator<Item = String>) -> Vec<Op> {
+        let rules = texts.into_iter().filter_map(|text| self.rule(&text));
+        rules.map(|rule| rule.op).collect()
+    }
+
+    fn plan(&mut self, switch: &Switch, peers: &Peers<'_>) -> Plan {
         let northbound = self.northbound;
+        let facts = Facts::new(northbound, peers, switch, self.release);
         let mut plan = Plan {
-            lb_vip: northbound.has_vip(switch),
-            skips: self.skips(switch),
+            lb_vip: facts.vip,
+            skips: flow::untracked(northbound, peers, switch, self.release).collect(),
+            has_dns: facts.has_dns,
             ..Plan::default()
         };
         let mut seen = HashSet::new();
@@ -850,11 +992,14 @@ impl Compiler<'_> {
                 rule.id = id;
                 rule.class = kind(row.acl.action) as u8;
                 rule.order = [number, priority << 40 | other << 32 | number];
+                let allows = stateful && kind(row.acl.action) == Kind::Allow;
                 if row.acl.action == Action::AllowStateless && stateful {
                     let out = pipeline == Pipeline::ToLport;
                     stateless[usize::from(out)].push(rule.clone());
                 }
-                tiers[pipeline as usize][usize::from(row.acl.tier.min(3))].push(rule);
+                if allows || !self.leads_through_functions(row) {
+                    tiers[pipeline as usize][usize::from(row.acl.tier.min(3))].push(rule);
+                }
             }
             self.log_related(row, id, &mut plan);
             self.samples(row, &mut plan);
@@ -863,11 +1008,41 @@ impl Compiler<'_> {
         for (block, tiers) in plan.blocks.iter_mut().zip(tiers) {
             block.tiers = tiers.map(|rules| Classifier::new(rules, &self.shared));
         }
+        let mut dhcp: Vec<Rule> = facts.dhcp.iter().flat_map(|text| self.rule(text)).collect();
+        for (number, rule) in (0..).zip(&mut dhcp) {
+            rule.order = [number; 2];
+        }
+        plan.dhcp = Classifier::new(dhcp, &self.shared);
+        plan.new = self.new_in(&facts, &rows);
         plan
     }
 
-    fn skips(&self, switch: &Switch) -> HashSet<Lport> {
-        flow::untracked(self.northbound, switch, self.release).collect()
+    /// What the rows ask for that OVN has from 25.09 on.
+    fn new_in(&mut self, facts: &Facts, rows: &[(Uuid, &AclRow)]) -> New {
+        let groups = &self.northbound.function_groups;
+        let active: HashSet<Uuid> = rows
+            .iter()
+            .filter_map(|(_, row)| groups.get(&row.function_group?)?.active)
+            .collect();
+        let here = facts.functions.iter();
+        let ports: Vec<&[String; 2]> = here
+            .filter(|(function, _)| active.contains(function))
+            .map(|(_, ports)| ports)
+            .collect();
+        let inputs = ports.iter().map(|[input, _]| format!("inport == {input}"));
+        let all = ports.iter().copied().flatten();
+        let mirrors = facts.mirrors.iter();
+        New {
+            stateless_with_lb: facts.stateless_with_lb,
+            has_balancers: facts.has_balancers,
+            mirrored: self.ops(mirrors.map(|port| format!("outport == {port}"))),
+            functions: self.ops(inputs),
+            to_functions: self.ops(all.map(|port| format!("outport == {port}"))),
+        }
+    }
+
+    fn leads_through_functions(&self, row: &AclRow) -> bool {
+        self.release == Release::R26_03 && row.function_group.is_some()
     }
 
     /// The number of an ACL, and its match if OVN takes it.
@@ -889,7 +1064,18 @@ impl Compiler<'_> {
                 self.observe(row, row.sample_new, None),
                 self.observe(row, row.sample_new, row.sample_est),
             ],
-            again: row.acl.label != 0 || row.sample_est.is_some(),
+            again: row.acl.label != 0
+                || self.sample(row.sample_est).is_some()
+                || self.leads_through_functions(row),
+            persists: flow::is_true(&row.options, "persist-established")
+                .then(|| self.northbound.acl_numbers.get(&uuid))
+                .flatten()
+                .map(|number| u32::from(*number)),
+            function: row
+                .function_group
+                .filter(|_| self.leads_through_functions(row))
+                .and_then(|group| self.northbound.function_groups.get(&group))
+                .map(|group| group.id),
             blocked: self.sample(row.sample_est).map_or(0, |sample| sample.point),
             log: row.log.then(|| self.log(uuid, row).into()),
         });
@@ -948,10 +1134,7 @@ impl Compiler<'_> {
     }
 
     fn log_related(&self, row: &AclRow, id: u32, plan: &mut Plan) {
-        let asked = row
-            .options
-            .get("log-related")
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let asked = flow::is_true(&row.options, "log-related");
         let asked = asked && row.log && row.acl.label != 0 && plan.stateful();
         if !asked || kind(row.acl.action) != Kind::Allow {
             return;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{Northbound, Stage, SwitchId};
 
-pub(crate) use facts::untracked;
+pub(crate) use facts::{Facts, Peers, is_false, is_true, peers, untracked};
 pub use live::{Delta, Flows};
 
 /// A logical flow.

@@ -64,7 +64,7 @@ const BLOCKS: [Block; 7] = [
     Block::OutStateful,
 ];
 
-const PORTS: [&str; 6] = ["a", "b", "c", "d", "router", "net"];
+const PORTS: [&str; 7] = ["a", "b", "c", "d", "router", "net", "mp-switch-d"];
 
 /// A random ACL.
 #[derive(Clone, Debug)]
@@ -78,6 +78,9 @@ struct Acl {
     samples: [Option<usize>; 2],
     log: Option<(bool, Option<&'static str>, bool)>,
     matches: String,
+    persists: bool,
+    /// The group of network functions.
+    group: Option<usize>,
 }
 
 /// Random rows.
@@ -93,6 +96,14 @@ struct Rows {
     apps: [bool; 3],
     balancer: bool,
     router_acl: bool,
+    switch: Vec<(&'static str, &'static str)>,
+    /// Which of the ports `a` and `b` is answered by which DHCP.
+    dhcp: [[bool; 2]; 2],
+    dns: bool,
+    /// Ports of two network functions, and which one each group uses.
+    functions: [(usize, usize); 2],
+    active: [Option<usize>; 2],
+    mirrored: Option<usize>,
 }
 
 fn uuid(table: u128, number: usize) -> Uuid {
@@ -138,6 +149,11 @@ impl Rows {
                 options.push(("enable_router_port_acl", "true"));
             }
             let address = format!("0a:00:00:00:00:0{number} 10.0.0.{number} fd00::{number}");
+            let dhcp = |version: usize| {
+                let wanted = self.dhcp.get(number).is_some_and(|wanted| wanted[version]);
+                set(wanted.then(|| uuid(13, version)))
+            };
+            let mirror = self.mirrored.filter(|port| *port == number);
             rows.push(Row::new(
                 "Logical_Switch_Port",
                 uuid(2, number),
@@ -146,9 +162,13 @@ impl Rows {
                     ("type", kind.into()),
                     ("addresses", Datum::set(vec![address.into()])),
                     ("options", Datum::map_of(options)),
+                    ("dhcpv4_options", dhcp(0)),
+                    ("dhcpv6_options", dhcp(1)),
+                    ("mirror_rules", set(mirror.map(|_| uuid(17, 0)))),
                 ],
             ));
         }
+        self.services(&mut rows);
         let of = |group: usize| {
             let own = self.acls.iter().enumerate();
             own.filter(move |(_, (home, _))| *home == group)
@@ -183,6 +203,8 @@ impl Rows {
                 ("ports", set((0..PORTS.len()).map(|port| uuid(2, port)))),
                 ("acls", set((3..8).flat_map(of))),
                 ("load_balancer", set(balancers)),
+                ("dns_records", set(self.dns.then(|| uuid(14, 0)))),
+                ("other_config", Datum::map_of(self.switch.iter().copied())),
             ],
         ));
         for (number, (_, acl)) in self.acls.iter().enumerate() {
@@ -217,6 +239,13 @@ impl Rows {
                     options.push(("log-related", "true"));
                 }
             }
+            if acl.persists {
+                options.push(("persist-established", "True"));
+                let columns = [("id", (number as i64 + 1).into())];
+                rows.push(Row::new("ACL_ID", uuid(5, number), columns));
+            }
+            let group = set(acl.group.map(|group| uuid(15, group)));
+            columns.push(("network_function_group", group));
             columns.push(("options", Datum::map_of(options)));
             rows.push(Row::new("ACL", uuid(5, number), columns));
         }
@@ -291,6 +320,60 @@ impl Rows {
         let northbound = Northbound::new(&rows);
         assert!(northbound.bad_rows.is_empty(), "{:?}", northbound.bad_rows);
         northbound
+    }
+}
+
+impl Rows {
+    /// DHCP, DNS, network functions and mirrors.
+    fn services(&self, rows: &mut Vec<Row>) {
+        let four = [
+            ("server_id", "10.0.0.3"),
+            ("server_mac", "0a:00:00:00:00:03"),
+            ("lease_time", "60"),
+        ];
+        let networks = [
+            ("10.0.0.0/24", Datum::map_of(four)),
+            (
+                "fd00::/64",
+                Datum::map_of([("server_id", "0a:00:00:00:00:03")]),
+            ),
+        ];
+        for (version, (cidr, options)) in networks.into_iter().enumerate() {
+            let columns = [("cidr", cidr.into()), ("options", options)];
+            rows.push(Row::new("DHCP_Options", uuid(13, version), columns));
+        }
+        let records = Datum::map_of([("name", "10.0.0.1")]);
+        rows.push(Row::new("DNS", uuid(14, 0), [("records", records)]));
+        for (number, (input, output)) in self.functions.into_iter().enumerate() {
+            rows.push(Row::new(
+                "Network_Function",
+                uuid(16, number),
+                [
+                    ("name", format!("function{number}").into()),
+                    ("inport", uuid(2, input).into()),
+                    ("outport", uuid(2, output).into()),
+                ],
+            ));
+            let active = self.active[number].map(|function| uuid(16, function));
+            rows.push(Row::new(
+                "Network_Function_Group",
+                uuid(15, number),
+                [
+                    ("id", (number as i64 * 100 + 7).into()),
+                    ("network_function_active", set(active)),
+                ],
+            ));
+        }
+        // northd gives the copies' port this name; here there is one of that name.
+        rows.push(Row::new(
+            "Mirror",
+            uuid(17, 0),
+            [
+                ("name", "mirror".into()),
+                ("type", "lport".into()),
+                ("sink", "d".into()),
+            ],
+        ));
     }
 }
 
@@ -400,9 +483,23 @@ fn acl() -> impl Strategy<Value = Acl> {
         [prop::option::of(0..6usize), prop::option::of(0..6usize)],
         log,
         matches(),
+        (
+            prop::bool::weighted(0.2),
+            prop_oneof![4 => Just(None), 1 => (0..2usize).prop_map(Some)],
+        ),
     )
         .prop_map(
-            |((priority, direction), (after_lb, action, tier), label, samples, log, matches)| Acl {
+            |(
+                (priority, direction),
+                (after_lb, action, tier),
+                label,
+                samples,
+                log,
+                matches,
+                (persists, group),
+            )| Acl {
+                persists,
+                group,
                 priority: priority * 500,
                 direction,
                 after_lb,
@@ -423,8 +520,34 @@ fn rows() -> impl Strategy<Value = Rows> {
             ("default_acl_drop", "true"),
             ("debug_drop_collector_set", "7"),
             ("svc_monitor_mac", "0a:00:00:00:00:03"),
+            ("acl_ct_translation", "true"),
         ],
-        0..=4,
+        0..=5,
+    );
+    let options = (options, any::<bool>()).prop_map(|(mut options, shouts)| {
+        for (_, value) in &mut options {
+            *value = match *value {
+                "true" if shouts => "TRUE",
+                "false" if shouts => "False",
+                other => other,
+            };
+        }
+        options
+    });
+    let switch = prop::sample::subsequence(
+        vec![
+            ("enable-stateless-acl-with-lb", "true"),
+            ("dynamic-routing-vni", "7"),
+        ],
+        0..=2,
+    );
+    let services = (
+        switch,
+        [[any::<bool>(); 2]; 2],
+        any::<bool>(),
+        [(); 2].map(|()| (0..PORTS.len(), 0..PORTS.len())),
+        [prop::option::of(0..2usize), prop::option::of(0..2usize)],
+        prop::option::of(0..PORTS.len()),
     );
     let probability = prop_oneof![4 => 1..=u16::MAX, 1 => Just(0)];
     (
@@ -437,6 +560,7 @@ fn rows() -> impl Strategy<Value = Rows> {
         any::<bool>(),
         any::<bool>(),
         prop::bool::weighted(0.7),
+        services,
     )
         .prop_map(
             |(
@@ -449,6 +573,7 @@ fn rows() -> impl Strategy<Value = Rows> {
                 balancer,
                 router_acl,
                 mixed,
+                (switch, dhcp, dns, functions, active, mirrored),
             )| {
                 if !mixed {
                     for (_, acl) in &mut acls {
@@ -477,6 +602,12 @@ fn rows() -> impl Strategy<Value = Rows> {
                     apps,
                     balancer,
                     router_acl,
+                    switch,
+                    dhcp,
+                    dns,
+                    functions,
+                    active,
+                    mirrored,
                 }
             },
         )
@@ -497,7 +628,7 @@ fn packet() -> impl Strategy<Value = Packet> {
         2 => (v6.clone(), v6).prop_map(|(a, b)| Some((IpAddr::from(a), IpAddr::from(b)))),
         1 => Just(None),
     ];
-    let port = prop::sample::select(vec![0u16, 5, 53, 80, 81, 443, 546, 547, 1000]);
+    let port = prop::sample::select(vec![0u16, 5, 53, 67, 68, 80, 81, 443, 546, 547, 1000]);
     let mac = prop::sample::select(vec![
         [0x0a, 0, 0, 0, 0, 1],
         [0x0a, 0, 0, 0, 0, 3],
@@ -578,7 +709,7 @@ fn connection() -> impl Strategy<Value = CtView> {
         });
     let label = (
         prop_oneof![1 => Just(0u128), 4 => 100..107u128],
-        prop_oneof![5 => Just(0u128), 1 => Just(1u128 << 80)],
+        prop_oneof![5 => Just(0u128), 1 => Just(1u128 << 80), 1 => Just(1u128 << 7)],
     )
         .prop_map(|(point, unused)| point << 96 | unused);
     (state, mark, label).prop_map(|(state, mark, label)| CtView { state, mark, label })
@@ -586,14 +717,12 @@ fn connection() -> impl Strategy<Value = CtView> {
 
 fn registers() -> impl Strategy<Value = (u128, u64)> {
     let clean = Just((0u128, 0u64));
-    let bits = prop::sample::subsequence(vec![0u32, 1, 7, 8, 9, 10, 13, 16, 17, 20, 21], 0..6);
-    let mixed = (bits, 0..4u64, 0..3u64, 100..106u128, 0..4u64).prop_map(
-        |(bits, new, stage, point, est)| {
+    let bits = prop::sample::subsequence(vec![0u32, 1, 7, 8, 9, 10, 13, 16, 17, 20, 21, 25], 0..6);
+    let mixed = (bits, 0..4u64, 0..3u64, 100..106u128, 0..4u64, any::<bool>()).prop_map(
+        |(bits, new, stage, point, est, function)| {
             let reg0 = bits.iter().fold(0u128, |all, bit| all | 1 << (96 + bit));
-            (
-                reg0 | point,
-                (new | est << 8 | stage << 19) << 32 | (point as u64 + 1),
-            )
+            let reg8 = new | est << 8 | stage << 19 | u64::from(function) << 21;
+            (reg0 | 5 << 48 | point, reg8 << 32 | (point as u64 + 1))
         },
     );
     prop_oneof![2 => clean, 3 => mixed]
@@ -606,7 +735,7 @@ fn state() -> impl Strategy<Value = State> {
         registers(),
         0..=PORTS.len() as u32,
         0..=PORTS.len() as u32,
-        prop::sample::select(vec![0u32, 1 << 16, 1 << 23]),
+        prop::sample::select(vec![0u32, 1 << 16, 1 << 19, 1 << 23]),
     )
         .prop_map(|(packet, ct, (xxreg0, xreg4), inport, outport, flags)| {
             let mut state = State::new(packet, Lport(inport));
@@ -614,6 +743,7 @@ fn state() -> impl Strategy<Value = State> {
             state.ct = ct;
             state.xxreg0 = xxreg0;
             state.xreg4 = xreg4;
+            state.xxreg1 = xxreg0 >> 8;
             state.flags = flags;
             state.ct_zone = 1;
             state.now = Timestamp(1_000_000_000);
@@ -659,7 +789,7 @@ proptest! {
         states in prop::collection::vec(state(), 40),
     ) {
         let northbound = rows.northbound();
-        for release in [Release::R25_03] {
+        for release in [Release::R25_03, Release::R26_03] {
             let mut decide = Decide::new(&northbound, release);
             let mut walk = Walk::new(northbound.clone(), release);
             for state in &states {
@@ -690,9 +820,11 @@ proptest! {
     fn what_is_kept_is_what_would_be_decided(
         rows in rows(),
         packets in prop::collection::vec((packet(), connection(), connection(), 0..5u32, 0..5u32), 60),
+        new in any::<bool>(),
     ) {
         let northbound = rows.northbound();
-        let decide = || Decide::new(&northbound, Release::R25_03);
+        let release = if new { Release::R26_03 } else { Release::R25_03 };
+        let decide = || Decide::new(&northbound, release);
         let mut cache = Cache::new(decide(), 16);
         let mut alone = decide();
         for (packet, ingress, egress, inport, outport) in packets {

@@ -34,9 +34,7 @@ impl Settings {
         Self {
             release,
             drops_by_default: is_true(options, "default_acl_drop"),
-            inv: options
-                .get("use_ct_inv_match")
-                .is_none_or(|value| !value.eq_ignore_ascii_case("false")),
+            inv: !is_false(options, "use_ct_inv_match"),
             translates: release == Release::R26_03 && is_true(options, "acl_ct_translation"),
             drop: drop_action(northbound),
             new: northbound.app_id(App::AclNew),
@@ -50,10 +48,17 @@ impl Settings {
 }
 
 /// `smap_get_bool` with the default false.
-pub(super) fn is_true(options: &HashMap<String, String>, key: &str) -> bool {
+pub(crate) fn is_true(options: &HashMap<String, String>, key: &str) -> bool {
     options
         .get(key)
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Not `smap_get_bool` with the default true.
+pub(crate) fn is_false(options: &HashMap<String, String>, key: &str) -> bool {
+    options
+        .get(key)
+        .is_some_and(|value| value.eq_ignore_ascii_case("false"))
 }
 
 /// debug.c, `init_debug_config`.
@@ -99,10 +104,10 @@ impl Nature {
 }
 
 /// Ports of routers by name: whether it is a gateway bound to chassis, on a router that is not.
-pub(super) type Peers<'a> = HashMap<&'a str, bool>;
+pub(crate) type Peers<'a> = HashMap<&'a str, bool>;
 
 /// The ports of routers that switches can be joined with (northd.c, `join_logical_ports`).
-pub(super) fn peers(northbound: &Northbound) -> Peers<'_> {
+pub(crate) fn peers(northbound: &Northbound) -> Peers<'_> {
     let routers = northbound.routers.values();
     let mut peers = Peers::new();
     for router in routers.filter(|router| !router.disabled) {
@@ -119,28 +124,28 @@ pub(super) fn peers(northbound: &Northbound) -> Peers<'_> {
 
 /// What a switch is like otherwise.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Facts {
-    pub(super) vip: bool,
+pub(crate) struct Facts {
+    pub(crate) vip: bool,
     /// Ports, quoted, whose packets go past conntrack.
-    pub(super) untracked: Vec<String>,
+    pub(crate) untracked: Vec<String>,
     /// Matches of DHCP answers to its ports.
-    pub(super) dhcp: Vec<String>,
-    pub(super) has_dns: bool,
-    pub(super) reject_meter: Option<Arc<str>>,
+    pub(crate) dhcp: Vec<String>,
+    pub(crate) has_dns: bool,
+    pub(crate) reject_meter: Option<Arc<str>>,
     /// `dynamic-routing-vni` (from OVN 25.09).
-    pub(super) evpn: bool,
+    pub(crate) evpn: bool,
     /// `enable-stateless-acl-with-lb` (from OVN 25.09).
-    pub(super) stateless_with_lb: bool,
+    pub(crate) stateless_with_lb: bool,
     /// Whether the switch itself names load balancers.
-    pub(super) has_balancers: bool,
+    pub(crate) has_balancers: bool,
     /// Ports, quoted, that get copies (from OVN 25.09).
-    pub(super) mirrors: Vec<String>,
+    pub(crate) mirrors: Vec<String>,
     /// Network functions and their ports, quoted, as far as they are on this switch (from OVN 25.09).
-    pub(super) functions: Vec<(Uuid, [String; 2])>,
+    pub(crate) functions: Vec<(Uuid, [String; 2])>,
 }
 
 impl Facts {
-    pub(super) fn new(
+    pub(crate) fn new(
         northbound: &Northbound,
         peers: &Peers<'_>,
         switch: &Switch,
@@ -223,6 +228,9 @@ impl Facts {
         let [v4, v6] = port
             .dhcp
             .map(|dhcp| dhcp.and_then(|dhcp| northbound.dhcp.get(&dhcp)));
+        if v4.is_none() && v6.is_none() {
+            return;
+        }
         let outport = quoted(&port.name);
         for (_, addresses) in port.hosts() {
             let addresses: Vec<IpAddr> = addresses.collect();
@@ -255,13 +263,13 @@ impl Facts {
 /// The ports of a switch whose packets conntrack does not see, if the switch has stateful ACLs.
 pub(crate) fn untracked<'a>(
     northbound: &'a Northbound,
+    peers: &'a Peers<'_>,
     switch: &'a Switch,
     release: Release,
 ) -> impl Iterator<Item = Lport> {
-    let peers = peers(northbound);
     let is_untracked = move |number: &&Lport| {
         let port = northbound.port(**number);
-        port.is_some_and(|port| is_untracked(port, &peers, release))
+        port.is_some_and(|port| is_untracked(port, peers, release))
     };
     switch.ports.iter().filter(is_untracked).copied()
 }
