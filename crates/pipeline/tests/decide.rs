@@ -614,6 +614,26 @@ fn rows() -> impl Strategy<Value = Rows> {
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
+    prop_oneof![6 => any_packet(), 1 => answer()]
+}
+
+/// Answers of DHCP and DNS.
+fn answer() -> impl Strategy<Value = Packet> {
+    let ends = prop::sample::select(vec![
+        ("10.0.0.3", "10.0.0.1", 67, 68),
+        ("fe80::800:ff:fe00:3", "fd00::1", 547, 546),
+        ("10.0.0.3", "10.0.0.1", 53, 1000),
+    ]);
+    (ends, prop::bool::weighted(0.9)).prop_map(|((from, to, src, dst), known)| {
+        let address = |text: &str, port| (text.parse::<IpAddr>().unwrap(), port).into();
+        let mut packet = Packet::udp(address(from, src), address(to, dst));
+        packet.eth_src = [0x0a, 0, 0, 0, 0, if known { 3 } else { 4 }];
+        packet.eth_dst = [0x0a, 0, 0, 0, 0, 1];
+        packet
+    })
+}
+
+fn any_packet() -> impl Strategy<Value = Packet> {
     let v4 = prop_oneof![
         4 => (0..15u8).prop_map(|last| Ipv4Addr::new(10, 0, 0, last)),
         1 => Just(Ipv4Addr::new(10, 1, 2, 3)),
