@@ -16,6 +16,7 @@ ASKS = 12  # enough to see both of two equal routes
 PREFIXES = {4: ['0.0.0.0/0', '10.0.0.0/8', '10.1.0.0/16', '10.1.0.0/24', '10.2.0.0/24', '10.3.0.0/28', '10.1.0.10', '192.168.0.0/16', '192.168.4.0/22', '192.168.5.77'],
             6: ['::/0', 'fd00::/8', 'fd01::/32', 'fd01::/64', 'fd02::/64', 'fd01::10', '2001:db8::/32', '2001:db8:5::/48', '2001:db8:5::77']}
 STRANGERS = {4: ['192.168.5.77', '192.168.5.1', '192.168.9.9', '172.16.0.1', '10.200.0.1'], 6: ['2001:db8:5::77', '2001:db8:5::1', '2001:db8:9::9', 'fd99::1']}
+NOBODY = ['255.255.255.255', '0.0.0.0', '0.1.2.3', '127.0.0.1', '224.1.2.3', '10.1.0.255', '10.2.0.255', '10.3.0.255', '10.9.0.3', '10.1.0.254']  # the last one is usual
 VIPS = {4: '10.96.0.', 6: 'fd96::'}
 
 
@@ -102,12 +103,16 @@ class Set:
         switch, port, mac, addresses = r.choice(self.hosts)
         family = r.choice((4, 6))
         router, to = r.choice([(router, m) for (s, router), m in self.macs.items() if s == switch])
-        where = r.choices(('host', 'stranger', 'router', 'vip'), (5, 4, 1, 3))[0]
+        where = r.choices(('host', 'stranger', 'router', 'vip'), (5, 4, 2, 3))[0]
         dst = {'host': lambda: r.choice(self.hosts)[3][family], 'stranger': lambda: r.choice(STRANGERS[family]),
                'router': lambda: r.choice([a for a in self.own if (':' in a) == (family == 6)]),
                'vip': lambda: f'{VIPS[family]}{r.randint(1, 3)}'}[where]()
         protocol = r.choices(('tcp', 'udp', 'icmp'), (5, 2, 2))[0]
-        return {'where': where, 'family': family, 'switch': switch, 'inport': port, 'eth_src': mac, 'eth_dst': to, 'src': addresses[family], 'dst': dst,
+        src = addresses[family]
+        if family == 4 and r.random() < .15:  # from or to nobody
+            where, odd = 'nobody', r.choice(NOBODY)
+            src, dst = (src, odd) if odd in ('0.0.0.0', '0.1.2.3', '127.0.0.1') and r.random() < .5 else (odd, dst)
+        return {'where': where, 'family': family, 'switch': switch, 'inport': port, 'eth_src': mac, 'eth_dst': to, 'src': src, 'dst': dst,
                 'protocol': protocol, 'sport': r.randint(20000, 60000), 'dport': r.choice((80, 80, 443)), 'ttl': r.choice((64, 64, 64, 64, 1, 2, 4))}
 
 
@@ -175,8 +180,8 @@ def main(program):
         tracer.close()
     print(f'{asked} packets through {SETS} sets of routers, seed {SEED}: {wrong} otherwise than ovn-trace has it; {circles} more go in circles')
     rare = []
-    for what in 'host', 'stranger', 'router', 'vip':
-        for end in 'ended', 'unresolved', 'answered':
+    for what in 'host', 'stranger', 'router', 'vip', 'nobody':
+        for end in ('ended', 'unresolved', 'answered') if what != 'nobody' else ('ended',):
             counts = [sum(n for (w, _, _, e, routers), n in cells.items() if (w, e, routers) == (what, end, c)) for c in range(4)]
             print(f'coverage: to a {what}, {end}:', ', '.join(f'{n} over {c} routers' for c, n in enumerate(counts) if n))
             rare += [f'to a {what}, {end}'] if sum(counts) < 5 else []

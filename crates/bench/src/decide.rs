@@ -163,7 +163,7 @@ fn cross(
     commits: bool,
 ) -> Fate {
     let switch = SwitchId(0);
-    state.ct_zone = state.inport.0 as u16;
+    state.ct_zone = state.inport.0;
     for block in [
         Block::InPreAcl,
         Block::InAcl,
@@ -179,7 +179,7 @@ fn cross(
         if block == Block::OutPreAcl {
             state.forget_registers();
             state.outport = outport;
-            state.ct_zone = outport.0 as u16;
+            state.ct_zone = outport.0;
         }
         let fate = decide.run(switch, block, state, conntrack, observer);
         if fate != Fate::Next {

@@ -56,7 +56,7 @@ fn a_packet_allocates_nothing() {
                 ingress: view,
                 egress: view,
             });
-            state.ct_zone = inport.0 as u16;
+            state.ct_zone = inport.0;
             for block in [
                 Block::InPreAcl,
                 Block::InAcl,
@@ -68,7 +68,7 @@ fn a_packet_allocates_nothing() {
             ] {
                 if block == Block::OutPreAcl {
                     state.forget_registers();
-                    (state.outport, state.ct_zone) = (*outport, outport.0 as u16);
+                    (state.outport, state.ct_zone) = (*outport, outport.0);
                 }
                 decide.run(SwitchId(0), block, &mut state, &mut conntrack, &mut count);
                 if matches!(block, Block::InPreAcl | Block::OutPreAcl) {

@@ -252,7 +252,7 @@ impl Judge {
 
     fn through(&mut self, zone: u16, op: u8, packet: &mut Packet) -> CtView {
         let now = Timestamp(self.now * 1_000_000);
-        let view = self.ours.track(zone, packet, now);
+        let view = self.ours.track(zone.into(), packet, now);
         let (mark, label, nat) = match op {
             1..=4 if !view.is(CtView::INV) => {
                 let (mark, label) = MARKS[usize::from(op) - 1];
@@ -269,7 +269,7 @@ impl Judge {
         let nat_bits = view.state & (CtView::SNAT | CtView::DNAT);
         let mut committed = self
             .ours
-            .commit(zone, packet, now, Commit { mark, label, nat });
+            .commit(zone.into(), packet, now, Commit { mark, label, nat });
         committed.state |= nat_bits;
         committed
     }
@@ -386,8 +386,8 @@ impl Judge {
             Some(Nat::Source(from)) => reply.dst = from,
             Some(Nat::Kept) | None => {}
         }
-        let taken = self.ours.entry(zone, &reply);
-        taken.is_some() && taken != self.ours.entry(zone, &tuple)
+        let taken = self.ours.entry(zone.into(), &reply);
+        taken.is_some() && taken != self.ours.entry(zone.into(), &tuple)
     }
 
     fn roll(&mut self, sides: u64) -> u64 {

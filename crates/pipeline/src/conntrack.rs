@@ -89,8 +89,8 @@ pub struct Commit {
 /// A connection, for showing it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Entry {
-    /// The zone.
-    pub zone: u16,
+    /// The zone. OVN has 16 bits for it, and gives numbers to the ports of one node; the twin gives them to all ports of a zone.
+    pub zone: u32,
     /// The original direction, as it comes in.
     pub original: Tuple,
     /// The reply direction, as it comes in. Other addresses than in `original` are those after NAT.
@@ -160,7 +160,7 @@ impl Conntrack {
     /// of its addresses if it has one.
     ///
     /// `ct_next` is the same without the translation. OVN uses it where a switch has no load balancer, and no connection of such a zone has any.
-    pub fn track(&mut self, zone: u16, packet: &mut Packet, now: Timestamp) -> CtView {
+    pub fn track(&mut self, zone: u32, packet: &mut Packet, now: Timestamp) -> CtView {
         self.sweep(now);
         let arrived = *packet;
         let (view, place) = match Subject::of(packet) {
@@ -200,7 +200,7 @@ impl Conntrack {
     /// What cannot open a connection is told to be invalid; if there is no room, nothing is committed, and that is counted.
     pub fn commit(
         &mut self,
-        zone: u16,
+        zone: u32,
         packet: &mut Packet,
         now: Timestamp,
         commit: Commit,
@@ -286,7 +286,7 @@ impl Conntrack {
     }
 
     /// The connection that a tuple of a zone belongs to, in either direction, for showing it. One that has expired may be shown still.
-    pub fn entry(&self, zone: u16, tuple: &Tuple) -> Option<Entry> {
+    pub fn entry(&self, zone: u32, tuple: &Tuple) -> Option<Entry> {
         let place = self.index.get(&Key::new(zone, tuple))?;
         Some(self.slots.get(place.slot as usize)?.entry())
     }
@@ -300,7 +300,7 @@ impl Conntrack {
     }
 
     /// Forgets the connection that a tuple of a zone belongs to. False if there is none.
-    pub fn remove(&mut self, zone: u16, tuple: &Tuple) -> bool {
+    pub fn remove(&mut self, zone: u32, tuple: &Tuple) -> bool {
         let found = self.index.get(&Key::new(zone, tuple)).copied();
         if let Some(place) = found {
             self.forget(place.slot);
@@ -309,7 +309,7 @@ impl Conntrack {
     }
 
     /// Forgets all connections of a zone.
-    pub fn flush(&mut self, zone: u16) {
+    pub fn flush(&mut self, zone: u32) {
         for number in 0..self.slots.len() {
             if self.slots[number].used && self.slots[number].zone == zone {
                 self.forget(number as u32);
@@ -370,7 +370,7 @@ impl Conntrack {
         }
     }
 
-    fn find(&mut self, zone: u16, tuple: &Tuple, now: Timestamp) -> Option<Place> {
+    fn find(&mut self, zone: u32, tuple: &Tuple, now: Timestamp) -> Option<Place> {
         let place = *self.index.get(&Key::new(zone, tuple))?;
         if self.slots[place.slot as usize].is_alive(now) {
             return Some(place);
@@ -382,7 +382,7 @@ impl Conntrack {
     /// Finds the connection of a packet that may have been translated already; tells whether it was.
     fn find_translated(
         &mut self,
-        zone: u16,
+        zone: u32,
         packet: &Packet,
         tuple: &Tuple,
         now: Timestamp,
@@ -402,7 +402,7 @@ impl Conntrack {
 
     fn open(
         &mut self,
-        zone: u16,
+        zone: u32,
         original: &Tuple,
         packet: &Packet,
         now: Timestamp,
@@ -455,7 +455,7 @@ impl Conntrack {
     }
 
     /// Gives the side that opened the connection another port, so that the replies are its own.
-    fn other_port(&mut self, zone: u16, reply: &mut Tuple, now: Timestamp) -> bool {
+    fn other_port(&mut self, zone: u32, reply: &mut Tuple, now: Timestamp) -> bool {
         if !matches!(
             reply.protocol,
             protocol::TCP | protocol::UDP | protocol::SCTP
@@ -536,7 +536,7 @@ impl Conntrack {
         self.free.push(number);
     }
 
-    fn later_fragment(&mut self, zone: u16, packet: &mut Packet, now: Timestamp) -> CtView {
+    fn later_fragment(&mut self, zone: u32, packet: &mut Packet, now: Timestamp) -> CtView {
         match self.first_fragment(zone, packet, now) {
             Some(fragment) => {
                 packet.ip = fragment.first.ip;
@@ -546,7 +546,7 @@ impl Conntrack {
         }
     }
 
-    fn first_fragment(&self, zone: u16, packet: &Packet, now: Timestamp) -> Option<Fragment> {
+    fn first_fragment(&self, zone: u32, packet: &Packet, now: Timestamp) -> Option<Fragment> {
         let fragment = (*self.fragments.get(fragment_place(zone, packet))?)?;
         let same = fragment.zone == zone
             && fragment.first.ip_id == packet.ip_id
@@ -557,7 +557,7 @@ impl Conntrack {
     /// Keeps what a first fragment was told, for those after it.
     fn remember_fragment(
         &mut self,
-        zone: u16,
+        zone: u32,
         arrived: &Packet,
         packet: &Packet,
         view: CtView,
@@ -608,24 +608,24 @@ struct Place {
 struct Key {
     src: u128,
     dst: u128,
-    rest: u64,
+    rest: u128,
 }
 
 impl Key {
-    fn new(zone: u16, tuple: &Tuple) -> Self {
+    fn new(zone: u32, tuple: &Tuple) -> Self {
         let bits = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(u32::from(address)),
             IpAddr::V6(address) => u128::from(address),
         };
-        let family = u64::from(tuple.src.is_ipv6()) << 8;
+        let family = u128::from(tuple.src.is_ipv6()) << 8;
         Self {
             src: bits(tuple.src),
             dst: bits(tuple.dst),
-            rest: u64::from(tuple.src_port) << 48
-                | u64::from(tuple.dst_port) << 32
-                | u64::from(zone) << 16
+            rest: u128::from(tuple.src_port) << 64
+                | u128::from(tuple.dst_port) << 48
+                | u128::from(zone) << 16
                 | family
-                | u64::from(tuple.protocol),
+                | u128::from(tuple.protocol),
         }
     }
 }
@@ -633,7 +633,7 @@ impl Key {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     used: bool,
-    zone: u16,
+    zone: u32,
     original: Tuple,
     reply: Tuple,
     mark: u32,
@@ -881,7 +881,7 @@ impl Phase {
 /// A packet as it was left, and its connection.
 #[derive(Clone, Copy, Debug)]
 struct Last {
-    zone: u16,
+    zone: u32,
     packet: Packet,
     translated: bool,
     place: Option<Place>,
@@ -890,7 +890,7 @@ struct Last {
 /// A first fragment.
 #[derive(Clone, Copy, Debug)]
 struct Fragment {
-    zone: u16,
+    zone: u32,
     /// The addresses before translation.
     arrived: Option<(IpAddr, IpAddr)>,
     first: Packet,
@@ -1029,8 +1029,8 @@ fn translated_reply(original: &Tuple, nat: Option<Nat>) -> (Tuple, Option<Side>)
     }
 }
 
-fn fragment_place(zone: u16, packet: &Packet) -> usize {
-    (packet.ip_id ^ u32::from(zone).rotate_left(5)) as usize % FRAGMENTS
+fn fragment_place(zone: u32, packet: &Packet) -> usize {
+    (packet.ip_id ^ zone.rotate_left(5)) as usize % FRAGMENTS
 }
 
 fn after(now: Timestamp, seconds: i64) -> Timestamp {

@@ -87,7 +87,7 @@ pub trait Observer {
     }
 
     /// Conntrack was asked in one of its zones, or a translation committed there: the packet before, and what is known of it after.
-    fn tracked(&mut self, ct_zone: u16, before: &Packet, after: &State) {
+    fn tracked(&mut self, ct_zone: u32, before: &Packet, after: &State) {
         let _ = (ct_zone, before, after);
     }
 

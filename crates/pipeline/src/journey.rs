@@ -93,7 +93,8 @@ pub enum Outcome {
 pub enum Lost {
     /// No switch of the zone has the port.
     NoSwitch,
-    /// A switch or a router takes no such packets: a group as the source, a VLAN tag, an address of the router's own as the source.
+    /// A switch or a router takes no such packets: a group as the source, a VLAN tag, the router's own address or a broadcast as the source, an
+    /// address that is nobody's.
     NotAdmitted,
     /// The switch has no port for the destination, and no router.
     UnknownDestination,
@@ -118,10 +119,10 @@ impl<S> Zone<S> {
     pub fn new(northbound: impl Into<Arc<Northbound>>, stages: S) -> Self {
         let northbound = northbound.into();
         let routers = Routers::new(&northbound);
-        let mut zone_of_switch = u16::MAX.saturating_sub(2 * routers.list.len() as u16);
+        let mut zone_of_switch = u32::MAX - 2 * routers.list.len() as u32;
         let mut switches = Vec::new();
         for switch in &northbound.switches {
-            zone_of_switch = zone_of_switch.saturating_sub(1);
+            zone_of_switch -= 1;
             let Some(switch) = switch else {
                 switches.push(SwitchFacts::default());
                 continue;
@@ -444,7 +445,7 @@ struct SwitchFacts {
     has_vip: bool,
     takes_vlans: bool,
     /// Zone of conntrack for backends that reach themselves.
-    snat_zone: u16,
+    snat_zone: u32,
     /// Ports behind which strangers may be.
     unknown: Vec<Lport>,
 }
@@ -780,7 +781,7 @@ impl<S: Stages> Zone<S> {
         &mut self,
         zone: usize,
         number: u32,
-        ct_zone: u16,
+        ct_zone: u32,
         mark: u32,
         state: &mut State,
         with: &mut With<'_, impl Observer>,
@@ -824,7 +825,7 @@ impl<S: Stages> Zone<S> {
     fn turn_back(
         &mut self,
         switch: SwitchId,
-        snat_zone: u16,
+        snat_zone: u32,
         state: &mut State,
         with: &mut With<'_, impl Observer>,
     ) -> bool {
@@ -1019,8 +1020,14 @@ impl Router {
         packet: Packet,
         balance: &Balance,
     ) -> ControlFlow<Outcome, Packet> {
-        let odd = |address: IpAddr| address.is_loopback() || address.is_multicast();
-        let forged = |from: IpAddr| from.is_ipv4() && self.owns(from);
+        let odd = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_multicast() || v4.octets()[0] == 0,
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_multicast(),
+        };
+        let forged = |from: IpAddr| match from {
+            IpAddr::V4(v4) => v4.is_broadcast() || self.owns(from) || self.broadcasts(v4),
+            IpAddr::V6(_) => false,
+        };
         let to = match packet.ip {
             Some((from, to)) if !(odd(from) || odd(to) || forged(from)) => to,
             _ => return Break(lost(zone, Lost::NotAdmitted)),
@@ -1062,7 +1069,7 @@ fn lost(zone: usize, reason: Lost) -> Outcome {
 
 fn track(
     conntrack: &mut Conntrack,
-    zone: u16,
+    zone: u32,
     state: &mut State,
     with: &mut With<'_, impl Observer>,
 ) {

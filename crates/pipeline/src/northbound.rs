@@ -132,7 +132,7 @@ pub struct Port {
     pub switch: Option<SwitchId>,
     /// Its zone of conntrack, as the twin counts them; 0 where OVN has none: on ports of routers and remote ones (physical.c,
     /// `put_zones_ofpacts`; binding.c).
-    pub ct_zone: u16,
+    pub ct_zone: u32,
     /// Whether it is switched off (`enabled`).
     pub disabled: bool,
     /// DHCP options of IPv4 and IPv6.

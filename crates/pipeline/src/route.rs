@@ -31,7 +31,7 @@ pub(crate) struct Router {
     /// Whether what its load balancers send on comes from its own address (`lb_force_snat_ip=router_ip`).
     pub(crate) forces_snat: bool,
     /// Zones of conntrack for DNAT and SNAT.
-    pub(crate) zones: (u16, u16),
+    pub(crate) zones: (u32, u32),
     /// Routes that are as long and of one kind, the first to be looked into first.
     tables: Vec<Table>,
 }
@@ -92,8 +92,8 @@ impl Routers {
                 forces_snat: row.options.contains_key("chassis")
                     && row.options.get("lb_force_snat_ip").map(String::as_str) == Some("router_ip"),
                 zones: (
-                    u16::MAX.saturating_sub(2 * number as u16),
-                    u16::MAX.saturating_sub(2 * number as u16 + 1),
+                    u32::MAX - 2 * number as u32,
+                    u32::MAX - 2 * number as u32 - 1,
                 ),
                 tables: Vec::new(),
             };
@@ -204,6 +204,18 @@ impl Router {
     /// Whether it has an address itself.
     pub(crate) fn owns(&self, address: IpAddr) -> bool {
         self.ports.iter().any(|port| port.owns(address))
+    }
+
+    /// Whether an address is for all hosts of one of its networks (`op_put_v4_networks`).
+    pub(crate) fn broadcasts(&self, address: Ipv4Addr) -> bool {
+        let networks = self.ports.iter().flat_map(|port| &port.addresses);
+        networks.into_iter().any(|(own, length)| match own {
+            IpAddr::V4(own) => {
+                let hosts = u32::MAX.checked_shr((*length).into()).unwrap_or(0);
+                u32::from(*own) | hosts == u32::from(address)
+            }
+            IpAddr::V6(_) => false,
+        })
     }
 
     /// Where a packet goes that came in by this port: the longest prefix, by destination before by source, connected networks before

@@ -59,7 +59,7 @@ pub struct State {
     /// What conntrack said, if it was asked.
     pub ct: CtView,
     /// The zone of conntrack that `ct_next` and `ct_commit` use (`reg13`): that of the port last met that has one. 0 is none.
-    pub ct_zone: u16,
+    pub ct_zone: u32,
     /// When: what conntrack's timeouts count from. [`Stages::run`](crate::Stages::run) commits at this time.
     pub now: Timestamp,
 }

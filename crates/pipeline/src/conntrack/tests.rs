@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ZONE: u16 = 5;
+const ZONE: u32 = 5;
 const CLIENT: &str = "10.0.0.1:1000";
 const SERVER: &str = "10.0.0.2:80";
 
@@ -265,7 +265,7 @@ fn packet() -> impl Strategy<Value = Packet> {
 
 #[derive(Clone, Debug)]
 struct Act {
-    zone: u16,
+    zone: u32,
     packet: Packet,
     reply: bool,
     commit: bool,
@@ -274,7 +274,7 @@ struct Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = (
-        1..3_u16,
+        1..3_u32,
         packet(),
         any::<bool>(),
         any::<bool>(),
@@ -290,7 +290,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 0..60)
 }
 
-fn play(table: &mut Conntrack, acts: &[Act], only: Option<u16>) -> Vec<(u16, CtView)> {
+fn play(table: &mut Conntrack, acts: &[Act], only: Option<u32>) -> Vec<(u32, CtView)> {
     let mut now = 0;
     let mut seen = Vec::new();
     for act in acts {

@@ -424,14 +424,13 @@ impl Observer for Log {
         self.line(&text);
     }
 
-    fn tracked(&mut self, ct_zone: u16, before: &Packet, after: &State) {
+    fn tracked(&mut self, ct_zone: u32, before: &Packet, after: &State) {
         let zone = match ct_zone {
             0 => "no port".to_owned(),
-            number if usize::from(number) < self.rows[self.zone].ports.len() => self.rows
-                [self.zone]
-                .port_name(Lport(number.into()))
-                .to_owned(),
-            number => format!("{}", u16::MAX - number),
+            number if (number as usize) < self.rows[self.zone].ports.len() => {
+                self.rows[self.zone].port_name(Lport(number)).to_owned()
+            }
+            number => format!("{}", u32::MAX - number),
         };
         let names = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"];
         let bits = names
@@ -773,4 +772,41 @@ fn udp(from: &str, to: &str, port: u16) -> Packet {
         SocketAddr::new(address(from), 40_000),
         SocketAddr::new(address(to), port),
     )
+}
+
+#[test]
+fn no_two_zones_of_conntrack_have_one_number() {
+    const PORTS: u128 = 66_000;
+    let port = |number| Uuid::from_u128(1 << 64 | number);
+    let mut rows: Vec<Row> = (0..PORTS)
+        .map(|number| {
+            let name = format!("port-{number}");
+            Row::new("Logical_Switch_Port", port(number), [("name", name.into())])
+        })
+        .collect();
+    let ports = Datum::set((0..PORTS).map(|number| Atom::from(port(number))).collect());
+    for number in 0..3 {
+        let switch = Uuid::from_u128(2 << 64 | number);
+        let ports = if number == 0 {
+            ports.clone()
+        } else {
+            Datum::set(vec![])
+        };
+        rows.push(Row::new("Logical_Switch", switch, [("ports", ports)]));
+        rows.push(Row::new(
+            "Logical_Router",
+            Uuid::from_u128(3 << 64 | number),
+            [],
+        ));
+    }
+    let northbound = Arc::new(Northbound::new(&rows));
+    let zone = Zone::new(northbound.clone(), ());
+    let of_ports = northbound.ports.iter().skip(1).map(|port| port.ct_zone);
+    let of_switches = zone.switches.iter().map(|switch| switch.snat_zone);
+    let routers = zone.routers.list.iter();
+    let of_routers = routers.flat_map(|router| [router.zones.0, router.zones.1]);
+    let numbers: Vec<u32> = of_ports.chain(of_switches).chain(of_routers).collect();
+    let different: std::collections::HashSet<&u32> = numbers.iter().collect();
+    assert_eq!(different.len(), numbers.len());
+    assert!(numbers.len() > 66_000 && !numbers.contains(&0));
 }

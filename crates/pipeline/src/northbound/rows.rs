@@ -415,7 +415,7 @@ impl Northbound {
                 options: map(row, "options"),
                 ids: map(row, "external_ids"),
                 switch: port.switch,
-                ct_zone: if has_zone { number.0 as u16 } else { 0 },
+                ct_zone: if has_zone { number.0 } else { 0 },
                 disabled: row.boolean("enabled") == Some(false),
                 dhcp: ["dhcpv4_options", "dhcpv6_options"].map(|column| row.reference(column)),
                 parent: row.text("parent_name").map(str::to_owned),

@@ -59,7 +59,7 @@ pub enum Pace {
         changes: Vec<Change>,
         /// The zone of conntrack; none if the port has none.
         #[serde(skip_serializing_if = "Option::is_none")]
-        ct_zone: Option<u16>,
+        ct_zone: Option<u32>,
         /// What conntrack knows before the flow.
         ct: String,
     },
@@ -73,7 +73,7 @@ pub enum Pace {
     /// Conntrack is asked.
     Track {
         /// Its zone.
-        ct_zone: u16,
+        ct_zone: u32,
         /// What it knows.
         ct: String,
         /// The packet after it.
@@ -82,7 +82,7 @@ pub enum Pace {
     /// The connection is committed.
     Commit {
         /// The zone of conntrack.
-        ct_zone: u16,
+        ct_zone: u32,
         /// Its mark.
         mark: u32,
         /// Its label, in hexadecimal.

@@ -42,7 +42,7 @@ pub enum Event {
     /// Conntrack was asked.
     Tracked {
         /// Its zone.
-        ct_zone: u16,
+        ct_zone: u32,
         /// The packet and what is known of it then.
         after: State,
     },
@@ -121,7 +121,7 @@ impl Observer for Trace {
         self.events.push(Event::Routed { router, port });
     }
 
-    fn tracked(&mut self, ct_zone: u16, _before: &Packet, after: &State) {
+    fn tracked(&mut self, ct_zone: u32, _before: &Packet, after: &State) {
         self.events.push(Event::Tracked {
             ct_zone,
             after: *after,
