@@ -305,7 +305,7 @@ fn play(table: &mut Conntrack, acts: &[Act], only: Option<u32>) -> Vec<(u32, CtV
         };
         seen.push((act.zone, table.track(act.zone, &mut packet, at(now))));
         if act.commit {
-            let mark = (u32::from(act.zone), u32::MAX);
+            let mark = (act.zone, u32::MAX);
             let commit = Commit {
                 mark,
                 ..Commit::default()
@@ -336,7 +336,7 @@ proptest! {
                 let kinds = [CtView::NEW, CtView::EST, CtView::REL, CtView::INV];
                 prop_assert!(view.is(CtView::TRK));
                 prop_assert_eq!(kinds.iter().filter(|&&kind| view.is(kind)).count(), 1);
-                prop_assert!(view.mark == 0 || view.mark == u32::from(zone));
+                prop_assert!(view.mark == 0 || view.mark == zone);
                 prop_assert!(!view.is(CtView::RPL | CtView::NEW));
             }
             prop_assert_eq!(table.index.len(), 2 * table.len());
