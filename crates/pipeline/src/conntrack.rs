@@ -272,7 +272,7 @@ impl Conntrack {
 
     /// Forgets what a packet was found to belong to (`ct_clear`): a commit then goes by its addresses as they are. A packet to a service is one of
     /// another connection then; its replies are taken, and so it gets another source port.
-    pub fn clear(&mut self, zone: u16, packet: &Packet, now: Timestamp) {
+    pub fn clear(&mut self, zone: u32, packet: &Packet, now: Timestamp) {
         let place = match Subject::of(packet) {
             Subject::Own(tuple) => self.find(zone, &tuple, now),
             _ => return,

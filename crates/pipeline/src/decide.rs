@@ -518,7 +518,14 @@ impl<L: Ledger, O: Observer> Run<'_, L, O> {
         if plan.has_dns && self.any(self.dns) {
             self.verdict(verdict::ALLOW);
             if plan.stateful() {
-                self.commit(tables.eval, Commit::default());
+                let nat = Some(Nat::Kept);
+                self.commit(
+                    tables.eval,
+                    Commit {
+                        nat,
+                        ..Commit::default()
+                    },
+                );
             }
             return true;
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netverdict_ovsdb::{Atom, Datum, Row};
 use netverdict_pipeline::cache::{Cache, Question};
-use netverdict_pipeline::conntrack::Conntrack;
+use netverdict_pipeline::conntrack::{Conntrack, Entry};
 use netverdict_pipeline::decide::Decide;
 use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::walk::Walk;
@@ -771,8 +771,8 @@ fn state() -> impl Strategy<Value = State> {
         })
 }
 
-/// What a packet leaves behind, but for what conntrack says after a `ct_commit_nat`, which may be anything.
-type Seen = (Fate, Vec<Event>, u128, u128, u64, u32, CtView);
+/// What a packet leaves behind.
+type Seen = (Fate, Vec<Event>, u128, u128, u64, u32, CtView, Vec<Entry>);
 
 fn run(stages: &mut impl Stages, block: Block, state: &State) -> Seen {
     let mut state = *state;
@@ -795,6 +795,7 @@ fn run(stages: &mut impl Stages, block: Block, state: &State) -> Seen {
         state.xreg4,
         state.flags,
         state.ct,
+        conntrack.entries(state.now).collect(),
     )
 }
 
