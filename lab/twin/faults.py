@@ -2,8 +2,8 @@
 """lab/twin/faults.py [--table] [NAME...]: seeds the faults of lab/twin/faults.txt into a copy of the tree, and sees who catches each.
 
 As lab/policy/faults.py does for the compiler. Each fault must be caught: by ovn-trace (lab/tests/native-twin-trace.sh) or, where that cannot see
-it, by the tests of the crate, which hold the decider to the walk and conntrack to Open vSwitch's. --table asks both about each, and prints a
-table. Exit status 0: every fault was caught; 77: this machine cannot run the lab."""
+it, by the samples of Open vSwitch (lab/tests/native-twin-samples.sh) or the tests of the crate, which hold the decider to the walk. --table asks all
+three about each, and prints a table. Exit status 0: every fault was caught; 77: this machine cannot run the lab."""
 import importlib.util
 import os
 import re
@@ -31,7 +31,7 @@ def placed(faults):
 
 def traced(number, file=''):
     """What ovn-trace says: (caught, in a few words)."""
-    if os.path.basename(file) in ('decide.rs', 'classifier.rs', 'conntrack.rs'):
+    if os.path.basename(file) in ('decide.rs', 'classifier.rs', 'conntrack.rs', 'journey.rs', 'emit.rs'):
         return False, 'not asked'  # It is a walk that is held against ovn-trace.
     target = os.path.join(base.KEPT, 'target')
     done = base.run(['lab/test', 'native', 'lab/tests/native-twin-trace.sh'], CARGO_TARGET_DIR=target, SEED='1', NETVERDICT_FAULT=str(number))
@@ -46,6 +46,20 @@ def traced(number, file=''):
     return False, 'nothing'
 
 
+def sampled(number):
+    """What the samples of Open vSwitch say: (caught, in a few words)."""
+    target = os.path.join(base.KEPT, 'target')
+    done = base.run(['lab/test', 'native', 'lab/tests/native-twin-samples.sh'], CARGO_TARGET_DIR=target, SEED='1', WRONG='1', NETVERDICT_FAULT=str(number))
+    where = re.search(r'^FAILED: SEED=\d+/(\d+)', done.stdout, re.M)
+    if where:
+        return True, f'northbound {where[1]}'
+    if 'Walk and Decide differ' in done.stdout + done.stderr:
+        return True, 'walk and decide differ'
+    if done.returncode and 'rounds differ' not in done.stdout:
+        raise SystemExit(f'the judge broke down: {done.stdout[-2000:]}{done.stderr[-2000:]}')
+    return False, 'nothing'
+
+
 def tested(number):
     """How many tests of the crate notice."""
     done = base.run(['cargo', 'test', '--locked', '--no-fail-fast', '--lib', '--tests', '--package', 'netverdict-pipeline'], NETVERDICT_FAULT=str(number), INSTA_UPDATE='no')
@@ -56,21 +70,25 @@ def main():
     wanted, table = [a for a in sys.argv[1:] if a != '--table'], '--table' in sys.argv
     faults = list(placed(base.read(os.path.join(HERE, 'faults.txt'))))
     base.seeded_tree(faults)
-    base.build('build', '--package', 'netverdict-pipeline', '--example', 'walk')
+    base.build('build', '--package', 'netverdict-pipeline', '--example', 'walk', '--example', 'samples')
     base.build('test', '--no-run', '--package', 'netverdict-pipeline', '--lib', '--tests')
-    caught, by = traced(-1)
+    caught, by = next((said for said in (traced(-1), sampled(-1)) if said[0]), (False, 'the tests'))
     if caught or tested(-1):
         raise SystemExit(f'without any fault something is found wrong: {by}')
     if table:
-        print('| fault | ovn-trace | tests of the crate |\n|---|---|---|')
+        print('| fault | ovn-trace | samples | tests of the crate |\n|---|---|---|---|')
     chosen, missed = [(number, *fault[:2]) for number, fault in enumerate(faults) if not wanted or any(w in fault[0] for w in wanted)], 0
     for number, name, file in chosen:
         start = time.monotonic()
         caught, by = traced(number, file)
+        seen, where = sampled(number) if table or not caught else (False, 'not asked')
+        if not table and seen:
+            by = f'samples: {where}'
+        caught |= seen
         tests = tested(number) if table or not caught else 0
         missed += not caught and not tests
         if table:
-            print(f'| {name} | {by} | {tests} |', flush=True)
+            print(f'| {name} | {by} | {where} | {tests} |', flush=True)
         else:
             print(f'{"caught" if caught or tests else "MISSED"}  {name} ({by if caught else f"{tests} tests"}, {time.monotonic() - start:.0f} s)', flush=True)
     print(f'{len(chosen)} faults, {missed} missed')

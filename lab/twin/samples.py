@@ -5,7 +5,7 @@ errors and segments that fit nowhere. What a host sends goes to Open vSwitch and
 with Walk and once with Decide). Equal must be, after each round: the packets that come out, and where; and the IPFIX records of all exporters, field
 by field, but for times and running totals.
 
-SEED, N (databases), FLOWS (connections in each); SEED=7/3 is the fourth database of seed 7 alone. The argument is the path of the example."""
+SEED, N (databases), FLOWS (connections in each), WRONG (how many rounds may differ before this gives up); SEED=7/3 is the fourth database of seed 7 alone. The argument is the path of the example."""
 import collections
 import itertools
 import json
@@ -25,12 +25,13 @@ import ovn
 from frames import ACK, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP
 from nb import ACTIONS, BLOCKS, Ref, Set
 
-SEED, COUNT, FLOWS = os.environ.get('SEED') or '1', int(os.environ.get('N') or 20), int(os.environ.get('FLOWS') or 60)
-VARIANTS = ['none', 'one', 'two', 'new', 'mixed']
+SEED, COUNT, FLOWS = os.environ.get('SEED') or '1', int(os.environ.get('N') or 60), int(os.environ.get('FLOWS') or 60)
+VARIANTS = ['none', 'one', 'two', 'new', 'mixed', 'one', 'two', 'new', 'mixed']  # what collectors samples have
 SETS = {42: 4742, 43: 4743}
 SWITCHES = {'sw0': 3, 'sw1': 2}
 MARKER = 0x88B5
 PATIENCE = 3
+NARROW = ('drop', 'reject', 'allow-stateless')
 VIPS = {4: '172.30.0.', 6: 'fd01::'}
 
 
@@ -58,7 +59,8 @@ class Northbound(nb.Northbound):
         self.rows, self.options = collections.defaultdict(dict), {}
         self.points = iter(chance.sample(range(1, 1 << 32), 500))
         self.apps = {}
-        self.named = {}  # point: ACLs whose it is
+        self.named = {}  # point: the ACL whose it is
+        self.changed = set()
         if self.maybe(0.2):
             self.options['default_acl_drop'] = 'true'
         if self.maybe(0.2):
@@ -79,7 +81,7 @@ class Northbound(nb.Northbound):
         self.stateful = self.maybe(0.8)
         self.tiers = chance.choice([[0], [2], [0, 1, 2, 3], [0, 1, 2, 3]])
         held = collections.defaultdict(list)
-        priorities = chance.sample(range(1, 32767), 30)
+        priorities = chance.sample(range(1, 16000), 30)
         for n, priority in enumerate(priorities):  # Two of one priority are a matter of chance.
             self.make_acl(f'acl{n}', priority)
             held[chance.choice([*self.switches, *self.groups])].append(Ref(f'acl{n}'))
@@ -107,15 +109,16 @@ class Northbound(nb.Northbound):
     def make_acl(self, name, priority):
         chance = self.random
         block = chance.choice(BLOCKS)
-        actions = {'allow-related': 6 * self.stateful, 'allow': 4, 'allow-stateless': 1 + 2 * (not self.stateful), 'drop': 2, 'reject': 3, 'pass': 4}
+        actions = {'allow-related': 6 * self.stateful, 'allow': 4, 'allow-stateless': 2 + 2 * (not self.stateful), 'drop': 3, 'reject': 3, 'pass': 4}
         action = chance.choices(list(actions), actions.values())[0]
+        priority += 16000 * (action in NARROW)  # else others come before them
         new, est = self.samples(name)
         self.add('ACL', name, name=name, direction='to-lport' if block == 'to-lport' else 'from-lport', priority=priority, tier=chance.choice(self.tiers),
                  match=self.match(block, action), action=action, log=self.maybe(0.2), severity='info', label=chance.choice([0, 0, chance.randrange(1, 1 << 32)]),
                  options={'apply-after-lb': 'true'} if block == 'after-lb' else {}, sample_new=new, sample_est=est)
         for sample in new, est:
             if sample:
-                self.named[self.rows['ACL'][name]['label'] or self.rows['Sample'][sample.name]['metadata']] = action, block
+                self.named[self.rows['ACL'][name]['label'] or self.rows['Sample'][sample.name]['metadata']] = name, block
 
     def samples(self, acl):
         chance = self.random
@@ -136,7 +139,7 @@ class Northbound(nb.Northbound):
         group = chance.choice(self.groups)
         one, some = f'{own} == "{port(chance.choice(HOSTS))}"', f'{own} == @{group}'
         host = f'ip{family}.{other} == {address(*chance.choice(HOSTS), family)}'
-        if action in ('drop', 'reject', 'allow-stateless'):
+        if action in NARROW:
             # Of what is not tracked and leaves to a router, flows of one priority say two things, if there are services (`build_pre_lb`).
             where = one if action == 'allow-stateless' else chance.choice([one, host])
             what = chance.choice([f'ip{family} && tcp.dst == 80', f'tcp.dst == 8080 && ip{family}', 'udp.dst == 80', f'ip{family} && udp.dst == 8080', f'icmp{family}', f'tcp.src == 80 && ip{family}'])
@@ -152,6 +155,7 @@ class Northbound(nb.Northbound):
         for name in chance.sample(list(self.rows['ACL']), 6):
             row = self.rows['ACL'][name]
             row['action'] = chance.choice(['drop', 'reject', 'allow-related' if self.stateful else 'allow'])
+            self.changed.add(name)
             yield {'op': 'update', 'table': 'ACL', 'where': [['name', '==', name]], 'row': {'action': row['action']}}
 
 
@@ -427,7 +431,7 @@ class Judge:
     def __init__(self, program):
         self.northbound, self.southbound = ovn.Database(ovn.NB, 'OVN_Northbound'), ovn.Database(ovn.SB, 'OVN_Southbound')
         self.twin, self.switch = Twin(program), Switch()
-        self.cells, self.ends = collections.Counter(), collections.Counter()
+        self.cells = collections.Counter()
         self.wrong = self.sent = self.sampled = 0
 
     def load(self, keep=False):
@@ -468,7 +472,7 @@ class Judge:
             outputs += headers([(p, f) for p, f in out if p in self.switch.of_port])
             records.update(sampled)
             told[flow.number] = what
-            self.ends[what] += 1
+            self.cells['end', what] += 1
         for _, name, frame in sent:
             self.switch.of_port[name].send(frame)
         switch = self.switch
@@ -501,7 +505,9 @@ class Judge:
     def cover(self, made, records):
         for record, count in records.items():
             fields = dict(record[-1])
-            action, block = made.named[int.from_bytes(fields[138], 'big')]
+            name, block = made.named[int.from_bytes(fields[138], 'big')]
+            row = made.rows['ACL'][name]
+            action = row['action']
             protocol = {TCP: 'tcp', UDP: 'udp'}.get(fields[4][0], 'icmp')
             if protocol == 'icmp':
                 way = {8: 'original', 128: 'original', 0: 'reply', 129: 'reply'}.get(fields.get(176, fields.get(178))[0], 'error')
@@ -512,6 +518,12 @@ class Judge:
             self.cells['variant', made.variant, app, way, protocol] += count
             self.cells['state', action, block, app, way] += count
             self.cells['kind', made.variant, action, block] += count
+            self.cells['tier', row['tier'], block] += count
+            self.cells['beside', 'log' if row['log'] else 'no log', 'label' if row['label'] else 'no label', app] += count
+            self.cells['default', made.options.get('default_acl_drop', 'false'), app] += count
+            self.cells['changed', name in made.changed, action, way] += count
+            if block == 'to-lport' and row['match'].startswith('inport'):
+                self.cells['egress firewall', action, app, way] += count
 
 
 def main(program):
@@ -519,13 +531,43 @@ def main(program):
     seed, _, alone = SEED.partition('/')
     for place in [int(alone)] if alone else range(COUNT):
         judge.database(seed, place)
-        if judge.wrong >= 3:
+        if judge.wrong >= int(os.environ.get('WRONG') or 3):
             break
-    print(f'{judge.sent} packets, {judge.sampled} records, {judge.wrong} rounds differ')
-    print('ends:', dict(judge.ends))
-    for cell, count in sorted(judge.cells.items()):
-        print('  ', *cell, count)
-    sys.exit(bool(judge.wrong))
+    print(f'{judge.sent} packets through {1 if alone else COUNT} northbounds, {judge.sampled} records, {judge.wrong} rounds differ')
+    rare = coverage(judge.cells) if not alone and COUNT >= 40 else []
+    print(*rare[:40], 'FAILED' if rare or judge.wrong else 'ok', sep='\n')
+    sys.exit(bool(judge.wrong or rare))
+
+
+def wanted():
+    """The cells that there are."""
+    product = itertools.product
+    variants, protocols, ways = VARIANTS[1:5], ('tcp', 'udp', 'icmp'), ('original', 'reply')
+    yield from (('action', *cell) for cell in product(ACTIONS, BLOCKS, protocols))
+    yield from (('kind', *cell) for cell in product(variants, ACTIONS, BLOCKS))
+    yield from (('variant', *cell) for cell in product(variants, ('acl-new', 'acl-est'), ways, protocols)
+                if cell[:2] != ('new', 'acl-est') and cell[1:3] != ('acl-new', 'reply'))
+    yield from (('variant', variant, 'acl-new', 'reply', 'tcp') for variant in variants)
+    yield from (('variant', variant, 'acl-est', 'error', 'icmp') for variant in variants if variant != 'new')
+    yield from (('state', *cell) for cell in product(('allow', 'allow-related'), BLOCKS, ('acl-est',), ways))
+    yield from (('tier', *cell) for cell in product(range(4), BLOCKS))
+    # A label is the point, and belongs to no application.
+    yield from (('beside', log, *cell) for log in ('log', 'no log') for cell in (('label', 'none'), ('no label', 'acl-new'), ('no label', 'acl-est')))
+    yield from (('default', *cell) for cell in product(('true', 'false'), ('acl-new', 'acl-est')))
+    yield from (('changed', True, action, 'original') for action in ('drop', 'reject', 'allow-related'))
+    yield from (('egress firewall', 'allow', *cell) for cell in (('acl-new', 'original'), ('acl-est', 'original')))
+    for end in 'delivered', 'lost NoBackends', *(f'{word} {stage}_action' for word in ('dropped', 'rejected') for stage in ('ls_in_acl', 'ls_in_acl_after_lb', 'ls_out_acl')):
+        yield 'end', end
+
+
+def coverage(cells):
+    """Prints what was exercised how often; the cells that never were."""
+    kinds = collections.defaultdict(list)
+    for kind, *cell in wanted():
+        kinds[kind].append((kind, *cell))
+    for kind, there in kinds.items():
+        print(f'  {kind}: {len(there)} cells, each at least {min(cells[cell] for cell in there)} times')
+    return [f'never: {" ".join(map(str, cell))}' for there in kinds.values() for cell in there if not cells[cell]]
 
 
 if __name__ == '__main__':
