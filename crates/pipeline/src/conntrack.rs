@@ -188,13 +188,15 @@ impl Conntrack {
             zone,
             packet: *packet,
             translated: view.state & (CtView::SNAT | CtView::DNAT) != 0,
+            followed: true,
             place,
         });
         self.remember_fragment(zone, &arrived, packet, view, now);
         view
     }
 
-    /// Commits a packet's connection (`ct_commit`), which must have been tracked in the zone: opens it if it is new, and sets mark and label.
+    /// Commits a packet's connection (`ct_commit`): opens it if it is new, and sets mark and label. The packet counts for the connection's state, if it
+    /// was not tracked in the zone before.
     /// NAT is chosen when it is opened, later packets only follow it.
     ///
     /// What cannot open a connection is told to be invalid; if there is no room, nothing is committed, and that is counted.
@@ -224,7 +226,20 @@ impl Conntrack {
             },
         };
         let mut opened = None;
-        let view = match self.find_translated(zone, packet, &tuple, now) {
+        let mut found = self.find_translated(zone, packet, &tuple, now);
+        let is_known = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.followed && (last.zone, &last.packet) == (zone, packet));
+        // Who was not tracked before is now.
+        if let (Some((place, _)), false, false) = (found, error, is_known) {
+            let slot = &mut self.slots[place.slot as usize];
+            if let Update::Reopened = slot.update(self.datapath, packet, place.reply, now) {
+                self.forget(place.slot);
+                found = None;
+            }
+        }
+        let view = match found {
             Some(_) if self.datapath == Datapath::Kernel && has_invalid_flags(packet) => {
                 return told(CtView::INV);
             }
@@ -263,6 +278,7 @@ impl Conntrack {
                 zone,
                 packet: *packet,
                 translated: view.state & (CtView::SNAT | CtView::DNAT) != 0,
+                followed: true,
                 place: Some(place),
             });
         }
@@ -281,6 +297,7 @@ impl Conntrack {
             zone,
             packet: *packet,
             translated: false,
+            followed: false,
             place,
         });
     }
@@ -884,6 +901,8 @@ struct Last {
     zone: u32,
     packet: Packet,
     translated: bool,
+    /// Whether its connection has taken it into account.
+    followed: bool,
     place: Option<Place>,
 }
 
