@@ -4,5 +4,6 @@
 
 pub mod alloc;
 pub mod cluster;
+pub mod speakers;
 pub mod traffic;
 pub mod zone;

@@ -6,6 +6,7 @@
 mod binary;
 mod decide;
 mod explain;
+mod flow;
 mod inputs;
 mod ipfix;
 mod lflow;
@@ -54,6 +55,7 @@ const ALL: &[Bench] = &[
     ("decide_cached_10000", || {
         decide::cached("decide_cached_10000", 10_000)
     }),
+    ("flow_decisions", flow::run),
     ("decide_one_group", || {
         decide::one_group("decide_one_group", 10_000)
     }),

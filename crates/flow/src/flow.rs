@@ -130,7 +130,7 @@ pub struct Flow {
 #[derive(Debug)]
 struct Entry {
     key: Key,
-    id: u128,
+    id: [u64; 2],
     start: i64,
     end: i64,
     /// Our time of the last decision.
@@ -500,8 +500,7 @@ impl Flow {
             false => packet.key,
         };
         let hash = key.hash();
-        let id =
-            u128::from(packet.time as u64) << 64 | u128::from(mix(hash, self.counts.connections));
+        let id = [packet.time as u64, mix(hash, self.counts.connections)];
         let service = packet.service.map(|service| self.services.service(service));
         let number = self.entries.insert(Entry {
             key,
@@ -720,7 +719,7 @@ impl Flow {
             server.port = None;
         }
         let mut update = Connection {
-            id: ConnectionId(entry.id),
+            id: ConnectionId(u128::from(entry.id[0]) << 64 | u128::from(entry.id[1])),
             seq: entry.seq,
             network: self.networks.name(entry.key.network).cloned(),
             protocol: entry.key.protocol,

@@ -14,7 +14,8 @@ pub(crate) struct Key {
 /// An address and a port in little room: IPv4 mapped into IPv6, and no port as [`End::NO_PORT`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct End {
-    ip: u128,
+    high: u64,
+    low: u64,
     port: u32,
 }
 
@@ -26,15 +27,18 @@ impl End {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
+        let bits = ip.to_bits();
         Self {
-            ip: ip.to_bits(),
+            high: (bits >> 64) as u64,
+            low: bits as u64,
             port: port.map_or(Self::NO_PORT, u32::from),
         }
     }
 
     pub(crate) fn socket(self) -> Socket {
         Socket {
-            ip: Ipv6Addr::from_bits(self.ip).to_canonical(),
+            ip: Ipv6Addr::from_bits(u128::from(self.high) << 64 | u128::from(self.low))
+                .to_canonical(),
             port: u16::try_from(self.port).ok(),
         }
     }
@@ -44,8 +48,8 @@ impl End {
     }
 
     fn hash(self) -> u64 {
-        let low = mix(self.ip as u64, u64::from(self.port) ^ 0x9e37_79b9_7f4a_7c15);
-        mix(low, (self.ip >> 64) as u64)
+        let low = mix(self.low, u64::from(self.port) ^ 0x9e37_79b9_7f4a_7c15);
+        mix(low, self.high)
     }
 }
 
