@@ -229,6 +229,47 @@ fn a_tuple_that_is_taken_gets_another_port() {
     }
 }
 
+#[test]
+fn what_was_cleared_is_of_another_connection() {
+    let backend: SocketAddr = socket("10.0.0.9:8080");
+    for mut table in both() {
+        let commit = Commit {
+            nat: Some(Nat::Destination(backend.ip(), Some(backend.port()))),
+            ..Commit::default()
+        };
+        let mut first = Packet::tcp(socket(CLIENT), socket("10.96.0.1:80"));
+        table.track(ZONE, &mut first, at(0));
+        table.commit(ZONE, &mut first, at(0), commit);
+        let kept = Commit {
+            nat: Some(Nat::Kept),
+            ..Commit::default()
+        };
+        let mut same = first;
+        table.commit(ZONE, &mut same, at(0), kept);
+        assert_eq!((same, table.len()), (first, 1));
+        for _ in 0..2 {
+            let mut other = first;
+            table.clear(ZONE, &other, at(0));
+            table.commit(ZONE, &mut other, at(0), kept);
+            assert_eq!(table.len(), 2);
+            let ports = [first, other].map(|packet| packet.tuple().unwrap().src_port);
+            assert_ne!(ports[0], ports[1]);
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_is_only_committed_is_seen() {
+    for mut table in both() {
+        let mut request = Packet::udp(socket(CLIENT), socket(SERVER));
+        table.admit(&request, 0);
+        let mut reply = request.reply();
+        table.commit(ZONE, &mut reply, at(0), Commit::default());
+        let view = table.track(ZONE, &mut request, at(0));
+        assert_eq!(view.state & (NEW | EST), EST);
+    }
+}
+
 fn packet() -> impl Strategy<Value = Packet> {
     (any::<bool>(), 0..4, 1..4_u16, 1..4_u16, 0..8_u16).prop_map(
         |(v6, kind, client, server, flags)| {

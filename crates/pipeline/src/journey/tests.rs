@@ -56,6 +56,16 @@ fn dropped_and_rejected_in_the_other_zone() {
 }
 
 #[test]
+fn answers_of_rejects_find_their_way() {
+    let mut cluster = Cluster::new();
+    cluster.twin.answers = true;
+    cluster.send("cli-a", tcp("10.1.0.4", "10.2.0.5", 9998));
+    cluster.send("cli-a", tcp("10.1.0.4", "10.96.0.9", 80));
+    cluster.send("cli-a", udp("10.1.0.4", "10.1.0.1", 53));
+    cluster.says("answers_of_rejects_find_their_way");
+}
+
+#[test]
 fn outside_and_to_routers() {
     let mut cluster = Cluster::new();
     cluster.send("cli-a", tcp("10.1.0.4", "203.0.113.7", 443));
@@ -412,6 +422,10 @@ impl Observer for Log {
     fn output(&mut self, zone: usize, _: SwitchId, outport: Lport, _: &Packet) {
         let text = format!("comes out of {}", self.rows[zone].port_name(outport));
         self.line(&text);
+    }
+
+    fn answered(&mut self) {
+        self.line("the answer:");
     }
 
     fn routed(&mut self, zone: usize, router: Uuid, port: Uuid, packet: &Packet) {
