@@ -344,8 +344,9 @@ VOLATILE = {19, 85, 86, 132, 133, 134, 135, 158, 159, 160, 174, 175, 199, 353, 3
 STATISTICS = 462  # What Open vSwitch says of an exporter itself.
 
 
-def read_ipfix(templates, exporter, message):
-    """The records of a message: sets of (information element, bytes), with the exporter and its domain."""
+def read_ipfix(templates, exporter, message, lenient=False):
+    """The records of a message: sets of (information element, bytes), with the exporter and its domain. If it is lenient, those without a template
+    are left out."""
     domain, = struct.unpack_from('>I', message, 12)
     at, found = 16, []
     while at + 4 <= len(message):
@@ -354,7 +355,7 @@ def read_ipfix(templates, exporter, message):
         if set_id in (2, 3):
             learn(templates, (*exporter, domain), body, set_id == 3)
             continue
-        fields = templates[(*exporter, domain), set_id] if set_id != STATISTICS else None
+        fields = None if set_id == STATISTICS or lenient and ((*exporter, domain), set_id) not in templates else templates[(*exporter, domain), set_id]
         if fields is None:
             continue  # statistics
         place = 0
@@ -410,6 +411,11 @@ class Twin:
 
     def send(self, name, frame):
         """(what becomes of it, [(port, frame)], records)"""
+        told = self.ask(name, frame)
+        records = [record for _, set_id, message in told['ipfix'] for record in read_ipfix(self.templates, (set_id,), bytes.fromhex(message))]
+        return told['is'], [(p, bytes.fromhex(f)) for p, f in told['outputs']], records
+
+    def ask(self, name, frame):
         self.say({'port': name, 'frame': frame.hex(), 'at': time.monotonic_ns()})
         line = self.process.stdout.readline()
         if not line:
@@ -417,8 +423,7 @@ class Twin:
         told = json.loads(line)
         if 'differ' in told:
             raise SystemExit(f'FAILED: Walk and Decide differ: {line}')
-        records = [record for _, set_id, message in told['ipfix'] for record in read_ipfix(self.templates, (set_id,), bytes.fromhex(message))]
-        return told['is'], [(p, bytes.fromhex(f)) for p, f in told['outputs']], records
+        return told
 
 
 def headers(outputs):
