@@ -1,5 +1,6 @@
 //! Each packet of a connection once, however many ACLs, nodes and sources saw it.
 
+use crate::packet;
 use netverdict_types::{Counts, Direction, Origin, Probability, Tally};
 
 /// What one place saw.
@@ -10,6 +11,13 @@ pub(crate) struct Seen {
     pub(crate) original: Tally,
     pub(crate) reply: Tally,
     pub(crate) dropped: Tally,
+}
+
+impl Seen {
+    /// What tells the same drops once more than others do: a kind of source, and the application.
+    fn view(&self) -> (Origin, bool) {
+        (self.place.origin, self.place.stage == packet::DROP_APP)
+    }
 }
 
 /// Where each packet is seen once. The order is from the client to the server.
@@ -53,19 +61,25 @@ pub(crate) fn count(probability: Probability, seen: &[Seen], side: Side) -> Coun
         reply: Tally::default(),
         dropped: Tally::default(),
     };
-    let mut by_flow = Tally::default();
     for one in seen {
-        match one.place.stage == crate::packet::DROP_APP {
-            true => by_flow.add(one.dropped),
-            false => counts.dropped.add(one.dropped),
+        let mut view = Tally::default();
+        let alike = seen.iter().filter(|other| other.view() == one.view());
+        for other in alike {
+            view.add(other.dropped);
         }
+        counts.dropped = greater(counts.dropped, view);
     }
-    counts.dropped = greater(counts.dropped, by_flow);
     if probability == Probability::ALL {
         for one in seen {
             counts.original = greater(counts.original, one.original);
             counts.reply = greater(counts.reply, one.reply);
         }
+        let mut all = counts.original;
+        all.add(counts.reply);
+        counts.dropped = Tally {
+            packets: counts.dropped.packets.min(all.packets),
+            bytes: counts.dropped.bytes.min(all.bytes),
+        };
         return counts;
     }
     let nearest = |side| {

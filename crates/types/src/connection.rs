@@ -1,4 +1,4 @@
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub struct Connection {
     pub end: Timestamp,
     /// The worst of all rulings ([`Verdict::severity`]).
     pub verdict: Verdict,
-    /// Where and by whom it was let out or not: the ruling that explains the verdict best.
+    /// Where and by whom it was let out or not: the worst ruling, of equally bad ones the first.
     pub egress: Option<Half>,
     /// Where and by whom it was let in or not.
     pub ingress: Option<Half>,
@@ -68,8 +68,8 @@ impl Connection {
     /// Takes another update of the same connection into this one.
     ///
     /// The order of updates and their grouping do not matter: times take the least and the
-    /// greatest, counts add up, a half is the one with the greatest ([`Verdict::severity`],
-    /// `since`), a server that is a backend goes before the service's own address, of endpoints
+    /// greatest, counts add up, a half is the one with the greatest [`Verdict::severity`], of equal
+    /// ones the earliest, a server that is a backend goes before the service's own address, of endpoints
     /// those that say more than `external` or `service`, and among several known the greatest in
     /// their order. An update must be folded once: counts cannot tell a second time.
     ///
@@ -110,10 +110,11 @@ impl Connection {
         (!is_service).then_some(self.server)
     }
 
-    /// The half that explains the verdict, and its direction.
+    /// The half that explains the verdict, and its direction: the worse, then the earlier, then
+    /// egress.
     pub fn explaining(&self) -> Option<(Direction, &Half)> {
         match (&self.egress, &self.ingress) {
-            (Some(egress), Some(ingress)) if egress.explains(ingress).is_gt() => {
+            (Some(egress), Some(ingress)) if egress.rank() >= ingress.rank() => {
                 Some((Direction::Egress, egress))
             }
             (_, Some(ingress)) => Some((Direction::Ingress, ingress)),
@@ -150,15 +151,18 @@ impl Connection {
 }
 
 impl Half {
-    /// Of two halves of a connection the greater one explains it.
+    /// Of two rulings of one half the greater one explains it: the worse, then the earlier.
     pub fn explains(&self, other: &Self) -> Ordering {
-        let rank = |it: &Self| (it.ruling.verdict.severity(), it.since);
-        rank(self)
-            .cmp(&rank(other))
-            .then_with(|| match Arc::ptr_eq(&self.ruling, &other.ruling) {
+        self.rank().cmp(&other.rank()).then_with(|| {
+            match Arc::ptr_eq(&self.ruling, &other.ruling) {
                 true => (&self.zone, &self.node).cmp(&(&other.zone, &other.node)),
                 false => self.cmp(other),
-            })
+            }
+        })
+    }
+
+    fn rank(&self) -> (u8, Reverse<Timestamp>) {
+        (self.ruling.verdict.severity(), Reverse(self.since))
     }
 }
 
