@@ -18,6 +18,7 @@ use netverdict_pipeline::flow::Release;
 use netverdict_pipeline::journey::{Twin, Zone};
 use netverdict_source::psample_unix::Output as Socket;
 use netverdict_types::{Clock, SystemClock, ZoneId};
+use tempfile::TempDir;
 
 use crate::databases::Databases;
 use crate::exit::{Done, Usage, tell};
@@ -38,6 +39,17 @@ pub(crate) struct Demo {
     #[command(flatten)]
     filters: Filters,
 
+    #[command(flatten)]
+    stage: Stage,
+
+    /// How to show it
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The cluster that is played.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Stage {
     /// Your own manifests instead of the shop. Pods call whom their annotation demo.netverdict.io/calls names
     /// (svc/NAMESPACE/NAME:PORT*CONNECTIONS_A_SECOND …); without any, each calls a few services
     #[arg(long, value_name = "DIR")]
@@ -58,10 +70,6 @@ pub(crate) struct Demo {
     /// Keep the cluster's files here: manifests, dumps of the databases [default: a directory that goes with the demo]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-
-    /// How to show it
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Format,
 }
 
 /// The group that the demo's collector sets send to.
@@ -78,6 +86,76 @@ impl Demo {
     /// # Errors
     /// If the scenario cannot be read, or the demo's files not be written.
     pub(crate) fn run(self) -> Result<Done> {
+        let staged = self.stage.set()?;
+        self.greet(&staged);
+        let mut session = Session::new(&staged.inputs, &staged.databases, None)?;
+        let mut staged = Some(staged);
+        let mut running: Option<Running> = None;
+        let interrupter = session.interrupter();
+        let plan = self.filters.query().plan(SystemClock.now());
+        let mut output = Output::new(self.output)?;
+        session.run(&mut |step| match step {
+            Step::Decision(decision) => {
+                if decision.double && output.hides_doubles() || !plan.matches(decision) {
+                    return Ok(());
+                }
+                output.show(decision)
+            }
+            Step::Tick(_) => Ok(()),
+            Step::Pause => {
+                // Only now somebody listens.
+                if let Some(staged) = staged.take() {
+                    running = Some(staged.start(interrupter.clone())?);
+                }
+                output.flush()
+            }
+        })?;
+        output.flush()?;
+        if let Some(running) = running {
+            running.end();
+        }
+        session.summary();
+        Ok(Done::Ok)
+    }
+
+    fn greet(&self, staged: &Staged) {
+        if !std::io::stderr().is_terminal() && self.stage.directory.is_none() {
+            return;
+        }
+        let (manifests, directory) = (
+            staged.manifests.display(),
+            staged.directory.path().display(),
+        );
+        tell(format_args!(
+            "the cluster is in {directory}; Ctrl-C ends the demo. In another terminal, try"
+        ));
+        let tries: &[&str] = match self.stage.scenario {
+            Some(_) => &["matrix --manifests {}"],
+            None => &[
+                "explain --manifests {} --from shop/catalog-0 --to svc/data/search --port 9200",
+                "explain --manifests {} --from inventory/stock-0 --to svc/kube-system/kube-dns --port 53/udp",
+                "explain --manifests {} --from refunds/refund-worker-0 --to svc/payments/payment-api --port 8443",
+                "matrix --manifests {}",
+            ],
+        };
+        for command in tries {
+            tell(format_args!(
+                "  netverdict {}",
+                command.replace("{}", &manifests.to_string())
+            ));
+        }
+        if self.stage.scenario.is_none() {
+            tell("or start it as `netverdict demo 'verdict=dropped'`: three of those are mistakes");
+        }
+    }
+}
+
+impl Stage {
+    /// Writes the cluster's files and makes its nodes; nothing happens there yet.
+    ///
+    /// # Errors
+    /// If the scenario cannot be read, or its files not be written.
+    pub(crate) fn set(&self) -> Result<Staged> {
         if !(self.rate > 0.0 && self.rate <= 1e4) {
             let message = format!(
                 "--rate {}: take a number above 0 and at most 10000",
@@ -85,20 +163,18 @@ impl Demo {
             );
             return Err(Usage(message).into());
         }
-        let temporary;
         let directory = match &self.directory {
-            Some(directory) => directory.as_path(),
-            None => {
-                temporary = tempfile::Builder::new()
+            Some(directory) => Directory::Kept(directory.clone()),
+            None => Directory::Temporary(
+                tempfile::Builder::new()
                     .prefix("netverdict-demo-")
-                    .tempdir()?;
-                temporary.path()
-            }
+                    .tempdir()?,
+            ),
         };
         let manifests = match &self.scenario {
             Some(scenario) => scenario.clone(),
             None => {
-                let manifests = directory.join("manifests");
+                let manifests = directory.path().join("manifests");
                 cluster::write_shop(&manifests)?;
                 manifests
             }
@@ -119,7 +195,7 @@ impl Demo {
             for collector in northbound.collectors.values() {
                 node.set_group(collector.set_id, GROUP);
             }
-            let place = directory.join(&northbound.name);
+            let place = directory.path().join(&northbound.name);
             let rows = world.zone_rows(&northbound.name);
             cluster::write_dumps(&rows, northbound, &node, &place, &mut databases)?;
             let socket = place.join("psample.sock");
@@ -155,68 +231,60 @@ impl Demo {
                 manifests.display()
             );
         }
-        self.greet(&manifests, directory);
-        let mut session = Session::new(&inputs, &databases, None)?;
-        let mut datapath = Some(Datapath {
-            twin,
-            traffic,
-            nodes,
-            sockets,
-            seed: self.seed,
-        });
-        let mut running: Option<Running> = None;
-        let interrupter = session.interrupter();
-        let plan = self.filters.query().plan(SystemClock.now());
-        let mut output = Output::new(self.output)?;
-        session.run(&mut |step| match step {
-            Step::Decision(decision) => {
-                if decision.double && output.hides_doubles() || !plan.matches(decision) {
-                    return Ok(());
-                }
-                output.show(decision)
-            }
-            Step::Pause => {
-                // Only now somebody listens.
-                if let Some(datapath) = datapath.take() {
-                    running = Some(datapath.start(self.seconds, interrupter.clone())?);
-                }
-                output.flush()
-            }
-        })?;
-        output.flush()?;
-        if let Some(running) = running {
-            running.end();
-        }
-        session.summary();
-        Ok(Done::Ok)
+        Ok(Staged {
+            inputs,
+            databases,
+            manifests,
+            directory,
+            seconds: self.seconds,
+            datapath: Datapath {
+                twin,
+                traffic,
+                nodes,
+                sockets,
+                seed: self.seed,
+            },
+        })
     }
+}
 
-    fn greet(&self, manifests: &Path, directory: &Path) {
-        if !std::io::stderr().is_terminal() && self.directory.is_none() {
-            return;
+/// A cluster that waits for somebody to watch it.
+pub(crate) struct Staged {
+    /// How its samples are read.
+    pub(crate) inputs: Inputs,
+    /// Its databases, as dumps.
+    pub(crate) databases: Databases,
+    /// What it was made of.
+    pub(crate) manifests: PathBuf,
+    directory: Directory,
+    seconds: Option<u64>,
+    datapath: Datapath,
+}
+
+/// Where a cluster's files are.
+enum Directory {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Directory {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(directory) => directory.path(),
         }
-        let (manifests, directory) = (manifests.display(), directory.display());
-        tell(format_args!(
-            "the cluster is in {directory}; Ctrl-C ends the demo. In another terminal, try"
-        ));
-        let tries: &[&str] = match self.scenario {
-            Some(_) => &["matrix --manifests {}"],
-            None => &[
-                "explain --manifests {} --from shop/catalog-0 --to svc/data/search --port 9200",
-                "explain --manifests {} --from inventory/stock-0 --to svc/kube-system/kube-dns --port 53/udp",
-                "explain --manifests {} --from refunds/refund-worker-0 --to svc/payments/payment-api --port 8443",
-                "matrix --manifests {}",
-            ],
-        };
-        for command in tries {
-            tell(format_args!(
-                "  netverdict {}",
-                command.replace("{}", &manifests.to_string())
-            ));
-        }
-        if self.scenario.is_none() {
-            tell("or start it as `netverdict demo 'verdict=dropped'`: three of those are mistakes");
-        }
+    }
+}
+
+impl Staged {
+    /// Begins; sources must be open. `interrupter` is told when it is over.
+    ///
+    /// # Errors
+    /// If a source cannot be reached.
+    pub(crate) fn start(self, interrupter: Sender<()>) -> Result<Running> {
+        let mut running = self.datapath.start(self.seconds, interrupter)?;
+        running.directory = Some(self.directory);
+        Ok(running)
     }
 }
 
@@ -230,9 +298,11 @@ struct Datapath {
 }
 
 /// The thread that sends packets.
-struct Running {
+pub(crate) struct Running {
     stop: Sender<()>,
     thread: JoinHandle<Sent>,
+    /// It goes when the demo is over.
+    directory: Option<Directory>,
 }
 
 /// What was sent.
@@ -259,7 +329,11 @@ impl Datapath {
                 let _ = interrupter.try_send(());
                 sent
             })?;
-        Ok(Running { stop, thread })
+        Ok(Running {
+            stop,
+            thread,
+            directory: None,
+        })
     }
 
     fn run(mut self, sockets: Vec<Socket>, seconds: Option<u64>, stopped: &Receiver<()>) -> Sent {
@@ -326,7 +400,8 @@ impl<F: FnMut(&mut Vec<u8>)> Sink for ByNode<F> {
 }
 
 impl Running {
-    fn end(self) {
+    /// Ends it, and says what it sent.
+    pub(crate) fn end(self) {
         let _ = self.stop.try_send(());
         if let Ok(sent) = self.thread.join() {
             let Sent {

@@ -21,6 +21,7 @@ mod packets;
 mod record;
 mod refs;
 mod sampling;
+mod server;
 mod session;
 mod sources;
 mod totals;
@@ -55,6 +56,7 @@ enum Command {
     Observe(observe::Observe),
     Record(record::Record),
     Sampling(sampling::Sampling),
+    Server(server::Server),
     Totals(totals::Totals),
     Why(why::Why),
 }
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Observe(observe) => observe.run(),
         Command::Record(record) => record.run(),
         Command::Sampling(sampling) => sampling.run(),
+        Command::Server(server) => server.run(),
         Command::Totals(totals) => totals.run(),
         Command::Why(why) => why.run(),
     })

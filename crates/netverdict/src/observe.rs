@@ -72,6 +72,7 @@ impl Observe {
                 Ok(())
             }
             Step::Pause if last.is_some() => Ok(()),
+            Step::Tick(_) => Ok(()),
             Step::Pause => output.flush(),
         })?;
         for shown in last.into_iter().flat_map(|(_, kept)| kept) {

@@ -76,6 +76,17 @@ pub(crate) enum Step<'s, 'a> {
     Decision(&'s Decision<'a>),
     /// Nothing more is at hand right now: what was written may be shown.
     Pause,
+    /// Some time has gone by, where that was asked for ([`Session::tick`]).
+    Tick(Glance<'s>),
+}
+
+/// What a run knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Glance<'s> {
+    /// What decisions are made from.
+    pub(crate) engine: &'s Engine,
+    /// The sources and what they count.
+    pub(crate) sources: &'s [(String, Arc<dyn Counts>)],
 }
 
 /// One run.
@@ -85,10 +96,13 @@ pub(crate) struct Session {
     sources: Vec<Spec>,
     follow: bool,
     pace: Option<Pace>,
-    counts: Vec<Arc<dyn Counts>>,
+    counts: Vec<(String, Arc<dyn Counts>)>,
+    tick: Receiver<Instant>,
     records: Records,
     interrupt: Receiver<()>,
     interrupter: Sender<()>,
+    /// True once the run was interrupted.
+    interrupted: bool,
     names: Receiver<Vec<NameChange>>,
     watch: Option<Watch>,
     /// The file that keeps what is known of connections.
@@ -161,10 +175,15 @@ impl Session {
             sources,
             follow: inputs.follow,
             pace: inputs.pace.then(Pace::default),
-            counts: watch.iter().map(Watch::counts).collect(),
+            counts: watch
+                .iter()
+                .map(|watch| ("kubernetes".to_owned(), watch.counts()))
+                .collect(),
+            tick: crossbeam_channel::never(),
             records: Records::default(),
             interrupt,
             interrupter,
+            interrupted: false,
             names,
             watch,
             connections,
@@ -174,6 +193,18 @@ impl Session {
     /// Ends the run when something is sent, as a signal does.
     pub(crate) fn interrupter(&self) -> Sender<()> {
         self.interrupter.clone()
+    }
+
+    /// Tells the taker every so often that time has gone by.
+    pub(crate) fn tick(&mut self, every: Duration) {
+        self.tick = crossbeam_channel::tick(every);
+    }
+
+    /// Waits for a signal, unless one ended the run already.
+    pub(crate) fn wait(&self) {
+        if !self.interrupted {
+            let _ = self.interrupt.recv();
+        }
     }
 
     /// How many samples there were so far.
@@ -222,7 +253,7 @@ impl Session {
                     let (sender, stop) = (sender.clone(), stop.clone());
                     let (counts, thread) =
                         sources::start(live.clone(), zone, self.follow, sender, stop)?;
-                    self.counts.push(counts);
+                    self.counts.push((spec.to_string(), counts));
                     threads.push(thread);
                 }
             }
@@ -262,17 +293,18 @@ impl Session {
         stop: &Stop,
         take: &mut Take<'_>,
     ) -> Result<()> {
-        let mut interrupted = false;
         let queue = batches.queue().clone();
         let news = self.feed.news().clone();
         let mut names = self.names.clone();
         let interrupt = self.interrupt.clone();
+        let tick = self.tick.clone();
         let mut feed_is_there = true;
         loop {
             let mut select = Select::new_biased();
             let on_interrupt = select.recv(&interrupt);
             let on_batch = select.recv(&queue);
             select.recv(&names);
+            select.recv(&tick);
             if feed_is_there {
                 select.recv(&news);
             }
@@ -293,10 +325,10 @@ impl Session {
                 continue;
             };
             if ready == on_interrupt && interrupt.try_recv().is_ok() {
-                if interrupted {
+                if self.interrupted {
                     return Ok(());
                 }
-                interrupted = true;
+                self.interrupted = true;
                 stop.stop();
             }
             // Rows first: they were there before the packets that they judge.
@@ -319,6 +351,12 @@ impl Session {
                         break;
                     }
                 }
+            }
+            if tick.try_recv().is_ok() {
+                take(Step::Tick(Glance {
+                    engine: &self.engine,
+                    sources: &self.counts,
+                }))?;
             }
             if ready != on_batch {
                 continue;
@@ -482,7 +520,8 @@ impl Session {
                 break;
             }
         }
-        self.counts.push(Arc::new(packets));
+        self.counts
+            .push((path.display().to_string(), Arc::new(packets)));
         Ok(())
     }
 
@@ -528,7 +567,7 @@ impl Session {
                 lines.push(format!("unresolved, {reason}: {count}"));
             }
         }
-        for (name, count) in self.counts.iter().flat_map(|counts| counts.counts()) {
+        for (name, count) in self.counts.iter().flat_map(|(_, counts)| counts.counts()) {
             if count > 0 {
                 lines.push(format!("{name}: {count}"));
             }

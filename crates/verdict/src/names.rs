@@ -353,6 +353,15 @@ impl Names {
         names.has_flows.then(|| names.flows.get(&cookie.point))
     }
 
+    /// Each address that has a name, with its network.
+    pub fn all(&self) -> impl Iterator<Item = (&str, IpAddr, &Endpoint)> {
+        self.found.iter().filter_map(|found| {
+            let network = self.networks.get(found.network as usize)?;
+            let endpoint = self.endpoints.item(found.endpoint)?;
+            Some((network.as_str(), found.ip, endpoint))
+        })
+    }
+
     /// How many addresses have a name.
     pub fn len(&self) -> usize {
         self.addresses.len()

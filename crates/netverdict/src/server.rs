@@ -1,0 +1,190 @@
+//! `netverdict server`: collects, keeps and answers.
+
+mod config;
+mod ingest;
+mod known;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use netverdict_server::{App, Live, Parts, Server as Listening, router};
+use netverdict_store::Store;
+use netverdict_types::SystemClock;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::databases::Databases;
+use crate::demo::{Stage, Staged};
+use crate::exit::{Done, tell};
+use crate::session::{Inputs, Session, Step};
+
+use config::Config;
+use ingest::{Ingest, Writer};
+use known::Known;
+
+/// Keep connections, and answer questions about them over HTTP
+///
+/// Reads samples as `observe` does, makes connections of them, keeps them, and answers under
+/// /api/v1 (docs/server.md). SIGTERM ends it once all that was taken in is kept.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Server {
+    /// A file with what else would be options, and more (docs/server.md); options come first
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where to answer [default: 127.0.0.1:8480]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Where connections are kept [default: in memory, gone at the end]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Instead of sources and databases, the cluster of `netverdict demo`
+    #[arg(long, conflicts_with_all = ["source", "nb", "sb", "ovs"])]
+    demo: bool,
+
+    #[command(flatten, next_help_heading = "Demo")]
+    stage: Stage,
+
+    #[command(flatten)]
+    inputs: Inputs,
+
+    #[command(flatten)]
+    databases: Databases,
+}
+
+/// Where a server answers if nobody says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
+/// How often time is said to have gone by: what is seen shows so late at most.
+const TICK: Duration = Duration::from_millis(250);
+
+impl Server {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, the address is taken, or a source, a database or the
+    /// store cannot be opened.
+    pub(crate) fn run(self) -> Result<Done> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        let staged = self.demo.then(|| self.stage.set()).transpose()?;
+        config.options(self);
+        if let Some(staged) = &staged {
+            config.inputs = staged.inputs.clone();
+            config.databases = staged.databases.clone();
+        }
+        serve(config, staged)
+    }
+}
+
+/// Serves until a signal. A demo begins once its sources are open.
+///
+/// # Errors
+/// As [`Server::run`].
+fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
+    let listening = Listening::listen(config.listen.unwrap_or(LISTEN))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("server")
+        .enable_all()
+        .build()?;
+    let store = config.open_store()?;
+    let live = Arc::new(Live::new(config.limits.live));
+    let known = Arc::new(Known::default());
+    let app = App::new(Parts {
+        store: store.clone(),
+        live: live.clone(),
+        cluster: known.clone(),
+        clock: Arc::new(SystemClock),
+        limits: config.limits.server(),
+        parquet: None,
+    });
+    let address = listening.address();
+    let http = Http::start(&runtime, listening, app);
+    let mut session = Session::new(&config.inputs, &config.databases, None)?;
+    session.tick(TICK);
+    let writer = Writer::start(&runtime, store)?;
+    let mut ingest = Ingest::new(config.flow.limits(), live.clone(), &writer);
+    tell(format_args!("answering at http://{address}/api/v1"));
+    let interrupter = session.interrupter();
+    let mut running = None;
+    let ended = session.run(&mut |step| match step {
+        Step::Decision(decision) => {
+            ingest.decision(decision);
+            Ok(())
+        }
+        Step::Pause => {
+            if let Some(staged) = demo.take() {
+                running = Some(staged.start(interrupter.clone())?);
+            }
+            Ok(())
+        }
+        Step::Tick(glance) => {
+            known.look(glance, ingest.counts());
+            ingest.advance()
+        }
+    });
+    if let Some(running) = running {
+        running.end();
+    }
+    let drained = ended.and_then(|()| ingest.finish());
+    // What was recorded is read; questions about it go on.
+    if drained.is_ok() {
+        session.wait();
+    }
+    let kept = writer.end(&runtime);
+    live.close();
+    let served = http.end(&runtime);
+    session.summary();
+    drained?;
+    kept?;
+    served?;
+    Ok(Done::Ok)
+}
+
+/// The tasks that answer.
+struct Http {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), netverdict_server::ServeError>>,
+}
+
+impl Http {
+    fn start(runtime: &Runtime, listening: Listening, app: App) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let serving = listening.run(router(app), async {
+            // It ends when the other side says so, or is gone.
+            let _ = stopped.await;
+        });
+        Self {
+            stop,
+            task: runtime.spawn(serving),
+        }
+    }
+
+    fn end(self, runtime: &Runtime) -> Result<()> {
+        let _ = self.stop.send(());
+        runtime
+            .block_on(self.task)
+            .context("the server's task has failed; please report this")??;
+        Ok(())
+    }
+}
+
+impl Config {
+    fn open_store(&self) -> Result<Arc<dyn Store>> {
+        if let Some(path) = &self.data {
+            bail!("{}: the store on disk is not built in", path.display());
+        }
+        if let Some(store) = &self.store {
+            bail!("{store}: this store is not built in");
+        }
+        Ok(Arc::new(netverdict_store::judge::Naive::default()))
+    }
+}

@@ -1,0 +1,231 @@
+//! What a server is told: options, and a file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::databases::Databases;
+use crate::session::Inputs;
+use crate::sources::Spec;
+
+/// What a server is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) store: Option<String>,
+    pub(crate) inputs: Inputs,
+    pub(crate) databases: Databases,
+    pub(crate) limits: Limits,
+    pub(crate) flow: Flow,
+}
+
+/// The file, as people write it; docs/server.md tells of each field.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    store: Option<String>,
+    source: Vec<String>,
+    nb: Vec<String>,
+    sb: Vec<String>,
+    ovs: Vec<String>,
+    private_key: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    ca_cert: Option<PathBuf>,
+    manifests: Vec<PathBuf>,
+    kubeconfig: Option<String>,
+    state: Option<PathBuf>,
+    limits: Limits,
+    flow: Flow,
+}
+
+/// How much may be asked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    body_bytes: usize,
+    page_rows: usize,
+    groups: usize,
+    range_days: u32,
+    queries: usize,
+    query_seconds: u64,
+    wait_seconds: u64,
+    streams: usize,
+    export_rows: u64,
+    /// Updates that are kept for those who read the live stream.
+    #[serde(rename = "live_updates")]
+    pub(crate) live: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let limits = netverdict_server::Limits::default();
+        Self {
+            body_bytes: limits.body,
+            page_rows: limits.page,
+            groups: limits.groups,
+            range_days: u32::try_from(limits.range / DAY).unwrap_or(u32::MAX),
+            queries: limits.queries,
+            query_seconds: limits.timeout.as_secs(),
+            wait_seconds: limits.patience.as_secs(),
+            streams: limits.streams,
+            export_rows: limits.export,
+            live: 65_536,
+        }
+    }
+}
+
+const MILLISECOND: i64 = 1_000_000;
+const SECOND: i64 = 1_000 * MILLISECOND;
+const DAY: i64 = 86_400 * SECOND;
+
+impl Limits {
+    /// The same for the server.
+    pub(crate) fn server(&self) -> netverdict_server::Limits {
+        netverdict_server::Limits {
+            body: self.body_bytes,
+            page: self.page_rows,
+            groups: self.groups,
+            range: i64::from(self.range_days).saturating_mul(DAY),
+            queries: self.queries,
+            patience: Duration::from_secs(self.wait_seconds),
+            timeout: Duration::from_secs(self.query_seconds),
+            streams: self.streams,
+            export: self.export_rows,
+        }
+    }
+}
+
+/// How connections are made of decisions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Flow {
+    connections: usize,
+    window_milliseconds: u32,
+    skew_milliseconds: u32,
+    interval_seconds: u32,
+    idle_seconds: u32,
+    linger_seconds: u32,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        let limits = netverdict_flow::Limits::default();
+        let seconds = |nanos: i64| u32::try_from(nanos / SECOND).unwrap_or(u32::MAX);
+        Self {
+            connections: limits.connections,
+            // Its own sources tell by one clock and at once.
+            window_milliseconds: 2_000,
+            skew_milliseconds: 1_000,
+            interval_seconds: seconds(limits.interval),
+            idle_seconds: seconds(limits.idle),
+            linger_seconds: seconds(limits.linger),
+        }
+    }
+}
+
+impl Flow {
+    /// The same for the making of connections.
+    pub(crate) fn limits(&self) -> netverdict_flow::Limits {
+        netverdict_flow::Limits {
+            connections: self.connections,
+            window: i64::from(self.window_milliseconds) * MILLISECOND,
+            skew: i64::from(self.skew_milliseconds) * MILLISECOND,
+            interval: i64::from(self.interval_seconds) * SECOND,
+            idle: i64::from(self.idle_seconds) * SECOND,
+            linger: i64::from(self.linger_seconds) * SECOND,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or says something that makes no sense.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let file: File = toml::from_str(text)?;
+        let sources = file.source.iter().map(|source| {
+            let spec: Result<Spec, String> = source.parse();
+            spec.map_err(|error| anyhow::anyhow!("source: {error}"))
+        });
+        let remotes = |name: &str, all: &[String]| {
+            let all = all.iter().map(|one| one.parse());
+            let all: std::result::Result<Vec<_>, _> = all.collect();
+            all.with_context(|| name.to_owned())
+        };
+        let cluster = file.kubeconfig.as_deref().map(str::parse).transpose();
+        let mut databases = Databases {
+            nb: remotes("nb", &file.nb)?,
+            sb: remotes("sb", &file.sb)?,
+            ovs: remotes("ovs", &file.ovs)?,
+            ..Databases::default()
+        };
+        databases.tls.private_key = file.private_key;
+        databases.tls.certificate = file.certificate;
+        databases.tls.ca_cert = file.ca_cert;
+        Ok(Self {
+            listen: file.listen,
+            data: file.data,
+            store: file.store,
+            inputs: Inputs {
+                source: sources.collect::<Result<_>>()?,
+                manifests: file.manifests,
+                kubeconfig: cluster.map_err(|error| anyhow::anyhow!("kubeconfig: {error}"))?,
+                state: file.state,
+                // A log is followed as all others are.
+                follow: true,
+                ..Inputs::default()
+            },
+            databases,
+            limits: file.limits,
+            flow: file.flow,
+        })
+    }
+
+    /// Options go before what the file says; lists replace lists.
+    pub(crate) fn options(&mut self, options: super::Server) {
+        let super::Server {
+            config: _,
+            listen,
+            data,
+            demo: _,
+            stage: _,
+            inputs,
+            databases,
+        } = options;
+        self.listen = listen.or(self.listen);
+        self.data = data.or(self.data.take());
+        let ours = &mut self.inputs;
+        replace(&mut ours.source, inputs.source);
+        replace(&mut ours.manifests, inputs.manifests);
+        ours.kubeconfig = inputs.kubeconfig.or(ours.kubeconfig.take());
+        ours.state = inputs.state.or(ours.state.take());
+        ours.no_state |= inputs.no_state;
+        ours.pace |= inputs.pace;
+        ours.follow = true;
+        let ours = &mut self.databases;
+        replace(&mut ours.nb, databases.nb);
+        replace(&mut ours.sb, databases.sb);
+        replace(&mut ours.ovs, databases.ovs);
+        if databases.tls.private_key.is_some() {
+            ours.tls = databases.tls;
+        }
+    }
+}
+
+fn replace<T>(ours: &mut Vec<T>, theirs: Vec<T>) {
+    if !theirs.is_empty() {
+        *ours = theirs;
+    }
+}

@@ -1,0 +1,176 @@
+//! What the server's API tells beside connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use netverdict_history::Role;
+use netverdict_server::{
+    Cluster, Counter, ExplainRequest, KnownRule, Refusal, SourceState, WhatifRequest, Workload,
+};
+use netverdict_source::Counts;
+use netverdict_types::{EndpointKind, Unresolved};
+use serde_json::Value;
+
+use crate::engine::Engine;
+use crate::session::Glance;
+
+/// What is known now, as of the last look.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    ready: bool,
+    /// What the rules were read from, and how many names there were.
+    version: Option<(u64, usize, usize)>,
+    rules: Vec<KnownRule>,
+    workloads: Vec<Workload>,
+    sources: Vec<(String, Arc<dyn Counts>)>,
+    counts: Vec<(&'static str, Vec<(&'static str, u64)>)>,
+}
+
+impl Known {
+    /// Looks at what a run knows.
+    pub(crate) fn look(&self, glance: Glance<'_>, flow: Vec<(&'static str, u64)>) {
+        let engine = glance.engine;
+        let history = engine.history().counts();
+        let version = (history.revisions, history.alive, engine.names().len());
+        let is_new = self.seen().version != Some(version);
+        let news = is_new.then(|| (rules(engine), workloads(engine)));
+        let counts = vec![
+            ("decisions", decisions(engine)),
+            ("connections", flow),
+            (
+                "history",
+                vec![
+                    ("gaps", history.gaps),
+                    ("forgotten", history.forgotten),
+                    ("damaged", history.damaged),
+                    ("bad_rows", history.bad_rows + engine.names().bad_rows()),
+                ],
+            ),
+        ];
+        let mut seen = self.seen();
+        if let Some((rules, workloads)) = news {
+            seen.rules = rules;
+            seen.workloads = workloads;
+            seen.version = Some(version);
+        }
+        seen.sources = glance.sources.to_vec();
+        seen.counts = counts;
+        seen.ready = true;
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cluster for Known {
+    fn rules(&self) -> Vec<KnownRule> {
+        self.seen().rules.clone()
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        self.seen().workloads.clone()
+    }
+
+    fn sources(&self) -> Vec<SourceState> {
+        let seen = self.seen();
+        let sources = seen.sources.iter();
+        let sources = sources.map(|(name, counts)| state(name, counts.counts()));
+        let others = seen.counts.iter();
+        let others = others.map(|(name, counts)| state(name, counts.clone()));
+        sources.chain(others).collect()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.seen().ready
+    }
+
+    fn explain(&self, _: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+        let what = "explanations are not built into this server".to_owned();
+        async { Err(Refusal::NotHere(what)) }.boxed()
+    }
+
+    fn whatif(&self, _: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+        let what = "changes of policies are not tried by this server".to_owned();
+        async { Err(Refusal::NotHere(what)) }.boxed()
+    }
+}
+
+fn state(name: &str, counts: Vec<(&'static str, u64)>) -> SourceState {
+    let counters = counts.into_iter().map(|(name, value)| Counter {
+        name: name.to_owned(),
+        value,
+    });
+    SourceState {
+        name: name.to_owned(),
+        counters: counters.collect(),
+    }
+}
+
+fn decisions(engine: &Engine) -> Vec<(&'static str, u64)> {
+    let counts = engine.counts();
+    let mut all = vec![
+        ("samples", counts.samples),
+        ("resolved", counts.resolved),
+        ("unresolved", counts.unresolved_total()),
+        ("ambiguous", counts.ambiguous),
+        ("doubles", counts.doubles),
+        ("connections_displaced", counts.connections_displaced),
+    ];
+    let reasons = Unresolved::ALL.iter().zip(counts.unresolved);
+    all.extend(reasons.map(|(reason, count)| (reason.as_str(), count)));
+    all
+}
+
+/// ACLs in force; those of one rule as one.
+fn rules(engine: &Engine) -> Vec<KnownRule> {
+    let history = engine.history();
+    let mut rules: BTreeMap<String, KnownRule> = BTreeMap::new();
+    for (zone, name) in history.zones() {
+        for span in history.alive(zone) {
+            let row = span.row();
+            let owner = &row.acl().owner;
+            let sampled = span.point(Role::New).is_some() || span.point(Role::Est).is_some();
+            let rule = rules
+                .entry(format!("{owner:?} {:?}", span.action()))
+                .or_insert_with(|| KnownRule {
+                    owner: owner.clone(),
+                    action: span.action(),
+                    message: row.message().to_owned(),
+                    zones: Vec::new(),
+                    sampled: true,
+                    since: span.from(),
+                });
+            if rule.zones.last().is_none_or(|last| last != name) {
+                rule.zones.push(name.to_owned());
+            }
+            rule.sampled &= sampled;
+            rule.since = rule.since.min(span.from());
+        }
+    }
+    rules.into_values().collect()
+}
+
+/// Everybody with a name.
+fn workloads(engine: &Engine) -> Vec<Workload> {
+    let named = engine.names().all().filter(|(_, _, endpoint)| {
+        matches!(
+            endpoint.kind,
+            EndpointKind::Pod | EndpointKind::Port | EndpointKind::Node | EndpointKind::Service
+        )
+    });
+    let all: BTreeSet<Workload> = named
+        .map(|(_, _, endpoint)| Workload {
+            namespace: endpoint.namespace.clone(),
+            kind: endpoint.kind.as_str().to_owned(),
+            name: endpoint.name.clone(),
+            node: endpoint.node.clone(),
+        })
+        .collect();
+    all.into_iter().collect()
+}

@@ -1,0 +1,75 @@
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::{
+    aggregates, connections, explain, export, health, places, policies, problem, query, sources,
+    stream,
+};
+
+/// All paths, and what answers there.
+///
+/// Who asks is what a layer around it says ([`Subject`](crate::Subject) in the request's
+/// extensions), and everybody else is trusted with everything.
+pub fn router(app: App) -> Router {
+    let limit = DefaultBodyLimit::max(app.limits().body);
+    let (router, _) = paths().split_for_parts();
+    router
+        .route(
+            "/api/v1/openapi.json",
+            axum::routing::get(async || axum::Json(openapi())),
+        )
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(limit)
+        .with_state(app)
+}
+
+/// The same as an OpenAPI 3.1 document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, api) = paths().split_for_parts();
+    api
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "netverdict",
+        description = "For every connection in an OVN network: who allowed or dropped it, and why.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "connections", description = "Both directions and both verdicts in one row"),
+        (name = "policies", description = "Who decides"),
+        (name = "cluster", description = "Who is there, and who talks to whom"),
+        (name = "queries", description = "Help with the query language"),
+        (name = "server", description = "How it stands")
+    )
+)]
+struct Document;
+
+fn paths() -> OpenApiRouter<App> {
+    let questions = OpenApiRouter::new()
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::one))
+        .routes(routes!(aggregates::aggregates))
+        .routes(routes!(stream::live))
+        .routes(routes!(export::export))
+        .routes(routes!(policies::policies))
+        .routes(routes!(policies::rules))
+        .routes(routes!(places::namespaces))
+        .routes(routes!(places::workloads))
+        .routes(routes!(places::topology))
+        .routes(routes!(explain::explain))
+        .routes(routes!(explain::whatif))
+        .routes(routes!(query::completions))
+        .routes(routes!(query::fields))
+        .routes(routes!(sources::list));
+    OpenApiRouter::with_openapi(Document::openapi())
+        .nest("/api/v1", questions)
+        .routes(routes!(health::lives))
+        .routes(routes!(health::ready))
+}

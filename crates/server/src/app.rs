@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use netverdict_query::ask::{Answer, Ask};
+use netverdict_store::Store;
+use netverdict_types::{Clock, Connection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::cluster::{Cluster, Encoder};
+use crate::limits::Limits;
+use crate::live::Live;
+use crate::problem::Problem;
+use crate::subject::Subject;
+
+/// What a server answers from.
+pub struct Parts {
+    /// The connections of the past.
+    pub store: Arc<dyn Store>,
+    /// Those that come.
+    pub live: Arc<Live>,
+    /// What is known of the cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How much may be asked.
+    pub limits: Limits,
+    /// Writes Parquet, where that is built in.
+    pub parquet: Option<Encoder>,
+}
+
+/// All that handlers share.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    queries: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+}
+
+impl App {
+    /// A server's state.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared {
+            queries: Arc::new(Semaphore::new(parts.limits.queries)),
+            streams: Arc::new(Semaphore::new(parts.limits.streams)),
+            parts,
+        }))
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.0.parts.live
+    }
+
+    pub(crate) fn cluster(&self) -> &dyn Cluster {
+        &*self.0.parts.cluster
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.0.parts.store
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.parts.clock
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.parts.limits
+    }
+
+    pub(crate) fn parquet(&self) -> Option<Encoder> {
+        self.0.parts.parquet
+    }
+
+    /// Answers a question as far as `subject` may have it answered.
+    pub(crate) async fn ask(&self, subject: &Subject, ask: Ask) -> Result<Answer, Problem> {
+        let ask = subject.restrict(ask);
+        self.work(async { Ok(self.store().ask(&ask).await?) }).await
+    }
+
+    /// Whole connections, those parts of them that `subject` may see.
+    pub(crate) async fn connections(
+        &self,
+        subject: &Subject,
+        ask: Ask,
+    ) -> Result<Vec<Arc<Connection>>, Problem> {
+        let ask = subject.restrict(ask);
+        let rows = self
+            .work(async { Ok(self.store().connections(&ask).await?) })
+            .await?;
+        let rows = rows.into_iter().map(Arc::new);
+        Ok(rows.filter_map(|row| subject.shows(row)).collect())
+    }
+
+    /// Takes a turn, and not too long.
+    pub(crate) async fn work<T>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let limits = self.limits();
+        let turn = timeout(limits.patience, self.0.queries.acquire());
+        let Ok(Ok(_turn)) = turn.await else {
+            return Err(Problem::busy());
+        };
+        match timeout(limits.timeout, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Problem::timeout(limits.timeout)),
+        }
+    }
+
+    /// The right to stream; it ends with what is returned.
+    pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let streams = self.0.streams.clone();
+        streams.try_acquire_owned().map_err(|_| Problem::busy())
+    }
+}

@@ -1,0 +1,63 @@
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::cluster::{ExplainRequest, Refusal, WhatifRequest};
+use crate::params::Body;
+use crate::problem::{Problem, Problems};
+
+/// Why a connection would be let through or not
+///
+/// Every ACL on the way in both directions, what came closest, and the smallest fix: docs/explanation.schema.json.
+#[utoipa::path(
+    post, path = "/explain", tag = "policies",
+    request_body = ExplainRequest,
+    responses(
+        (status = 200, body = Object, description = "The explanation"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "The body is too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "The body is no JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "What was given does not tell"),
+        Problems
+    )
+)]
+pub(crate) async fn explain(
+    State(app): State<App>,
+    Body(question): Body<ExplainRequest>,
+) -> Result<Json<Value>, Problem> {
+    let answer = app.work(async { Ok(app.cluster().explain(question).await?) });
+    answer.await.map(Json)
+}
+
+/// What other policies would change
+///
+/// Recorded connections that would be dropped or allowed under other policies.
+#[utoipa::path(
+    post, path = "/whatif", tag = "policies",
+    request_body = WhatifRequest,
+    responses(
+        (status = 200, body = Object, description = "What changes"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "The body is too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "The body is no JSON"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "What was given does not tell"),
+        Problems
+    )
+)]
+pub(crate) async fn whatif(
+    State(app): State<App>,
+    Body(question): Body<WhatifRequest>,
+) -> Result<Json<Value>, Problem> {
+    let answer = app.work(async { Ok(app.cluster().whatif(question).await?) });
+    answer.await.map(Json)
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown(what) => Self::unknown(what),
+            Refusal::Wrong(what) => Self::parameter("question", what),
+            Refusal::NotHere(what) => Self::not_here(what),
+            Refusal::Fault(what) => Self::fault(&std::io::Error::other(what)),
+        }
+    }
+}

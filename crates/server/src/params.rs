@@ -1,0 +1,184 @@
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use netverdict_query::ask::{Ask, Cursor, Want};
+use netverdict_query::{Query, moment, parse};
+use netverdict_types::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// Parameters behind `?`, with our kind of error.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let axum::extract::Query(read) =
+            axum::extract::Query::from_request_parts(parts, state).await?;
+        Ok(Self(read))
+    }
+}
+
+/// A JSON body, with our kind of error.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let axum::Json(read) = axum::Json::from_request(request, state).await?;
+        Ok(Self(read))
+    }
+}
+
+/// Which connections.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// A query, as in `namespace=blue and not verdict=allowed`; see docs/query-language.md.
+    #[param(max_length = 65536)]
+    pub(crate) q: Option<String>,
+    /// Connections that went on at that time or later: RFC 3339, `now`, or an age such as `-5m`; an hour ago if it is not given.
+    #[param(example = "-1h")]
+    pub(crate) since: Option<String>,
+    /// Connections that began before that time; now if it is not given.
+    #[param(example = "now")]
+    pub(crate) until: Option<String>,
+}
+
+/// Time that is asked about where nobody says so.
+const HOUR: i64 = 3_600 * 1_000_000_000;
+
+/// When, in absolute times.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Range {
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+impl Which {
+    /// The query.
+    pub(crate) fn query(&self) -> Result<Query, Problem> {
+        Ok(parse(self.q.as_deref().unwrap_or_default())?)
+    }
+
+    /// The time, as of now.
+    pub(crate) fn range(&self, app: &App) -> Result<Range, Problem> {
+        let now = app.clock().now();
+        let read = |name: &str, text: &Option<String>, default: Timestamp| match text {
+            None => Ok(default),
+            Some(text) => moment(text, now).ok_or_else(|| {
+                Problem::parameter(
+                    name,
+                    format_args!("{text:?} is no time, such as 2026-11-23T08:15:30Z, -5m or now"),
+                )
+            }),
+        };
+        // What ends this very moment is asked about too.
+        let until = read("until", &self.until, now.after(1))?;
+        let since = read("since", &self.since, until.min(now).before(HOUR))?;
+        if since >= until {
+            return Err(Problem::parameter("since", "is not before until"));
+        }
+        let limit = app.limits().range;
+        if until.0.saturating_sub(since.0) > limit {
+            return Err(Problem::parameter(
+                "since",
+                format_args!(
+                    "at most {} days may be asked about at once",
+                    limit / 24 / HOUR
+                ),
+            ));
+        }
+        Ok(Range { since, until, now })
+    }
+
+    /// The question for all rows.
+    pub(crate) fn ask(&self, app: &App, want: Want) -> Result<(Ask, Range), Problem> {
+        let range = self.range(app)?;
+        Ok((range.ask(&self.query()?, want), range))
+    }
+}
+
+impl Range {
+    /// A question about this time.
+    pub(crate) fn ask(&self, query: &Query, want: Want) -> Ask {
+        Ask {
+            since: self.since,
+            until: self.until,
+            filter: query.plan(self.now),
+            want,
+        }
+    }
+}
+
+/// A place between two pages: where in the order, and all that was relative to the first page's time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) cursor: Cursor,
+    pub(crate) range: Range,
+}
+
+impl Place {
+    pub(crate) fn text(&self) -> String {
+        let Range { since, until, now } = self.range;
+        format!(
+            "{:016x}{:032x}{:016x}{:016x}{:016x}",
+            self.cursor.end.0, self.cursor.id, since.0, until.0, now.0
+        )
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        Self::read(text)
+            .ok_or_else(|| Problem::parameter("after", "is not what `next` of a page said"))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 96 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let part = |from: usize| {
+            let digits = text.get(from..from + 16).filter(|_| is_hex)?;
+            u64::from_str_radix(digits, 16).ok()
+        };
+        let time = |from: usize| Some(Timestamp(part(from)?.cast_signed()));
+        Some(Self {
+            cursor: Cursor {
+                end: time(0)?,
+                id: u128::from(part(16)?) << 64 | u128::from(part(32)?),
+            },
+            range: Range {
+                since: time(48)?,
+                until: time(64)?,
+                now: time(80)?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_its_text() {
+        let place = Place {
+            cursor: Cursor {
+                end: Timestamp(-5),
+                id: u128::MAX - 77,
+            },
+            range: Range {
+                since: Timestamp::MIN,
+                until: Timestamp::MAX,
+                now: Timestamp(3),
+            },
+        };
+        assert_eq!(Place::parse(&place.text()).ok(), Some(place));
+        for text in ["", "0", &"g".repeat(96), &"+".repeat(96), &"ä".repeat(48)] {
+            assert!(Place::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+use std::error::Error;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use netverdict_query::QueryError;
+use netverdict_store::StoreError;
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+/// What went wrong, as RFC 9457 has it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Which kind of problem; stable.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:netverdict:problem:wrong-query")]
+    kind: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What happened this time, and what to do.
+    detail: String,
+    /// The wrong query with carets under the place, in several lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
+    /// The place in the query, in bytes: first, and behind the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span: Option<[usize; 2]>,
+}
+
+impl Problem {
+    /// A parameter that makes no sense.
+    pub(crate) fn parameter(name: &str, what: impl std::fmt::Display) -> Self {
+        Self::new(Kind::WrongParameter, format!("{name}: {what}"))
+    }
+
+    /// There is no such thing.
+    pub(crate) fn missing(what: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, what.into())
+    }
+
+    /// A question that cannot be answered from what is known.
+    pub(crate) fn unknown(what: impl Into<String>) -> Self {
+        Self::new(Kind::CannotKnow, what.into())
+    }
+
+    /// Too many ask.
+    pub(crate) fn busy() -> Self {
+        Self::new(
+            Kind::Busy,
+            "as much is asked at the same time as may be; ask again in a moment".to_owned(),
+        )
+    }
+
+    /// It took too long.
+    pub(crate) fn timeout(limit: Duration) -> Self {
+        let limit = limit.as_secs();
+        Self::new(
+            Kind::Timeout,
+            format!(
+                "no answer within {limit} s; ask for a shorter time, or for groups of fewer fields"
+            ),
+        )
+    }
+
+    /// What was asked for is not built in here.
+    pub(crate) fn not_here(what: impl Into<String>) -> Self {
+        Self::new(Kind::NotHere, what.into())
+    }
+
+    /// Something of ours broke; it is in the log.
+    pub(crate) fn fault(error: &(dyn Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        tracing::error!("a question was not answered: {text}");
+        Self::new(Kind::Fault, text)
+    }
+
+    fn new(kind: Kind, detail: String) -> Self {
+        Self {
+            kind: format!("urn:netverdict:problem:{}", kind.word()),
+            title: kind.title(),
+            status: kind.status().as_u16(),
+            detail,
+            report: None,
+            span: None,
+        }
+    }
+
+    /// The text of the problem.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    WrongQuery,
+    WrongParameter,
+    WrongBody,
+    NotFound,
+    WrongMethod,
+    TooLarge,
+    CannotKnow,
+    NotHere,
+    Busy,
+    Timeout,
+    Fault,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::WrongQuery => "wrong-query",
+            Self::WrongParameter => "wrong-parameter",
+            Self::WrongBody => "wrong-body",
+            Self::NotFound => "not-found",
+            Self::WrongMethod => "wrong-method",
+            Self::TooLarge => "too-large",
+            Self::CannotKnow => "cannot-know",
+            Self::NotHere => "not-here",
+            Self::Busy => "busy",
+            Self::Timeout => "timeout",
+            Self::Fault => "fault",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::WrongQuery => "The query is wrong",
+            Self::WrongParameter => "A parameter is wrong",
+            Self::WrongBody => "The request's body is wrong",
+            Self::NotFound => "There is no such thing",
+            Self::WrongMethod => "There is no such method here",
+            Self::TooLarge => "The request's body is too large",
+            Self::CannotKnow => "What was given does not tell",
+            Self::NotHere => "This server cannot do that",
+            Self::Busy => "Too many ask at the same time",
+            Self::Timeout => "The answer took too long",
+            Self::Fault => "The server failed",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::WrongQuery | Self::WrongParameter | Self::WrongBody => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::CannotKnow | Self::NotHere => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let span = error.span();
+        Self {
+            report: Some(error.report().to_string()),
+            span: Some([span.start, span.end]),
+            ..Self::new(Kind::WrongQuery, error.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Ask(what) => Self::new(Kind::WrongQuery, what.to_string()),
+            other => Self::fault(&other),
+        }
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(Kind::WrongParameter, rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(Kind::NotFound, rejection.body_text())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let kind = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+            _ => Kind::WrongBody,
+        };
+        Self::new(kind, rejection.body_text())
+    }
+}
+
+/// What is told of paths that are not there.
+pub(crate) async fn no_such_path() -> Problem {
+    Problem::missing("there is no such path; GET /api/v1/openapi.json tells what there is")
+}
+
+/// What is told of methods that are not there.
+pub(crate) async fn no_such_method() -> Problem {
+    Problem::new(
+        Kind::WrongMethod,
+        "GET /api/v1/openapi.json tells what there is".to_owned(),
+    )
+}
+
+/// The problems that any question may meet.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "for the OpenAPI file")]
+pub(crate) enum Problems {
+    /// What was asked makes no sense; `report` shows the place in a query.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Wrong(#[to_schema] Problem),
+    /// Too many ask at the same time.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Busy(#[to_schema] Problem),
+    /// It took too long.
+    #[response(status = 504, content_type = "application/problem+json")]
+    Timeout(#[to_schema] Problem),
+}
