@@ -78,7 +78,7 @@ class Northbound(nb.Northbound):
         self.add('Logical_Router', 'lr', name='lr', ports=Set(*map(Ref, ports)))
         ports = [f'{switch}_p{n}' for switch, count in SWITCHES.items() for n in range(count)]
         self.groups = [self.add('Port_Group', f'pg{n}', name=f'pg{n}', ports=Set(*map(Ref, chance.sample(ports, 3)))) for n in range(2)]
-        self.stateful = self.maybe(0.8)
+        self.stateful = self.maybe(0.65)
         self.tiers = chance.choice([[0], [2], [0, 1, 2, 3], [0, 1, 2, 3]])
         held = collections.defaultdict(list)
         priorities = chance.sample(range(1, 16000), 30)
@@ -103,7 +103,7 @@ class Northbound(nb.Northbound):
         ports = [self.add('Logical_Switch_Port', f'{name}_p{h}', name=f'{name}-p{h}', addresses=Set(' '.join([mac(number, h), address(number, h, 4), address(number, h, 6)])))
                  for h in range(SWITCHES[name])]
         ports.append(self.add('Logical_Switch_Port', f'{name}_r', name=f'{name}-r', type='router', addresses=Set('router'), options={'router-port': f'lr-{name}'}))
-        balancers = list(self.rows['Load_Balancer']) if self.maybe(0.7) else []
+        balancers = list(self.rows['Load_Balancer']) if self.maybe(0.8) else []
         return self.add('Logical_Switch', name, name=name, ports=Set(*map(Ref, ports)), load_balancer=Set(*map(Ref, balancers)))
 
     def make_acl(self, name, priority):
@@ -171,7 +171,7 @@ class Flow:
         self.sport, self.dport = 20000 + serial, chance.choice((80, 8080))
         self.number = None
         self.source = address(*self.client, family)
-        to = chance.choices(('host', 'vip', 'router', 'stranger'), (14, 5, 1, 1))[0]
+        to = chance.choices(('host', 'vip', 'router', 'stranger'), (14, 7, 1, 1))[0]
         if to == 'vip' and (family, self.protocol) in made.balanced:
             self.target, self.dport = made.balanced[family, self.protocol]
             near = None
