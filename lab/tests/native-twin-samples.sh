@@ -6,5 +6,6 @@ set -eu
 program=${CARGO_TARGET_DIR:-target}/debug/examples/samples
 [ -x "$program" ] || { echo "cargo build -p netverdict-pipeline --example samples has not been run: there is no $program"; exit 77; }
 # northd writes other flows for samples until ovn-controller has said what it can do.
-ovn-sbctl --timeout=60 wait-until Chassis "$(ovs-vsctl get Open_vSwitch . external_ids:system-id | tr -d '"')" other_config:ovn-sample-with-registers=true
+. lab/tests/registers.sh
+takes_registers
 exec python3 -ES /lab/scripts/twin/samples.py "$program"

@@ -30,7 +30,7 @@ VARIANTS = ['none', 'one', 'two', 'new', 'mixed', 'one', 'two', 'new', 'mixed'] 
 SETS = {42: 4742, 43: 4743}
 SWITCHES = {'sw0': 3, 'sw1': 2}
 MARKER = 0x88B5
-PATIENCE = 3
+PATIENCE = 10  # seconds for what must come, however busy the machine is
 NARROW = ('drop', 'reject', 'allow-stateless')
 VIPS = {4: '172.30.0.', 6: 'fd01::'}
 

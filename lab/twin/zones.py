@@ -19,7 +19,7 @@ import ovn
 import samples
 import topology
 
-SET, PATIENCE = 42, 5
+SET, PATIENCE = 42, 10
 ARRIVAL = {10, 82, 83, 368, *range(66427, 66434)}  # the interface, and the tunnel's own headers
 RUN = os.environ['LAB_RUN']
 NODES = (1, 2)
