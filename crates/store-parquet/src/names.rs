@@ -1,0 +1,483 @@
+//! What many rows share, kept once and named by a number.
+//!
+//! Rows hold *codes*: places in these tables; code 0 is nothing. So a row costs four bytes for
+//! the two dozen columns of a ruling, and a question about them is asked once for each ruling.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, FixedSizeBinaryBuilder, Int64Array, StringArray,
+};
+use netverdict_query::Value;
+use netverdict_store::{COLUMNS, From, Type};
+use netverdict_types::{
+    Acl, Direction, DropFlow, Endpoint, Evidence, Fact, Half, Ruling, Service, Timestamp,
+    Unresolved, Verdict,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Tables of shared things; entry `n` has code `n + 1`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) words: Vec<Arc<str>>,
+    pub(crate) ends: Vec<Arc<Endpoint>>,
+    pub(crate) services: Vec<Arc<Service>>,
+    pub(crate) rulings: Vec<Arc<Ruling>>,
+    columns: OnceLock<Vec<OnceLock<ArrayRef>>>,
+}
+
+/// Which table a code belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Table {
+    Words,
+    Ends,
+    Services,
+    Rulings,
+}
+
+impl Names {
+    pub(crate) fn word(&self, code: u32) -> Option<&Arc<str>> {
+        entry(&self.words, code)
+    }
+
+    pub(crate) fn end(&self, code: u32) -> Option<&Arc<Endpoint>> {
+        entry(&self.ends, code)
+    }
+
+    pub(crate) fn service(&self, code: u32) -> Option<&Arc<Service>> {
+        entry(&self.services, code)
+    }
+
+    pub(crate) fn ruling(&self, code: u32) -> Option<&Arc<Ruling>> {
+        entry(&self.rulings, code)
+    }
+
+    /// How many codes a table has, 0 among them.
+    pub(crate) fn codes(&self, table: Table) -> usize {
+        1 + match table {
+            Table::Words => self.words.len(),
+            Table::Ends => self.ends.len(),
+            Table::Services => self.services.len(),
+            Table::Rulings => self.rulings.len(),
+        }
+    }
+
+    /// The values of a column of the store's table for each code.
+    pub(crate) fn column(&self, column: usize) -> ArrayRef {
+        let columns = self
+            .columns
+            .get_or_init(|| COLUMNS.iter().map(|_| OnceLock::new()).collect());
+        columns[column]
+            .get_or_init(|| {
+                let kind = COLUMNS[column].kind;
+                match COLUMNS[column].from {
+                    From::Src(value) | From::Dst(value) => {
+                        array(kind, &self.ends, |it| value(it))
+                    }
+                    From::Service(value) => array(kind, &self.services, |it| value(it)),
+                    From::Egress(value) | From::Ingress(value) => {
+                        array(kind, &self.rulings, |it| value(it))
+                    }
+                    From::Row(_) | From::Rest => array(kind, &self.words, |it| Value::Text(it)),
+                }
+            })
+            .clone()
+    }
+
+    /// Adds what was written by [`Interner::added`].
+    pub(crate) fn add(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
+        match serde_json::from_slice(line)? {
+            Entry::Word(it) => self.words.push(it.into()),
+            Entry::End(it) => self.ends.push(Arc::new(it)),
+            Entry::Service(it) => self.services.push(Arc::new(it)),
+            Entry::Ruling(it) => self.rulings.push(Arc::new(it.into())),
+        }
+        self.columns = OnceLock::new();
+        Ok(())
+    }
+
+    /// All entries, one a line.
+    pub(crate) fn lines(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut out = Vec::new();
+        let mut line = |entry: &EntryRef<'_>| -> Result<(), serde_json::Error> {
+            serde_json::to_writer(&mut out, entry)?;
+            out.push(b'\n');
+            Ok(())
+        };
+        for it in &self.words {
+            line(&EntryRef::Word(it))?;
+        }
+        for it in &self.ends {
+            line(&EntryRef::End(it))?;
+        }
+        for it in &self.services {
+            line(&EntryRef::Service(it))?;
+        }
+        for it in &self.rulings {
+            line(&EntryRef::Ruling(Said::of(it)))?;
+        }
+        Ok(out)
+    }
+
+    /// The reverse of [`lines`](Self::lines), and of what was [added](Interner::added).
+    pub(crate) fn read(&mut self, lines: &[u8]) -> Result<(), serde_json::Error> {
+        lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .try_for_each(|line| self.add(line))
+    }
+}
+
+fn entry<T>(table: &[T], code: u32) -> Option<&T> {
+    (code as usize)
+        .checked_sub(1)
+        .and_then(|place| table.get(place))
+}
+
+fn array<T>(kind: Type, entries: &[T], value: impl Fn(&T) -> Value<'_>) -> ArrayRef {
+    let values = std::iter::once(Value::Missing).chain(entries.iter().map(value));
+    values_array(kind, values)
+}
+
+/// An array of the values of a column.
+pub(crate) fn values_array<'a>(kind: Type, values: impl Iterator<Item = Value<'a>>) -> ArrayRef {
+    match kind {
+        Type::Word | Type::Text => Arc::new(
+            values
+                .map(|value| match value {
+                    Value::Text(text) => Some(text),
+                    _ => None,
+                })
+                .collect::<StringArray>(),
+        ),
+        Type::Number | Type::Time => Arc::new(
+            values
+                .map(|value| match value {
+                    Value::Number(number) => Some(number),
+                    Value::Flags(flags) => Some(flags.0.into()),
+                    _ => None,
+                })
+                .collect::<Int64Array>(),
+        ),
+        Type::Bool => Arc::new(
+            values
+                .map(|value| match value {
+                    Value::Bool(truth) => Some(truth),
+                    _ => None,
+                })
+                .collect::<BooleanArray>(),
+        ),
+        Type::Ip | Type::Uuid | Type::Id => {
+            let mut out = FixedSizeBinaryBuilder::new(16);
+            for value in values {
+                let bytes = match value {
+                    Value::Ip(ip) => Some(crate::row::ip_bytes(ip)),
+                    Value::Uuid(uuid) => Some(*uuid.as_bytes()),
+                    _ => None,
+                };
+                match bytes {
+                    // The width is right: there is nothing to fail.
+                    Some(bytes) => drop(out.append_value(bytes)),
+                    None => out.append_null(),
+                }
+            }
+            Arc::new(out.finish())
+        }
+    }
+}
+
+/// Gives codes to what it sees, by pointer first and by content where the pointer is new.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    pub(crate) names: Names,
+    words: ByPointer<str>,
+    ends: ByPointer<Endpoint>,
+    services: ByPointer<Service>,
+    rulings: ByPointer<Ruling>,
+    by_word: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
+    by_end: HashMap<Arc<Endpoint>, u32, foldhash::fast::RandomState>,
+    by_service: HashMap<Arc<Service>, u32, foldhash::fast::RandomState>,
+    by_ruling: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    added: Vec<u8>,
+    failed: Option<serde_json::Error>,
+}
+
+/// Pointers that were seen. They are held, so that none is given to another thing.
+type ByPointer<T> = HashMap<usize, (Arc<T>, u32), foldhash::fast::RandomState>;
+
+/// So many pointers are remembered; then they are forgotten and learnt again.
+const POINTERS: usize = 1 << 20;
+
+impl Interner {
+    /// Goes on where the names of a log ended.
+    pub(crate) fn resume(names: Names) -> Result<Self, serde_json::Error> {
+        let mut it = Self::default();
+        for (place, word) in names.words.iter().enumerate() {
+            it.by_word.insert(word.clone(), place as u32 + 1);
+        }
+        for (place, end) in names.ends.iter().enumerate() {
+            it.by_end.insert(end.clone(), place as u32 + 1);
+        }
+        for (place, service) in names.services.iter().enumerate() {
+            it.by_service.insert(service.clone(), place as u32 + 1);
+        }
+        for (place, ruling) in names.rulings.iter().enumerate() {
+            let text = serde_json::to_vec(&Said::of(ruling))?;
+            it.by_ruling.insert(text.into(), place as u32 + 1);
+        }
+        it.names = names;
+        Ok(it)
+    }
+
+    pub(crate) fn word(&mut self, word: Option<&Arc<str>>) -> u32 {
+        let Some(word) = word else { return 0 };
+        let at = Arc::as_ptr(word).cast::<u8>() as usize;
+        if let Some((_, code)) = self.words.get(&at) {
+            return *code;
+        }
+        let code = by_content(&mut self.by_word, &mut self.names.words, word, || {
+            note(&mut self.added, &mut self.failed, &EntryRef::Word(word));
+        });
+        remember(&mut self.words, at, word, code);
+        code
+    }
+
+    pub(crate) fn end(&mut self, end: Option<&Arc<Endpoint>>) -> u32 {
+        let Some(end) = end else { return 0 };
+        let at = Arc::as_ptr(end) as usize;
+        if let Some((_, code)) = self.ends.get(&at) {
+            return *code;
+        }
+        let code = by_content(&mut self.by_end, &mut self.names.ends, end, || {
+            note(&mut self.added, &mut self.failed, &EntryRef::End(end));
+        });
+        remember(&mut self.ends, at, end, code);
+        code
+    }
+
+    pub(crate) fn service(&mut self, service: Option<&Arc<Service>>) -> u32 {
+        let Some(service) = service else { return 0 };
+        let at = Arc::as_ptr(service) as usize;
+        if let Some((_, code)) = self.services.get(&at) {
+            return *code;
+        }
+        let code = by_content(&mut self.by_service, &mut self.names.services, service, || {
+            note(&mut self.added, &mut self.failed, &EntryRef::Service(service));
+        });
+        remember(&mut self.services, at, service, code);
+        code
+    }
+
+    pub(crate) fn ruling(&mut self, ruling: Option<&Arc<Ruling>>) -> u32 {
+        let Some(ruling) = ruling else { return 0 };
+        let at = Arc::as_ptr(ruling) as usize;
+        if let Some((_, code)) = self.rulings.get(&at) {
+            return *code;
+        }
+        let said = Said::of(ruling);
+        let text = match serde_json::to_vec(&said) {
+            Ok(text) => text,
+            Err(error) => {
+                self.failed = Some(error);
+                return 0;
+            }
+        };
+        let code = match self.by_ruling.get(&text[..]) {
+            Some(code) => *code,
+            None => {
+                note(&mut self.added, &mut self.failed, &EntryRef::Ruling(said));
+                self.names.rulings.push(ruling.clone());
+                let code = self.names.rulings.len() as u32;
+                self.by_ruling.insert(text.into(), code);
+                code
+            }
+        };
+        remember(&mut self.rulings, at, ruling, code);
+        code
+    }
+
+    /// The entries that are new since this was last called, one a line.
+    pub(crate) fn added(&mut self) -> Result<Vec<u8>, serde_json::Error> {
+        if !self.added.is_empty() {
+            self.names.columns = OnceLock::new();
+        }
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut self.added)),
+        }
+    }
+}
+
+fn by_content<T: ?Sized + Eq + Hash>(
+    codes: &mut HashMap<Arc<T>, u32, foldhash::fast::RandomState>,
+    table: &mut Vec<Arc<T>>,
+    thing: &Arc<T>,
+    note: impl FnOnce(),
+) -> u32 {
+    if let Some(code) = codes.get(thing) {
+        return *code;
+    }
+    note();
+    table.push(thing.clone());
+    let code = table.len() as u32;
+    codes.insert(thing.clone(), code);
+    code
+}
+
+fn remember<T: ?Sized>(seen: &mut ByPointer<T>, at: usize, thing: &Arc<T>, code: u32) {
+    if seen.len() >= POINTERS {
+        seen.clear();
+    }
+    seen.insert(at, (thing.clone(), code));
+}
+
+fn note(added: &mut Vec<u8>, failed: &mut Option<serde_json::Error>, entry: &EntryRef<'_>) {
+    match serde_json::to_writer(&mut *added, entry) {
+        Ok(()) => added.push(b'\n'),
+        Err(error) => *failed = Some(error),
+    }
+}
+
+#[derive(Serialize)]
+enum EntryRef<'a> {
+    #[serde(rename = "w")]
+    Word(&'a str),
+    #[serde(rename = "e")]
+    End(&'a Endpoint),
+    #[serde(rename = "s")]
+    Service(&'a Service),
+    #[serde(rename = "r")]
+    Ruling(Said),
+}
+
+#[derive(Deserialize)]
+enum Entry {
+    #[serde(rename = "w")]
+    Word(String),
+    #[serde(rename = "e")]
+    End(Endpoint),
+    #[serde(rename = "s")]
+    Service(Service),
+    #[serde(rename = "r")]
+    Ruling(Said),
+}
+
+/// A ruling as it is written.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Said {
+    verdict: Verdict,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acl: Option<Acl>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uuid: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+    #[serde(default)]
+    deleted: bool,
+    evidence: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unresolved: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flow: Option<Dropping>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Dropping {
+    stage: String,
+    priority: u16,
+    matches: String,
+    message: Box<str>,
+}
+
+impl Said {
+    pub(crate) fn of(ruling: &Ruling) -> Self {
+        Self {
+            verdict: ruling.verdict,
+            acl: ruling.fact.as_ref().map(|fact| fact.acl.clone()),
+            message: ruling.fact.as_ref().map(|fact| fact.message.clone()),
+            uuid: ruling.uuid,
+            revision: ruling.revision,
+            deleted: ruling.deleted,
+            evidence: ruling.evidence.as_str().into(),
+            unresolved: ruling.unresolved.map(|reason| reason.as_str().into()),
+            flow: ruling.flow.as_ref().map(|flow| Dropping {
+                stage: flow.stage.clone(),
+                priority: flow.priority,
+                matches: flow.matches.clone(),
+                message: flow.message.clone(),
+            }),
+        }
+    }
+}
+
+impl std::convert::From<Said> for Ruling {
+    fn from(said: Said) -> Self {
+        let message = said.message;
+        Self {
+            verdict: said.verdict,
+            fact: said.acl.map(|acl| {
+                Arc::new(Fact {
+                    message: message.unwrap_or_else(|| acl.sentence().into()),
+                    acl,
+                })
+            }),
+            uuid: said.uuid,
+            revision: said.revision,
+            deleted: said.deleted,
+            evidence: Evidence::ALL
+                .into_iter()
+                .find(|known| known.as_str() == said.evidence)
+                .unwrap_or(Evidence::None),
+            unresolved: said.unresolved.and_then(|word| {
+                Unresolved::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == word)
+            }),
+            flow: said.flow.map(|flow| {
+                Arc::new(DropFlow {
+                    stage: flow.stage,
+                    priority: flow.priority,
+                    matches: flow.matches,
+                    message: flow.message,
+                })
+            }),
+        }
+    }
+}
+
+/// A half as it is written where columns cannot hold it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Told {
+    direction: Direction,
+    since: i64,
+    zone: String,
+    node: Option<String>,
+    ruling: Said,
+}
+
+impl Told {
+    pub(crate) fn of(direction: Direction, half: &Half) -> Self {
+        Self {
+            direction,
+            since: half.since.0,
+            zone: half.zone.to_string(),
+            node: half.node.as_deref().map(String::from),
+            ruling: Said::of(&half.ruling),
+        }
+    }
+
+    pub(crate) fn half(self) -> (Direction, Half) {
+        let half = Half {
+            since: Timestamp(self.since),
+            zone: self.zone.into(),
+            node: self.node.map(Arc::from),
+            ruling: Arc::new(self.ruling.into()),
+        };
+        (self.direction, half)
+    }
+}
