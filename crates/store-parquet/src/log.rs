@@ -1,14 +1,14 @@
 //! The log: what was acknowledged and is not yet in a file of its own.
 //!
-//! A log is a file of records, each `length, crc32, payload`. A payload is one batch: its writer
-//! and number, the names that are new, and its columns as they lie in memory. All numbers are
+//! A log is a file of records, each `length, crc32, payload`. A payload is what was
+//! acknowledged at once: writers and the numbers of their batches, the names that are new, and
+//! the columns as they lie in memory. All numbers are
 //! little-endian. A record that a crash cut short at the end of the last log was acknowledged to
 //! nobody; any other record that does not read is damage, and set aside.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, make_array};
 use datafusion::arrow::buffer::{Buffer, NullBuffer};
@@ -21,26 +21,28 @@ const MAGIC: &[u8; 8] = b"nvlog001";
 /// A greater length is damage.
 const LONGEST: u32 = 1 << 30;
 
-/// One batch in a log.
+/// What was acknowledged at once.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) writer: String,
-    pub(crate) number: u64,
+    /// Writers and the numbers of their batches.
+    pub(crate) writers: Vec<(String, u64)>,
     pub(crate) batch: RecordBatch,
 }
 
 /// Writes a record behind `out`; `names` are the lines of those that are new.
 pub(crate) fn put(
     out: &mut Vec<u8>,
-    writer: &str,
-    number: u64,
+    writers: &[(String, u64)],
     names: &[u8],
     batch: &RecordBatch,
 ) {
     let begin = out.len();
     out.extend_from_slice(&[0; 8]);
-    bytes(out, writer.as_bytes());
-    out.extend_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&(writers.len() as u32).to_le_bytes());
+    for (writer, number) in writers {
+        bytes(out, writer.as_bytes());
+        out.extend_from_slice(&number.to_le_bytes());
+    }
     bytes(out, names);
     out.extend_from_slice(&(batch.num_rows() as u32).to_le_bytes());
     for array in batch.columns() {
@@ -163,10 +165,13 @@ fn piece<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 fn record(payload: &[u8], names: &mut Names) -> Option<Record> {
     let mut from = payload;
-    let writer = std::str::from_utf8(piece(&mut from)?).ok()?.to_owned();
-    let (head, rest) = from.split_first_chunk::<8>()?;
-    let writer_number = u64::from_le_bytes(*head);
-    from = rest;
+    let mut writers = Vec::new();
+    for _ in 0..number(&mut from)? {
+        let writer = std::str::from_utf8(piece(&mut from)?).ok()?.to_owned();
+        let (head, rest) = from.split_first_chunk::<8>()?;
+        writers.push((writer, u64::from_le_bytes(*head)));
+        from = rest;
+    }
     let lines = piece(&mut from)?;
     let rows = number(&mut from)? as usize;
     let columns = Col::ALL
@@ -175,11 +180,7 @@ fn record(payload: &[u8], names: &mut Names) -> Option<Record> {
         .collect::<Option<Vec<ArrayRef>>>()?;
     let batch = RecordBatch::try_new(SCHEMA.clone(), columns).ok()?;
     names.read(lines).ok()?;
-    Some(Record {
-        writer,
-        number: writer_number,
-        batch,
-    })
+    Some(Record { writers, batch })
 }
 
 fn array(from: &mut &[u8], kind: DataType, rows: usize) -> Option<ArrayRef> {
@@ -280,7 +281,7 @@ pub(crate) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let number = name
+        let number: Option<u64> = name
             .to_str()
             .and_then(|name| name.strip_suffix(".log"))
             .and_then(|digits| digits.parse().ok());

@@ -222,11 +222,11 @@ pub(crate) fn ip_of(bytes: [u8; 16]) -> IpAddr {
 }
 
 /// Codes updates; `interner` learns what they share.
-pub(crate) fn encode(
+pub(crate) fn encode<'a>(
     interner: &mut Interner,
-    rows: &[Connection],
+    rows: impl Iterator<Item = &'a Connection>,
 ) -> Result<RecordBatch, ArrowError> {
-    let mut to = Columns::with_capacity(rows.len());
+    let mut to = Columns::with_capacity(rows.size_hint().0);
     for row in rows {
         to.push(interner, row);
     }

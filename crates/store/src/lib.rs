@@ -81,6 +81,8 @@ pub struct State {
     pub span: Option<Range<Timestamp>>,
     /// What was lost or set aside, by its name.
     pub losses: Vec<(&'static str, u64)>,
+    /// Why appends wait, while they do.
+    pub blocked: Option<String>,
 }
 
 /// Why a store did not do as it was told.
