@@ -149,6 +149,9 @@ pub enum AskError {
     /// Buckets without length.
     #[error("a bucket of time must be longer than nothing")]
     Every,
+    /// Whole records of a question for groups.
+    #[error("whole records are told to a question for rows only")]
+    NotRows,
 }
 
 impl Ask {

@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{
 use netverdict_query::{Check, Plan, Test, Value};
 use netverdict_store::{COLUMNS, From, Place, ip_ranges, place};
 use netverdict_types::{Probability, Timestamp, Verdict};
+use uuid::Uuid;
 
 use crate::names::Names;
 use crate::row::{Col, u128_at};
@@ -60,6 +61,7 @@ enum Leaf {
         max: i64,
     },
     Share(Check),
+    Id(Check),
 }
 
 impl Filter {
@@ -166,6 +168,7 @@ fn leaf(test: &Test) -> Leaf {
             None => Leaf::Never,
             Some(Col::Verdict) => Leaf::Verdict(check()),
             Some(Col::Probability) => Leaf::Share(check()),
+            Some(Col::Id) => Leaf::Id(check()),
             Some(col) if col.table().is_some() => Leaf::Named {
                 col,
                 column,
@@ -269,6 +272,7 @@ impl Node {
                 Leaf::Verdict(_) => cols.contains(&Col::Verdict),
                 Leaf::Flags(_) => cols.contains(&Col::TcpFlags),
                 Leaf::Share(_) => cols.contains(&Col::Probability),
+                Leaf::Id(_) => false,
                 Leaf::Duration { .. } => false,
             },
         }
@@ -389,6 +393,15 @@ impl Leaf {
                 BooleanBuffer::collect_bool(start.len(), |row| {
                     (*min..=*max).contains(&end[row].saturating_sub(start[row]))
                 })
+            }
+            Self::Id(check) => {
+                let column = chunk.column(Col::Id)?;
+                match column.as_any().downcast_ref::<FixedSizeBinaryArray>() {
+                    Some(ids) => BooleanBuffer::collect_bool(ids.len(), |row| {
+                        check.holds(Value::Uuid(Uuid::from_u128(u128_at(ids, row))))
+                    }),
+                    None => BooleanBuffer::new_unset(column.len()),
+                }
             }
             Self::Share(check) => {
                 let column = chunk.column(Col::Probability)?;

@@ -42,31 +42,38 @@ pub(crate) fn fold(
     orphans: &Ids,
     bases: &mut Bases,
 ) -> Result<Folded, ScanError> {
-    let mut folded: HashMap<u128, Connection> = HashMap::new();
+    let mut updates: HashMap<u128, Vec<Connection>> = HashMap::new();
     if !late.is_empty() || !orphans.is_empty() {
         let wanted = Wanted::new(late, orphans);
         for part in &mut parts {
-            take_out(part, &wanted, &mut folded)?;
+            take_out(part, &wanted, &mut updates)?;
         }
     }
-    let unknown: Vec<u128> = folded
+    let has_base = |id: &u128, rows: &[Connection]| {
+        orphans.contains(id) || rows.iter().all(|row| row.seq > 0)
+    };
+    let unknown = updates
         .iter()
-        .filter(|(id, row)| row.seq > 0 || orphans.contains(*id))
+        .filter(|(id, rows)| has_base(id, rows) && !bases.contains_key(*id))
         .map(|(id, _)| *id)
-        .filter(|id| !bases.contains_key(id))
         .collect();
     look_up(segments, unknown, bases)?;
     let mut dead: HashMap<u64, Vec<u32>> = HashMap::new();
-    for (id, connection) in &mut folded {
-        if connection.seq == 0 && !orphans.contains(id) {
-            continue;
-        }
-        if let Some(Some(base)) = bases.get(id) {
-            connection.fold(&base.connection);
-            dead.entry(base.segment).or_default().push(base.row);
-        }
+    let mut rows = Vec::with_capacity(updates.len());
+    for (id, updates) in updates {
+        let base = match bases.get(&id) {
+            Some(Some(base)) if has_base(&id, &updates) => {
+                dead.entry(base.segment).or_default().push(base.row);
+                Some((*base.connection).clone())
+            }
+            _ => None,
+        };
+        let folded = base.into_iter().chain(updates).reduce(|mut all, update| {
+            all.fold(&update);
+            all
+        });
+        rows.extend(folded);
     }
-    let mut rows: Vec<Connection> = folded.into_values().collect();
     rows.sort_unstable_by_key(|row| (row.end, row.id));
     let left = rows
         .iter()
@@ -121,7 +128,7 @@ pub(crate) struct Folded {
 fn take_out(
     part: &mut Part,
     wanted: &Wanted<'_>,
-    folded: &mut HashMap<u128, Connection>,
+    updates: &mut HashMap<u128, Vec<Connection>>,
 ) -> Result<(), ScanError> {
     let ids: &FixedSizeBinaryArray = column(&part.batch, Col::Id)?;
     let found: Vec<usize> = ids
@@ -139,18 +146,12 @@ fn take_out(
     let mut dead = vec![false; part.batch.num_rows()];
     let decoder = Decoder::new(&part.batch, &part.names)?;
     for row in found {
+        dead[row] = true;
         if part.dead.as_ref().is_some_and(|dead| dead.value(row)) {
-            dead[row] = true;
             continue;
         }
-        dead[row] = true;
         let update = decoder.row(row);
-        match folded.get_mut(&update.id.0) {
-            Some(known) => known.fold(&update),
-            None => {
-                folded.insert(update.id.0, update);
-            }
-        }
+        updates.entry(update.id.0).or_default().push(update);
     }
     let dead = BooleanBuffer::from(dead);
     part.dead = Some(Arc::new(match &part.dead {

@@ -46,7 +46,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use netverdict_query::ask::{Answer, Ask, Want};
+use netverdict_query::ask::{Answer, Ask, AskError, Want};
 use netverdict_store::{Batch, State, Store, StoreError};
 use netverdict_types::{Clock, Connection, SystemClock};
 use tokio::sync::{Semaphore, oneshot};
@@ -174,8 +174,7 @@ impl ParquetStore {
     }
 
     async fn answer(&self, ask: &Ask, rollups: bool) -> Result<Answer, StoreError> {
-        ask.check()
-            .map_err(|error| StoreError::Ask(error.to_string()))?;
+        ask.check()?;
         let ask = ask.clone();
         self.run(move |snapshot, runtime| {
             runtime.block_on(ask::answer(snapshot, &ask, rollups))
@@ -235,7 +234,7 @@ impl Store for ParquetStore {
     ) -> BoxFuture<'a, Result<Vec<Connection>, StoreError>> {
         async move {
             let Want::Rows { limit, after } = ask.want else {
-                return Err(StoreError::Ask("rows must be asked for, not groups".into()));
+                return Err(StoreError::Ask(AskError::NotRows));
             };
             let ask = ask.clone();
             self.run(move |snapshot, _| ask::newest(&snapshot, &ask, limit, after))

@@ -209,11 +209,12 @@ impl Live {
         let active = inner.active.clone();
         drop(inner);
         let mut late = active.late.clone();
-        let mut parts = active.parts();
+        let mut parts = Vec::new();
         if let Some(sealing) = sealing {
             late.extend(sealing.late.iter());
             parts.extend(sealing.parts());
         }
+        parts.extend(active.parts());
         let Folded { snapshot, .. } = fold(&segments, parts, &late, &orphans, &mut cache.bases)?;
         cache.batches = batches;
         cache.snapshot = Some(snapshot.clone());

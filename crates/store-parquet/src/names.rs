@@ -212,26 +212,6 @@ type ByPointer<T> = HashMap<usize, (Arc<T>, u32), foldhash::fast::RandomState>;
 const POINTERS: usize = 1 << 20;
 
 impl Interner {
-    /// Goes on where the names of a log ended.
-    pub(crate) fn resume(names: Names) -> Result<Self, serde_json::Error> {
-        let mut it = Self::default();
-        for (place, word) in names.words.iter().enumerate() {
-            it.by_word.insert(word.clone(), place as u32 + 1);
-        }
-        for (place, end) in names.ends.iter().enumerate() {
-            it.by_end.insert(end.clone(), place as u32 + 1);
-        }
-        for (place, service) in names.services.iter().enumerate() {
-            it.by_service.insert(service.clone(), place as u32 + 1);
-        }
-        for (place, ruling) in names.rulings.iter().enumerate() {
-            let text = serde_json::to_vec(&Said::of(ruling))?;
-            it.by_ruling.insert(text.into(), place as u32 + 1);
-        }
-        it.names = names;
-        Ok(it)
-    }
-
     pub(crate) fn word(&mut self, word: Option<&Arc<str>>) -> u32 {
         let Some(word) = word else { return 0 };
         let at = Arc::as_ptr(word).cast::<u8>() as usize;

@@ -61,10 +61,7 @@ impl<'a> Chunk<'a> {
         Self {
             source: Source::Part(part),
             names: part.names.clone(),
-            bounds: Bounds {
-                rows: part.batch.num_rows(),
-                ..Bounds::default()
-            },
+            bounds: Bounds::unknown(part.batch.num_rows()),
             inverse: false,
             columns: [const { None }; Col::ALL.len()],
         }

@@ -103,6 +103,14 @@ pub(crate) struct Span {
 }
 
 impl Bounds {
+    /// Of so many rows of which nothing is known.
+    pub(crate) fn unknown(rows: usize) -> Self {
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn of(&self, col: Col) -> Option<Span> {
         self.numbers.get(col as usize).copied().flatten()
     }

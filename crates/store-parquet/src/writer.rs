@@ -201,7 +201,7 @@ impl Writer<'_> {
         inbox: &Receiver<Request>,
     ) -> Result<(), Why> {
         loop {
-            let error = match self.room(record.len()).and_then(|()| self.log.append(record)) {
+            let error = match self.log.append(record) {
                 Ok(()) => break,
                 Err(error) if is_full(&error) => error,
                 Err(error) => return Err(Why::io(&self.log, error)),
@@ -223,19 +223,6 @@ impl Writer<'_> {
         }
         if self.live.lock().blocked.take().is_some() {
             tracing::info!("there is room on the disk again: appends go on");
-        }
-        Ok(())
-    }
-
-    /// Makes sure that enough of the disk stays free.
-    fn room(&self, bytes: usize) -> io::Result<()> {
-        if self.live.options.leave_free == 0 {
-            return Ok(());
-        }
-        let disk = nix::sys::statvfs::statvfs(&self.live.options.directory)?;
-        let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
-        if free < self.live.options.leave_free.saturating_add(bytes as u64) {
-            return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
