@@ -155,7 +155,8 @@ impl Best {
     }
 
     fn connections(mut self, snapshot: &Snapshot) -> Result<Vec<Connection>, ScanError> {
-        self.found.sort_unstable_by_key(|found| (found.chunk, found.row));
+        self.found
+            .sort_unstable_by_key(|found| (found.chunk, found.row));
         let mut out = Vec::with_capacity(self.found.len());
         for found in self.found.chunk_by(|a, b| a.chunk == b.chunk) {
             let Some(first) = found.first() else { continue };

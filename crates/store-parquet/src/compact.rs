@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, PrimitiveArray, RecordBatch};
-use datafusion::arrow::compute::{concat_batches, filter_record_batch, take};
 use datafusion::arrow::array::{BooleanArray, UInt32Array};
+use datafusion::arrow::compute::{concat_batches, filter_record_batch, take};
 use datafusion::arrow::datatypes::{Int64Type, UInt8Type, UInt32Type};
 
 use crate::names::{Names, Table};
@@ -45,7 +45,10 @@ pub(crate) fn write(
     if done.is_err() {
         for partition in &partitions {
             for id in &made {
-                let directory = root.join("segments").join(partition).join(format!("{id:012}"));
+                let directory = root
+                    .join("segments")
+                    .join(partition)
+                    .join(format!("{id:012}"));
                 // What cannot be removed now is removed at the next start.
                 _ = std::fs::remove_dir_all(directory);
             }
@@ -132,11 +135,9 @@ const PARTITION_SHIFT: u32 = 99;
 /// The names of the partitions, and the rows by what decided of them: `(key, row)`.
 fn order(batch: &RecordBatch) -> (Vec<String>, Vec<(u128, u32)>) {
     let end = numbers::<Int64Type>(batch, Col::End).values();
-    let (first, last) = end
-        .iter()
-        .fold((i64::MAX, i64::MIN), |(min, max), time| {
-            (min.min(*time), max.max(*time))
-        });
+    let (first, last) = end.iter().fold((i64::MAX, i64::MIN), |(min, max), time| {
+        (min.min(*time), max.max(*time))
+    });
     let count = |length: i64| last.div_euclid(length) as i128 - first.div_euclid(length) as i128;
     let (length, prefix) = if count(HOUR) < PARTITIONS as i128 {
         (HOUR, 'h')
@@ -210,12 +211,17 @@ fn joined(parts: &[Part]) -> Result<(Names, Vec<RecordBatch>), ScanError> {
     names.ends = merged(&sources, &mut maps, Table::Ends, end, |a, b| {
         (&a.namespace, a).cmp(&(&b.namespace, b))
     });
-    names.services = merged(&sources, &mut maps, Table::Services, service, |a, b| a.cmp(b));
+    names.services = merged(&sources, &mut maps, Table::Services, service, |a, b| {
+        a.cmp(b)
+    });
     names.rulings = merged(&sources, &mut maps, Table::Rulings, ruling, |a, b| {
         let owner = |it: &netverdict_types::Ruling| {
-            it.fact
-                .as_ref()
-                .map(|fact| (fact.acl.owner.namespace.clone(), fact.acl.owner.name.clone()))
+            it.fact.as_ref().map(|fact| {
+                (
+                    fact.acl.owner.namespace.clone(),
+                    fact.acl.owner.name.clone(),
+                )
+            })
         };
         (owner(a), a).cmp(&(owner(b), b))
     });

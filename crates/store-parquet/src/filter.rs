@@ -339,9 +339,9 @@ impl Leaf {
         else {
             return false;
         };
-        let fits = other.is_none_or(|(other, is)| {
-            matches!(value(names, other, code), Value::Text(text) if text == is)
-        });
+        let fits = other.is_none_or(
+            |(other, is)| matches!(value(names, other, code), Value::Text(text) if text == is),
+        );
         fits && check.holds(value(names, *column, code))
     }
 
@@ -381,7 +381,9 @@ impl Leaf {
                 match column.as_any().downcast_ref::<FixedSizeBinaryArray>() {
                     Some(ips) => BooleanBuffer::collect_bool(ips.len(), |row| {
                         let ip = u128_at(ips, row);
-                        ranges.iter().any(|(first, last)| (*first..=*last).contains(&ip))
+                        ranges
+                            .iter()
+                            .any(|(first, last)| (*first..=*last).contains(&ip))
                     }),
                     None => BooleanBuffer::new_unset(column.len()),
                 }
@@ -434,7 +436,9 @@ pub(crate) fn value(names: &Names, column: usize, code: u32) -> Value<'_> {
         From::Egress(read) | From::Ingress(read) => {
             names.ruling(code).map_or(Value::Missing, |it| read(it))
         }
-        From::Row(_) => names.word(code).map_or(Value::Missing, |it| Value::Text(it)),
+        From::Row(_) => names
+            .word(code)
+            .map_or(Value::Missing, |it| Value::Text(it)),
         From::Rest => Value::Missing,
     }
 }
@@ -451,19 +455,27 @@ fn number_between(column: &ArrayRef, min: i64, max: i64) -> BooleanBuffer {
     match column.data_type() {
         DataType::Int64 => {
             let values = column.as_primitive::<Int64Type>().values();
-            BooleanBuffer::collect_bool(values.len(), |row| values[row] >= min && values[row] <= max)
+            BooleanBuffer::collect_bool(values.len(), |row| {
+                values[row] >= min && values[row] <= max
+            })
         }
         DataType::UInt8 => {
             let values = column.as_primitive::<UInt8Type>().values();
-            all(values.len(), &|row| (min..=max).contains(&values[row].into()))
+            all(values.len(), &|row| {
+                (min..=max).contains(&values[row].into())
+            })
         }
         DataType::UInt16 => {
             let values = column.as_primitive::<UInt16Type>().values();
-            all(values.len(), &|row| (min..=max).contains(&values[row].into()))
+            all(values.len(), &|row| {
+                (min..=max).contains(&values[row].into())
+            })
         }
         DataType::UInt32 => {
             let values = column.as_primitive::<UInt32Type>().values();
-            all(values.len(), &|row| (min..=max).contains(&values[row].into()))
+            all(values.len(), &|row| {
+                (min..=max).contains(&values[row].into())
+            })
         }
         DataType::UInt64 => {
             let values = column.as_primitive::<UInt64Type>().values();

@@ -49,9 +49,8 @@ pub(crate) fn fold(
             take_out(part, &wanted, &mut updates)?;
         }
     }
-    let has_base = |id: &u128, rows: &[Connection]| {
-        orphans.contains(id) || rows.iter().all(|row| row.seq > 0)
-    };
+    let has_base =
+        |id: &u128, rows: &[Connection]| orphans.contains(id) || rows.iter().all(|row| row.seq > 0);
     let unknown = updates
         .iter()
         .filter(|(id, rows)| has_base(id, rows) && !bases.contains_key(*id))
@@ -228,9 +227,7 @@ pub(crate) fn orphans(segment: &Segment, into: &mut Ids) -> Result<(), ScanError
         let found = rows
             .iter()
             .enumerate()
-            .filter(|(row, seq)| {
-                **seq > 0 && alive.as_ref().is_none_or(|alive| alive.value(*row))
-            })
+            .filter(|(row, seq)| **seq > 0 && alive.as_ref().is_none_or(|alive| alive.value(*row)))
             .map(|(row, _)| u128_at(ids, row));
         into.extend(found);
     }
@@ -260,6 +257,7 @@ impl<'a> Wanted<'a> {
 
     fn has(&self, id: u128) -> bool {
         let bit = id as usize % BITS;
-        self.bits[bit / 64] & (1 << (bit % 64)) != 0 && self.sets.iter().any(|set| set.contains(&id))
+        self.bits[bit / 64] & (1 << (bit % 64)) != 0
+            && self.sets.iter().any(|set| set.contains(&id))
     }
 }

@@ -11,8 +11,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{cast, concat, take};
 use datafusion::arrow::datatypes::{
-    DataType, Field as ArrowField, Int64Type, Schema, SchemaRef, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    DataType, Field as ArrowField, Int64Type, Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{RowConverter, SortField};
@@ -425,14 +425,14 @@ impl<'a> Grouper<'a> {
     ) -> Result<(), ScanError> {
         let rows = filter.rows(chunk)?;
         let selected: Option<Vec<u32>> = rows.map(|rows| picked(&rows));
-        let count = selected
-            .as_ref()
-            .map_or(chunk.bounds().rows, Vec::len);
+        let count = selected.as_ref().map_or(chunk.bounds().rows, Vec::len);
         if count == 0 {
             return Ok(());
         }
         let slots = self.slots(chunk, selected.as_deref(), count)?;
-        let weights = chunk.extra(COUNT).map(|it| it.as_primitive::<UInt64Type>().clone());
+        let weights = chunk
+            .extra(COUNT)
+            .map(|it| it.as_primitive::<UInt64Type>().clone());
         match &weights {
             None => slots
                 .iter()
@@ -585,9 +585,12 @@ impl<'a> Grouper<'a> {
                 )),
                 None => {
                     let end = lines.column(Col::End)?;
-                    Arc::new(end.as_primitive::<Int64Type>().unary::<_, Int64Type>(|time| {
-                        time.div_euclid(length).saturating_mul(length)
-                    }))
+                    Arc::new(
+                        end.as_primitive::<Int64Type>()
+                            .unary::<_, Int64Type>(|time| {
+                                time.div_euclid(length).saturating_mul(length)
+                            }),
+                    )
                 }
             });
         }

@@ -70,8 +70,6 @@ pub struct Options {
     pub keep: Option<Duration>,
     /// How many bytes are kept; the oldest go first. `None`: all.
     pub keep_bytes: Option<u64>,
-    /// So many bytes of the disk are left free: appends wait while there are fewer.
-    pub leave_free: u64,
     /// Tells the time that `keep` counts back from.
     pub clock: Arc<dyn Clock>,
 }
@@ -85,7 +83,6 @@ impl Options {
             seal_after: Duration::from_secs(300),
             keep: None,
             keep_bytes: None,
-            leave_free: 64 << 20,
             clock: Arc::new(SystemClock),
         }
     }
@@ -176,10 +173,8 @@ impl ParquetStore {
     async fn answer(&self, ask: &Ask, rollups: bool) -> Result<Answer, StoreError> {
         ask.check()?;
         let ask = ask.clone();
-        self.run(move |snapshot, runtime| {
-            runtime.block_on(ask::answer(snapshot, &ask, rollups))
-        })
-        .await
+        self.run(move |snapshot, runtime| runtime.block_on(ask::answer(snapshot, &ask, rollups)))
+            .await
     }
 
     /// Does work on a thread for questions; again where a file was damaged and is set aside now.
@@ -191,9 +186,7 @@ impl ParquetStore {
         let (done, wait) = oneshot::channel();
         let job = move |runtime: &tokio::runtime::Runtime| {
             let result = loop {
-                let result = live
-                    .snapshot()
-                    .and_then(|snapshot| work(snapshot, runtime));
+                let result = live.snapshot().and_then(|snapshot| work(snapshot, runtime));
                 match result {
                     Err(error) if live.set_aside(&error) => {}
                     result => break result,

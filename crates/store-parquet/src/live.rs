@@ -90,7 +90,12 @@ impl Generation {
             let late = seq.values().iter().enumerate().filter(|(_, seq)| **seq > 0);
             self.late.extend(late.map(|(row, _)| u128_at(ids, row)));
         }
-        let times = |col: Col| batch.column(col as usize).as_primitive::<Int64Type>().values();
+        let times = |col: Col| {
+            batch
+                .column(col as usize)
+                .as_primitive::<Int64Type>()
+                .values()
+        };
         for (start, end) in times(Col::Start).iter().zip(times(Col::End)) {
             let (first, last) = self.span.get_or_insert((*start, *end));
             *first = (*first).min(*start);
@@ -125,9 +130,9 @@ impl Live {
             .map_err(at("the directory cannot be made"))?;
         let lock = File::create(root.join("lock")).map_err(at("it cannot be locked"))?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => at("another process uses it")(io::Error::from(
-                io::ErrorKind::ResourceBusy,
-            )),
+            TryLockError::WouldBlock => {
+                at("another process uses it")(io::Error::from(io::ErrorKind::ResourceBusy))
+            }
             TryLockError::Error(error) => at("it cannot be locked")(error),
         })?;
         let known = Manifest::read(&root).map_err(at("its manifest cannot be read"))?;
@@ -137,9 +142,7 @@ impl Live {
         };
         inner.open_segments(&root);
         sweep(&root, &inner.manifest);
-        let replayed = inner
-            .replay(&root)
-            .map_err(at("its logs cannot be read"))?;
+        let replayed = inner.replay(&root).map_err(at("its logs cannot be read"))?;
         let number = inner.manifest.number();
         if replayed.rows == 0 {
             inner.manifest.writers.extend(replayed.writers.clone());
@@ -237,7 +240,10 @@ impl Live {
             .map(|segment| segment.facts.id)
         else {
             // It was replaced meanwhile.
-            return inner.segments.iter().all(|it| !error.path().starts_with(&it.directory));
+            return inner
+                .segments
+                .iter()
+                .all(|it| !error.path().starts_with(&it.directory));
         };
         inner.damaged.push(segment);
         self.changed.notify_all();
@@ -264,9 +270,13 @@ impl Live {
         let sealed = inner.segments.iter().map(|it| it.alive()).sum::<u64>();
         State {
             rows: sealed + memory().map(|it| it.rows as u64).sum::<u64>(),
-            bytes: inner.segments.iter().map(|it| it.facts.bytes()).sum::<u64>()
+            bytes: inner
+                .segments
+                .iter()
+                .map(|it| it.facts.bytes())
+                .sum::<u64>()
                 + memory().map(|it| it.bytes).sum::<u64>(),
-            span: span.map(|(first, last)| Timestamp(first)..Timestamp(last)),
+            span: span.map(|(first, last)| Timestamp(first)..Timestamp(last).after(1)),
             losses: LOSSES
                 .into_iter()
                 .filter_map(|name| Some((name, *inner.manifest.losses.get(name)?)))

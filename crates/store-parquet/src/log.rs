@@ -30,12 +30,7 @@ pub(crate) struct Record {
 }
 
 /// Writes a record behind `out`; `names` are the lines of those that are new.
-pub(crate) fn put(
-    out: &mut Vec<u8>,
-    writers: &[(String, u64)],
-    names: &[u8],
-    batch: &RecordBatch,
-) {
+pub(crate) fn put(out: &mut Vec<u8>, writers: &[(String, u64)], names: &[u8], batch: &RecordBatch) {
     let begin = out.len();
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&(writers.len() as u32).to_le_bytes());
@@ -132,8 +127,8 @@ pub(crate) fn replay(path: &Path) -> io::Result<Replay> {
         };
         if crc32fast::hash(payload) != crc {
             // A page of the end that was not written yet reads as zeros.
-            out.damaged = at.len() > length as usize
-                && at[length as usize..].iter().any(|byte| *byte != 0);
+            out.damaged =
+                at.len() > length as usize && at[length as usize..].iter().any(|byte| *byte != 0);
             break;
         }
         match record(payload, &mut out.names) {
@@ -295,4 +290,3 @@ pub(crate) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
-

@@ -74,9 +74,7 @@ impl Names {
             .get_or_init(|| {
                 let kind = COLUMNS[column].kind;
                 match COLUMNS[column].from {
-                    From::Src(value) | From::Dst(value) => {
-                        array(kind, &self.ends, |it| value(it))
-                    }
+                    From::Src(value) | From::Dst(value) => array(kind, &self.ends, |it| value(it)),
                     From::Service(value) => array(kind, &self.services, |it| value(it)),
                     From::Egress(value) | From::Ingress(value) => {
                         array(kind, &self.rulings, |it| value(it))
@@ -244,9 +242,18 @@ impl Interner {
         if let Some((_, code)) = self.services.get(&at) {
             return *code;
         }
-        let code = by_content(&mut self.by_service, &mut self.names.services, service, || {
-            note(&mut self.added, &mut self.failed, &EntryRef::Service(service));
-        });
+        let code = by_content(
+            &mut self.by_service,
+            &mut self.names.services,
+            service,
+            || {
+                note(
+                    &mut self.added,
+                    &mut self.failed,
+                    &EntryRef::Service(service),
+                );
+            },
+        );
         remember(&mut self.services, at, service, code);
         code
     }

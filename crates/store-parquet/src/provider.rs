@@ -215,7 +215,9 @@ fn of_segment(
         }
         return grouper.finish();
     }
-    groups(segment, filter, |mut chunk| grouper.add(&mut chunk, filter, 1))?;
+    groups(segment, filter, |mut chunk| {
+        grouper.add(&mut chunk, filter, 1)
+    })?;
     grouper.finish()
 }
 
@@ -238,7 +240,13 @@ fn within(
             .map(|column| column.as_primitive::<Int64Type>().values().clone())
     };
     let names = [Col::Start.name(), LAST_START, FIRST_END, Col::End.name()].map(time);
-    let [Some(first_start), Some(last_start), Some(first_end), Some(last_end)] = names else {
+    let [
+        Some(first_start),
+        Some(last_start),
+        Some(first_end),
+        Some(last_end),
+    ] = names
+    else {
         return Ok(None);
     };
     let mut inside = Vec::with_capacity(rollup.num_rows());

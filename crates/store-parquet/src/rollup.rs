@@ -6,7 +6,9 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt8Array, UInt32Array, UInt64Array};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, UInt8Array, UInt32Array, UInt64Array,
+};
 use datafusion::arrow::datatypes::{Int64Type, UInt8Type, UInt32Type, UInt64Type};
 use datafusion::arrow::error::ArrowError;
 use hashbrown::HashTable;
@@ -187,15 +189,16 @@ impl Rollup {
         keys.push(key);
         self.count.push(0);
         self.sums.iter_mut().for_each(|sums| sums.push(0));
-        for (times, none) in
-            self.times
-                .iter_mut()
-                .zip([i64::MAX, i64::MIN, i64::MAX, i64::MIN])
+        for (times, none) in self
+            .times
+            .iter_mut()
+            .zip([i64::MAX, i64::MIN, i64::MAX, i64::MIN])
         {
             times.push(none);
         }
-        self.slots
-            .insert_unique(hash, slot as u32, |slot| hasher.hash_one(keys[*slot as usize]));
+        self.slots.insert_unique(hash, slot as u32, |slot| {
+            hasher.hash_one(keys[*slot as usize])
+        });
         slot
     }
 

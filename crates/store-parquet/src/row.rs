@@ -169,11 +169,9 @@ impl Col {
         match self {
             Self::Id | Self::SrcIp | Self::DstIp => DataType::FixedSizeBinary(16),
             Self::Start | Self::End | Self::EgressSince | Self::IngressSince => DataType::Int64,
-            Self::Protocol
-            | Self::Verdict
-            | Self::IcmpType
-            | Self::IcmpCode
-            | Self::TcpFlags => DataType::UInt8,
+            Self::Protocol | Self::Verdict | Self::IcmpType | Self::IcmpCode | Self::TcpFlags => {
+                DataType::UInt8
+            }
             Self::SrcPort | Self::DstPort => DataType::UInt16,
             Self::Packets
             | Self::Bytes
@@ -343,16 +341,25 @@ impl Columns {
         self.service.push(names.service(row.service.as_ref()));
         for (to, half) in self.halves.iter_mut().zip([&row.egress, &row.ingress]) {
             to.since.push(half.as_ref().map(|half| half.since.0));
-            to.zone.push(names.word(half.as_ref().map(|half| &half.zone)));
-            to.node.push(names.word(half.as_ref().and_then(|half| half.node.as_ref())));
-            to.ruling.push(names.ruling(half.as_ref().map(|half| &half.ruling)));
+            to.zone
+                .push(names.word(half.as_ref().map(|half| &half.zone)));
+            to.node
+                .push(names.word(half.as_ref().and_then(|half| half.node.as_ref())));
+            to.ruling
+                .push(names.ruling(half.as_ref().map(|half| &half.ruling)));
         }
         self.rest.push(rest(row));
     }
 
     fn finish(self) -> Result<RecordBatch, ArrowError> {
-        let [packets, bytes, reply_packets, reply_bytes, dropped_packets, dropped_bytes] =
-            self.counts;
+        let [
+            packets,
+            bytes,
+            reply_packets,
+            reply_bytes,
+            dropped_packets,
+            dropped_bytes,
+        ] = self.counts;
         let [src, dst] = self.ends;
         let [egress, ingress] = self.halves;
         let columns: Vec<ArrayRef> = vec![
@@ -702,7 +709,5 @@ pub(crate) fn column<T: Array + 'static>(batch: &RecordBatch, col: Col) -> Resul
     batch
         .column_by_name(col.name())
         .and_then(|array| array.as_any().downcast_ref())
-        .ok_or_else(|| {
-            ArrowError::SchemaError(format!("rows without the column {}", col.name()))
-        })
+        .ok_or_else(|| ArrowError::SchemaError(format!("rows without the column {}", col.name())))
 }

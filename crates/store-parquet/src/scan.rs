@@ -174,7 +174,8 @@ impl<'a> Chunk<'a> {
                 Ok(rows.iter().map(|row| decoder.row(*row)).collect())
             }
             Source::Group(segment, group) => {
-                let batch = segment.read(*group, &Col::ALL, Some(selection(rows, self.bounds.rows)))?;
+                let batch =
+                    segment.read(*group, &Col::ALL, Some(selection(rows, self.bounds.rows)))?;
                 let decoder = Decoder::new(&batch, &self.names)?;
                 Ok((0..batch.num_rows()).map(|row| decoder.row(row)).collect())
             }

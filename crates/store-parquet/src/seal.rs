@@ -63,7 +63,11 @@ impl Sealer<'_> {
         let root = &live.options.directory;
         let (segments, orphans, log) = {
             let inner = live.lock();
-            (inner.segments.clone(), inner.orphans.clone(), inner.sealed_log)
+            (
+                inner.segments.clone(),
+                inner.orphans.clone(),
+                inner.sealed_log,
+            )
         };
         let Folded {
             snapshot,
@@ -87,8 +91,7 @@ impl Sealer<'_> {
             }
             let number = live.lock().manifest.number();
             let path = dead_path(root, &segment.facts, number);
-            write_dead(&path, &segment.dead)
-                .map_err(|source| SegmentError::Io { path, source })?;
+            write_dead(&path, &segment.dead).map_err(|source| SegmentError::Io { path, source })?;
             if let Some((before, _)) = segment.facts.dead {
                 replaced.push(dead_path(root, &segment.facts, before));
             }
@@ -223,7 +226,10 @@ impl Sealer<'_> {
                 return;
             }
         }
-        tracing::warn!(error = &error as &dyn std::error::Error, "{what}: it is tried again");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "{what}: it is tried again"
+        );
         let inner = self.live.lock();
         if !inner.closing {
             drop(self.live.changed.wait_timeout(inner, RETRY));

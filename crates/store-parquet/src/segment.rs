@@ -473,8 +473,7 @@ impl Writer {
             let path = self.directory.join(name);
             let file = File::create(&path).map_err(io(&path))?;
             let write = |file: File| -> Result<File, ParquetError> {
-                let mut to =
-                    ArrowWriter::try_new(file, rollup.schema(), Some(plain_properties()))?;
+                let mut to = ArrowWriter::try_new(file, rollup.schema(), Some(plain_properties()))?;
                 to.write(rollup)?;
                 to.into_inner()
             };
@@ -577,11 +576,7 @@ impl ChunkReader for Pread {
         }))
     }
 
-    fn get_bytes(
-        &self,
-        start: u64,
-        length: usize,
-    ) -> Result<bytes::Bytes, ParquetError> {
+    fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
         let mut out = vec![0; length];
         self.file.read_exact_at(&mut out, start)?;
         Ok(out.into())

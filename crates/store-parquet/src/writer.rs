@@ -76,7 +76,11 @@ pub(crate) fn run(live: &Live, log: Log, inbox: &Receiver<Request>) {
     }
 }
 
-type Append = (Batch, OwnedSemaphorePermit, oneshot::Sender<Result<(), StoreError>>);
+type Append = (
+    Batch,
+    OwnedSemaphorePermit,
+    oneshot::Sender<Result<(), StoreError>>,
+);
 
 #[derive(Default)]
 struct Gathered {
@@ -144,7 +148,8 @@ impl Writer<'_> {
         inbox: &Receiver<Request>,
     ) -> Result<(), Why> {
         if self.broken {
-            self.freeze_now().map_err(|error| Why::io(&self.log, error))?;
+            self.freeze_now()
+                .map_err(|error| Why::io(&self.log, error))?;
             self.broken = false;
         }
         let mut writers: Vec<(String, u64)> = Vec::new();
@@ -152,7 +157,10 @@ impl Writer<'_> {
         {
             let inner = self.live.lock();
             for (batch, ..) in appends {
-                let here = writers.iter().rev().find(|(writer, _)| *writer == batch.writer);
+                let here = writers
+                    .iter()
+                    .rev()
+                    .find(|(writer, _)| *writer == batch.writer);
                 let last = match here {
                     Some((_, number)) => Some(*number),
                     None => inner.last(&batch.writer),

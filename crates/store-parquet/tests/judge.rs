@@ -6,12 +6,13 @@ use netverdict_store_parquet::{Options, ParquetStore};
 fn options(directory: &tempfile::TempDir) -> Options {
     let mut options = Options::new(directory.path());
     options.seal_rows = 300;
-    options.leave_free = 0;
     options
 }
 
 fn run(seed: u64, connections: usize, questions: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
         let mut store = ParquetStore::open(options(&directory)).unwrap();
@@ -47,7 +48,10 @@ fn run(seed: u64, connections: usize, questions: usize) {
 
 #[test]
 fn answers_as_plain_loops_do() {
-    let seeds = std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let seeds = std::env::var("N")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(12);
     for seed in 0..seeds {
         run(seed, 400, 6);
     }
