@@ -1,5 +1,7 @@
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use netverdict_types::{
     Change, Connection, ConnectionId, Decision, Direction, Endpoint, EndpointKind, Half, IcmpKind,
@@ -70,6 +72,9 @@ pub struct Counts {
     pub joined: u64,
     /// Of these, those where several fitted and the nearest in time was taken.
     pub joined_by_time: u64,
+    /// Packets that seemed to begin one more connection where eight with the same addresses and
+    /// ports were remembered: they were taken for the last of these.
+    pub merged: u64,
     /// Connections that began with a decision older than the window: the other half may have
     /// been told and forgotten before, in a row of its own.
     pub late: u64,
@@ -87,13 +92,14 @@ pub struct Counts {
 
 impl Counts {
     /// What was lost, or told less well than it could be, by its name.
-    pub fn losses(&self) -> [(&'static str, u64); 11] {
+    pub fn losses(&self) -> [(&'static str, u64); 12] {
         [
             ("keyless", self.keyless),
             ("fragments", self.fragments),
             ("guessed", self.guessed),
             ("contradicted", self.contradicted),
             ("joined-by-time", self.joined_by_time),
+            ("merged", self.merged),
             ("late", self.late),
             ("told-early", self.told_early),
             ("forgotten-early", self.forgotten_early),
@@ -108,6 +114,8 @@ impl Counts {
 #[derive(Debug)]
 pub struct Flow {
     limits: Limits,
+    /// Of the indexes.
+    seed: u64,
     now: i64,
     counts: Counts,
     entries: Slab<Entry>,
@@ -211,6 +219,10 @@ impl Queues {
 /// In the index: the connection is found by its service's address.
 const ALIAS: u32 = 1 << 31;
 
+/// How many connections that are remembered may have the same ends: who sends first packets over and
+/// over must not make searches long.
+const ALIKE: usize = 8;
+
 /// The distance of what began after the packet, and more.
 const FAR: i64 = i64::MAX / 2;
 
@@ -230,6 +242,7 @@ impl Flow {
                 connections,
                 ..limits
             },
+            seed: RandomState::default().hash_one(()),
             now: i64::MIN,
             counts: Counts::default(),
             entries: Slab::default(),
@@ -337,8 +350,9 @@ impl Flow {
 
     /// The connection that a packet belongs to, if it is known.
     fn find(&mut self, packet: &Packet<'_>) -> Option<u32> {
-        let hash = packet.key.hash();
+        let hash = packet.key.hash(self.seed);
         let mut fitting = Fitting::default();
+        let (mut alike, mut last) = (0, NONE);
         for &slot in self.by_key.iter_hash(hash) {
             let number = slot & !ALIAS;
             let entry = &self.entries[number];
@@ -348,9 +362,17 @@ impl Flow {
             };
             if key.is_some_and(|key| key == packet.key || key == packet.key.reversed()) {
                 fitting.add(self.distance(entry, packet), number);
+                alike += 1;
+                if last == NONE || entry.start > self.entries[last].start {
+                    last = number;
+                }
             }
         }
-        let direct = fitting.nearest;
+        let mut direct = fitting.nearest;
+        if direct.is_none() && alike >= ALIKE {
+            self.counts.merged += 1;
+            direct = Some((-1, last));
+        }
         let distance = direct.map_or(i64::MAX, |(distance, _)| distance);
         // The one that shows what the packet shows may be an earlier one.
         let has_few = packet.service.is_some_and(|it| it.backends.len() <= FEW);
@@ -372,7 +394,7 @@ impl Flow {
         let mut fitting = Fitting::default();
         for key in [packet.key, packet.key.reversed()] {
             let server = key.server.socket();
-            for &number in self.asking.iter_hash(key.client_hash()) {
+            for &number in self.asking.iter_hash(key.client_hash(self.seed)) {
                 let entry = &self.entries[number];
                 let has_client = entry.key.client == key.client
                     && (entry.key.network, entry.key.protocol) == (key.network, key.protocol);
@@ -399,14 +421,15 @@ impl Flow {
         entry.is_asking = false;
         entry.has_alias = true;
         // What was the key finds it still, as an alias.
-        let alias = entry.alias().map(|alias| alias.hash());
+        let seed = self.seed;
+        let alias = entry.alias().map(|alias| alias.hash(seed));
         if let Some(hash) = alias {
             if let Ok(slot) = self.by_key.find_entry(hash, |&slot| slot == number) {
                 slot.remove();
             }
             self.list(hash, number | ALIAS);
         }
-        self.list(key.hash(), number);
+        self.list(key.hash(self.seed), number);
         Some(number)
     }
 
@@ -422,7 +445,7 @@ impl Flow {
                 server: End::new(ip, port),
                 ..packet.key
             };
-            for &slot in self.by_key.iter_hash(key.hash()) {
+            for &slot in self.by_key.iter_hash(key.hash(self.seed)) {
                 let entry = &self.entries[slot & !ALIAS];
                 let is_free = entry.service.as_ref().is_none_or(|known| {
                     !entry.has_alias && (known.ip, known.port) == (service.ip, service.port)
@@ -438,7 +461,7 @@ impl Flow {
         entry.service = Some(shared);
         entry.has_alias = true;
         if let Some(alias) = entry.alias() {
-            self.list(alias.hash(), number | ALIAS);
+            self.list(alias.hash(self.seed), number | ALIAS);
         }
         Some(number)
     }
@@ -499,7 +522,7 @@ impl Flow {
             true => packet.key.reversed(),
             false => packet.key,
         };
-        let hash = key.hash();
+        let hash = key.hash(0);
         let id = [packet.time as u64, mix(hash, self.counts.connections)];
         let service = packet.service.map(|service| self.services.service(service));
         let number = self.entries.insert(Entry {
@@ -527,12 +550,12 @@ impl Flow {
             has_alias: false,
             is_told: true,
         });
-        self.list(hash, number);
+        self.list(key.hash(self.seed), number);
         if packet.shows_service {
-            let entries = &self.entries;
+            let (entries, seed) = (&self.entries, self.seed);
             self.asking
-                .insert_unique(key.client_hash(), number, |&number| {
-                    entries[number].key.client_hash()
+                .insert_unique(key.client_hash(seed), number, |&number| {
+                    entries[number].key.client_hash(seed)
                 });
         }
         self.enqueue(number, Queues::NEWS);
@@ -832,8 +855,8 @@ impl Flow {
         let entry = &self.entries[number];
         let alias = entry.alias().filter(|_| entry.has_alias);
         let places = [
-            Some((entry.key.hash(), number)),
-            alias.map(|alias| (alias.hash(), number | ALIAS)),
+            Some((entry.key.hash(self.seed), number)),
+            alias.map(|alias| (alias.hash(self.seed), number | ALIAS)),
         ];
         for (hash, slot) in places.into_iter().flatten() {
             if let Ok(found) = self.by_key.find_entry(hash, |&known| known == slot) {
@@ -854,12 +877,12 @@ impl Flow {
     }
 
     fn list(&mut self, hash: u64, slot: u32) {
-        let entries = &self.entries;
+        let (entries, seed) = (&self.entries, self.seed);
         self.by_key.insert_unique(hash, slot, |&slot| {
             let entry = &entries[slot & !ALIAS];
             match slot & ALIAS {
-                0 => entry.key.hash(),
-                _ => entry.alias().map_or(0, |alias| alias.hash()),
+                0 => entry.key.hash(seed),
+                _ => entry.alias().map_or(0, |alias| alias.hash(seed)),
             }
         });
     }
@@ -869,7 +892,7 @@ impl Flow {
         if entry.is_asking
             && let Ok(found) = self
                 .asking
-                .find_entry(entry.key.client_hash(), |&known| known == number)
+                .find_entry(entry.key.client_hash(self.seed), |&known| known == number)
         {
             found.remove();
         }

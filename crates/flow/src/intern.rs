@@ -1,8 +1,8 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use foldhash::fast::{FixedState, RandomState};
+use hashbrown::{HashMap, HashTable};
 use netverdict_types::{Decision, DropFlow, Endpoint, Ruling, Service, Verdict};
 
 use crate::report::Reports;
@@ -202,6 +202,7 @@ impl Spots {
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
     names: Vec<Arc<str>>,
+    by_name: HashMap<Arc<str>, u32, RandomState>,
     last: u32,
 }
 
@@ -213,12 +214,16 @@ impl Networks {
         if self.name(self.last).is_some_and(|last| **last == *name) {
             return self.last;
         }
-        let known = self.names.iter().position(|known| **known == *name);
-        let place = known.unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        });
-        self.last = place as u32 + 1;
+        self.last = match self.by_name.get(name) {
+            Some(&number) => number,
+            None => {
+                let shared: Arc<str> = name.into();
+                self.names.push(shared.clone());
+                let number = self.names.len() as u32;
+                self.by_name.insert(shared, number);
+                number
+            }
+        };
         self.last
     }
 

@@ -47,9 +47,12 @@ impl End {
         self.port
     }
 
-    fn hash(self) -> u64 {
-        let low = mix(self.low, u64::from(self.port) ^ 0x9e37_79b9_7f4a_7c15);
-        mix(low, self.high)
+    fn hash(self, seed: u64) -> u64 {
+        let low = mix(
+            self.low ^ seed,
+            u64::from(self.port) ^ 0x9e37_79b9_7f4a_7c15,
+        );
+        mix(low, self.high ^ seed)
     }
 }
 
@@ -62,15 +65,15 @@ impl Key {
         }
     }
 
-    /// The same for both directions.
-    pub(crate) fn hash(&self) -> u64 {
-        let ends = self.client.hash().wrapping_add(self.server.hash());
+    /// The same for both directions. Whoever sends packets must not know the seed of an index.
+    pub(crate) fn hash(&self, seed: u64) -> u64 {
+        let ends = self.client.hash(seed).wrapping_add(self.server.hash(seed));
         self.whole(ends)
     }
 
     /// Of the client alone.
-    pub(crate) fn client_hash(&self) -> u64 {
-        self.whole(self.client.hash())
+    pub(crate) fn client_hash(&self, seed: u64) -> u64 {
+        self.whole(self.client.hash(seed))
     }
 
     fn whole(&self, ends: u64) -> u64 {

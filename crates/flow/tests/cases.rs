@@ -560,6 +560,20 @@ fn two_networks_may_use_the_same_addresses() {
 }
 
 #[test]
+fn first_packets_over_and_over_fill_no_memory() {
+    let out = acl(Direction::Egress, Action::AllowRelated, 2, "out");
+    let mut flow = Flow::new(Limits::default());
+    for number in 0..1_000 {
+        let mut seen = judged(tcp("n1", SYN), out);
+        seen.headers.tcp_seq = Some(number);
+        flow.decision(&seen, |_| ());
+    }
+    assert_eq!((flow.len(), flow.counts().merged), (8, 992));
+    let rows = all(&mut flow);
+    assert_eq!(rows.iter().map(|row| packets(row).0).sum::<u64>(), 1_000);
+}
+
+#[test]
 fn what_belongs_to_no_connection_is_counted() {
     let out = acl(Direction::Egress, Action::AllowRelated, 2, "out");
     let mut flow = Flow::new(Limits::default());
