@@ -13,6 +13,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) time: i64,
     /// Whether it goes back to who began, as far as the packet or its source tells.
     pub(crate) reply: Option<bool>,
+    /// True where the packet itself tells that, not its source.
+    pub(crate) says_itself: bool,
     /// True for the first packet of a TCP connection, sent again or not.
     pub(crate) opens: bool,
     /// Of the first packet, its sequence number.
@@ -52,10 +54,12 @@ impl<'a> Packet<'a> {
         let flags = headers.tcp_flags.unwrap_or_default();
         let of_tcp = flags.has(TcpFlags::SYN).then(|| flags.has(TcpFlags::ACK));
         let opens = of_tcp == Some(false);
-        let is_at = |service: &&Service, ip, port| service.ip == ip && service.port == port;
+        let is_at = |service: &Service, ip, port: Option<u16>| {
+            service.ip == ip && service.port.is_none_or(|own| Some(own) == port)
+        };
         let service = decision.service;
-        let asked = service.is_some_and(|it| is_at(&it, dst, dst_port));
-        let answers = service.is_some_and(|it| is_at(&it, src, src_port));
+        let asked = service.is_some_and(|it| is_at(it, dst, dst_port));
+        let answers = service.is_some_and(|it| is_at(it, src, src_port));
         let of_service = match (asked, answers) {
             (true, false) => Some(false),
             (false, true) => Some(true),
@@ -70,6 +74,7 @@ impl<'a> Packet<'a> {
             },
             time: decision.time.0.saturating_sub(ahead),
             reply: of_tcp.or(of_service).or(decision.reply),
+            says_itself: of_tcp.or(of_service).is_some(),
             opens,
             isn: headers.tcp_seq.filter(|_| opens),
             flags,

@@ -131,6 +131,59 @@ fn halves_with_the_service_and_with_the_backend_are_one_row() {
 }
 
 #[test]
+fn a_load_balancer_of_whole_addresses_keeps_the_port() {
+    let service = Box::leak(Box::new(Service {
+        port: None,
+        backends: vec![(pod_ip(5), None), (pod_ip(6), None)],
+        ..service(1, &[]).clone()
+    }));
+    for service_first in [true, false] {
+        let mut before = judged(
+            tcp("n1", SYN),
+            acl(Direction::Egress, Action::Allow, 2, "out"),
+        );
+        before.dst = End {
+            port: Some(8080),
+            ..to_service(service)
+        };
+        before.service = Some(service);
+        let behind = judged(
+            to_backend(tcp("n2", SYN), 6),
+            acl(Direction::Ingress, Action::Allow, 2, "in"),
+        );
+        let mut flow = Flow::new(Limits::default());
+        let order = match service_first {
+            true => [before, behind],
+            false => [behind, before],
+        };
+        for decision in order.iter().chain(&order) {
+            flow.decision(decision, |_| ());
+        }
+        let rows = all(&mut flow);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].backend().unwrap().ip, pod_ip(6));
+        assert_eq!(packets(&rows[0]), (2, 0, 0));
+    }
+}
+
+#[test]
+fn the_end_is_told_after_the_window() {
+    let allow = acl(Direction::Egress, Action::AllowRelated, 2, "allow");
+    let mut flow = Flow::new(Limits::default());
+    let mut told = Vec::new();
+    for (flags, at) in [(SYN, 0), (ACK, 20), (FIN | ACK, 21)] {
+        let mut seen = judged(tcp("n1", flags), allow);
+        seen.time = moment(at);
+        told.extend(advance(&mut flow, at));
+        flow.decision(&seen, |_| ());
+    }
+    assert_eq!((told.len(), advance(&mut flow, 34).len()), (1, 0));
+    assert_eq!(advance(&mut flow, 35)[0].end, moment(21));
+    advance(&mut flow, 35 + 60);
+    assert!(flow.is_empty());
+}
+
+#[test]
 fn a_backend_that_comes_late_is_an_update_of_the_same_row() {
     let service = service(1, &[5]);
     let mut before = judged(
@@ -433,6 +486,18 @@ fn replies_of_stateless_acls_are_replies() {
         (rows[0].client.ip, packets(&rows[0])),
         (pod_ip(1), (1, 1, 0))
     );
+    // With TCP, whose flags say nothing after the start.
+    let mut flow = Flow::new(Limits::default());
+    let answer = Decision {
+        acl: Some(back),
+        reply: Some(false),
+        ..turned(tcp("n2", ACK))
+    };
+    for decision in [&judged(tcp("n1", SYN), out), &answer] {
+        flow.decision(decision, |_| ());
+    }
+    assert_eq!(flow.counts().contradicted, 0);
+    assert_eq!(packets(&all(&mut flow)[0]), (1, 1, 0));
 }
 
 #[test]

@@ -104,8 +104,9 @@ impl Connection {
 
     /// Who answers, unless only the service that was asked is known.
     pub fn backend(&self) -> Option<Socket> {
+        let Socket { ip, port } = self.server;
         let is_service = self.service.as_ref().is_some_and(|service| {
-            (service.ip, service.port) == (self.server.ip, self.server.port)
+            service.ip == ip && service.port.is_none_or(|own| Some(own) == port)
         });
         (!is_service).then_some(self.server)
     }
