@@ -2,29 +2,41 @@
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use netverdict_query::Query;
 use netverdict_query::flags::{self, Argument, Flag};
+use netverdict_query::{Query, Question};
 
-/// QUERY, and `--namespace`, `--to-port`, `--not` and the like.
+/// QUERY, and `--namespace`, `--to-port`, `--not` and the like; with `GROUPS`, what stands behind
+/// `|` too.
 #[derive(Clone, Debug)]
-pub(crate) struct Filters {
-    query: Query,
+pub(crate) struct Filters<const GROUPS: bool = false> {
+    question: Question,
 }
 
 impl Filters {
     /// Both together: what the text and all flags select.
     pub(crate) fn query(&self) -> &Query {
-        &self.query
+        self.question.filter()
+    }
+}
+
+impl Filters<true> {
+    /// Both together: what the text and all flags ask.
+    pub(crate) fn question(&self) -> &Question {
+        &self.question
     }
 }
 
 const HEADING: &str = "Filters";
 
-impl Args for Filters {
+impl<const GROUPS: bool> Args for Filters<GROUPS> {
     fn augment_args(command: Command) -> Command {
-        let query = Arg::new("query")
-            .value_name("QUERY")
-            .help("What to show, as in 'namespace=blue and not verdict=allowed'");
+        let query = Arg::new("query").value_name("QUERY").help(match GROUPS {
+            true => {
+                "What to show, as in 'namespace=blue and not verdict=allowed'; with | by FIELD, \
+                     | count by FIELD top N and the like what it comes to, at the end"
+            }
+            false => "What to show, as in 'namespace=blue and not verdict=allowed'",
+        });
         let not = Arg::new("not")
             .long("not")
             .num_args(0)
@@ -48,14 +60,16 @@ impl Args for Filters {
     }
 }
 
-impl FromArgMatches for Filters {
+impl<const GROUPS: bool> FromArgMatches for Filters<GROUPS> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let wrong = |text: String| clap::Error::raw(ErrorKind::ValueValidation, text);
-        let text = match matches.get_one::<String>("query") {
-            Some(text) => netverdict_query::parse(text)
-                .map_err(|error| wrong(format!("{}\n", error.report())))?,
-            None => Query::all(),
+        let text = matches.get_one::<String>("query");
+        let text = text.map_or("", String::as_str);
+        let question = match GROUPS {
+            true => Question::parse(text),
+            false => netverdict_query::parse(text).map(Question::from),
         };
+        let question = question.map_err(|error| wrong(format!("{}\n", error.report())))?;
         let mut arguments: Vec<(usize, Argument)> = Vec::new();
         for flag in Flag::ALL {
             let places = matches.indices_of(flag.as_str()).into_iter().flatten();
@@ -75,7 +89,7 @@ impl FromArgMatches for Filters {
         let arguments: Vec<Argument> = arguments.into_iter().map(|(_, one)| one).collect();
         let flags = flags::query(&arguments).map_err(|error| wrong(format!("{error}\n")))?;
         Ok(Self {
-            query: text.and(flags),
+            question: question.and(flags),
         })
     }
 

@@ -4,20 +4,22 @@ use std::collections::VecDeque;
 
 use anyhow::Result;
 use clap::Args;
+use netverdict_query::ask::{Ask, Groups, Want};
+use netverdict_query::live::Live;
 use netverdict_query::{Query, QueryError, parse};
-use netverdict_types::{Clock, SystemClock};
+use netverdict_types::{Clock, SystemClock, Timestamp};
 
 use crate::databases::Databases;
-use crate::exit::Done;
+use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
-use crate::output::{Format, Output};
+use crate::output::{self, Format, Output};
 use crate::session::{Inputs, Session, Step};
 
 /// Show who allowed or dropped each packet, and why
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Observe {
     #[command(flatten)]
-    filters: Filters,
+    filters: Filters<true>,
 
     /// How to show it
     #[arg(long, short, value_enum, default_value_t)]
@@ -44,13 +46,21 @@ pub(crate) struct Observe {
 
 impl Observe {
     pub(crate) fn run(self) -> Result<Done> {
-        let query = self
+        let question = self
             .filters
-            .query()
+            .question()
             .clone()
             .and(time(">=", self.since.as_deref())?)
             .and(time("<=", self.until.as_deref())?);
-        let plan = query.plan(SystemClock.now());
+        let ask = question.ask(SystemClock.now(), Timestamp::MIN, Timestamp::MAX);
+        if let Want::Groups(groups) = &ask.want {
+            return self.groups(&ask, groups);
+        }
+        if !question.is_filter() {
+            let text = "limit and after are for what is kept; for the last decisions use --last";
+            return Err(Usage(text.to_owned()).into());
+        }
+        let plan = ask.filter;
         let mut output = Output::new(self.output)?;
         let mut last = self.last.map(|count| (count, VecDeque::new()));
         let mut session = Session::new(&self.inputs, &self.databases, None)?;
@@ -82,7 +92,48 @@ impl Observe {
         session.summary();
         Ok(Done::Ok)
     }
+
+    /// What the decisions come to, when there are no more.
+    fn groups(&self, ask: &Ask, groups: &Groups) -> Result<Done> {
+        if self.last.is_some() || self.output == Format::Pcapng {
+            let text = "--last and -o pcapng show decisions, and by and count tell what they \
+                        come to: leave one of them out";
+            return Err(Usage(text.to_owned()).into());
+        }
+        let mut live = Live::new(ask.clone(), GROUPS)?;
+        let mut session = Session::new(&self.inputs, &self.databases, None)?;
+        session.run(&mut |step| {
+            match step {
+                // The same packet once more says nothing new.
+                Step::Decision(decision) if decision.double => {}
+                Step::Decision(decision) => live.add(decision),
+                Step::Pause => {}
+            }
+            Ok(())
+        })?;
+        let answer = live.answer();
+        output::groups(groups, &answer, self.output == Format::Json)?;
+        session.summary();
+        let shown = answer.lines.len();
+        if (shown as u64) < answer.total {
+            tell(format_args!(
+                "{shown} of {} groups are shown; `top N` shows more",
+                answer.total
+            ));
+        }
+        if live.lost() > 0 {
+            tell(format_args!(
+                "{} times there was no room for another group or value: there is for {GROUPS}; ask \
+                 for fewer fields, or filter",
+                live.lost()
+            ));
+        }
+        Ok(Done::Ok)
+    }
 }
+
+/// Groups and different values that are kept at a time.
+const GROUPS: usize = 1 << 18;
 
 /// Lets through what the query language takes for a time.
 fn moment(text: &str) -> std::result::Result<String, String> {

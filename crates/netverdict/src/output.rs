@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use anyhow::Result;
 use clap::ValueEnum;
+use netverdict_query::Kind;
+use netverdict_query::ask::{Answer, Cell, Groups};
 use netverdict_types::{Decision, End, Endpoint, EndpointKind, Timestamp, Verdict, protocol_name};
 use netverdict_wire::pcap;
 
@@ -451,23 +453,64 @@ impl Lines {
         Ok(self.out.flush()?)
     }
 }
+
+/// An answer of groups on standard output: columns under a heading, or JSON.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub(crate) fn groups(groups: &Groups, answer: &Answer, json: bool) -> Result<()> {
+    let kinds = groups.kinds();
+    let mut out = BufWriter::new(io::stdout());
+    if json {
+        for line in &answer.lines {
+            let cells = answer.columns.iter().zip(line).zip(&kinds);
+            let object: serde_json::Map<_, _> = cells
+                .map(|((name, cell), kind)| (name.clone(), json_cell(cell, *kind)))
+                .collect();
+            serde_json::to_writer(&mut out, &object)?;
+            out.write_all(b"\n")?;
+        }
+        return Ok(out.flush()?);
+    }
+    let heading: Vec<_> = answer.columns.iter().map(|it| it.to_uppercase()).collect();
+    let lines = answer.lines.iter().map(|line| {
+        let cells = line.iter().zip(&kinds);
+        let text = |(cell, kind): (&Cell, &Kind)| match cell {
+            Cell::Missing => "-".to_owned(),
+            cell => cell.text(*kind).replace(char::is_control, " "),
+        };
+        cells.map(text).collect()
+    });
+    let rows: Vec<Vec<String>> = [heading].into_iter().chain(lines).collect();
+    print_columns(&mut out, &rows)?;
+    Ok(out.flush()?)
+}
+
+/// Numbers are numbers, what is missing is null, all else text as queries write it.
+fn json_cell(cell: &Cell, kind: Kind) -> serde_json::Value {
+    match (cell, kind) {
+        (Cell::Missing, _) => serde_json::Value::Null,
+        (Cell::Bool(truth), _) => (*truth).into(),
+        (Cell::Number(number), Kind::Number { .. }) => (*number).into(),
+        (cell, kind) => cell.text(kind).into(),
+    }
+}
+
 /// Lines under a heading, each column as wide as its longest value.
 ///
 /// # Errors
 /// If the output cannot be written.
-pub(crate) fn print_columns<const N: usize>(
-    out: &mut impl Write,
-    rows: &[[String; N]],
-) -> io::Result<()> {
-    let mut widths = [0; N];
+pub(crate) fn print_columns(out: &mut impl Write, rows: &[impl AsRef<[String]>]) -> io::Result<()> {
+    let mut widths: Vec<usize> = Vec::new();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        widths.resize(widths.len().max(row.as_ref().len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
             *width = (*width).max(cell.chars().count());
         }
     }
     for row in rows {
         let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
+        for (width, cell) in widths.iter().zip(row.as_ref()) {
             line.push_str(&format!("{cell:<width$}  "));
         }
         writeln!(out, "{}", line.trim_end())?;

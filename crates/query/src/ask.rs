@@ -3,6 +3,7 @@
 //! Each engine gives the same answer. Where records are connections they are whole: updates are
 //! folded before anything is asked of them.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use netverdict_types::{Connection, Direction, Timestamp};
 use uuid::Uuid;
 
 use crate::field::{Field, Kind, Name};
+use crate::literal::print_number;
 use crate::plan::{HALVES, Plan};
 use crate::record::{Record, Value};
 
@@ -220,6 +222,14 @@ impl Groups {
         bucket.into_iter().chain(values).chain(measures).collect()
     }
 
+    /// The types of an answer's columns.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let bucket = self.every.map(|_| Kind::Time);
+        let values = self.by.iter().map(|field| field.kind());
+        let measures = self.measures.iter().map(|measure| measure.kind());
+        bucket.into_iter().chain(values).chain(measures).collect()
+    }
+
     /// True where a connection counts for each of its halves.
     pub fn has_halves(&self) -> bool {
         self.by.iter().any(|field| field.either_half().is_some())
@@ -251,6 +261,17 @@ impl Measure {
             (false, _) => Err(AskError::Measure(self)),
             (true, Some(_)) => Err(AskError::Half(self)),
             (true, None) => Ok(()),
+        }
+    }
+
+    /// The type of what it tells.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Count | Self::Distinct(..) => Kind::Number {
+                min: 0,
+                max: i64::MAX,
+            },
+            Self::Sum(field) | Self::Min(field) | Self::Max(field) => field.kind(),
         }
     }
 
@@ -413,6 +434,19 @@ impl From<Value<'_>> for Cell {
 }
 
 impl Cell {
+    /// Its text as queries write it, without quotes, in a column of this type; empty where it is
+    /// missing.
+    pub fn text(&self, kind: Kind) -> Cow<'_, str> {
+        match self {
+            Self::Missing => Cow::Borrowed(""),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
+            Self::Number(number) => Cow::Owned(print_number(*number, kind)),
+            Self::Ip(ip) => Cow::Owned(ip.to_string()),
+            Self::Uuid(uuid) => Cow::Owned(uuid.to_string()),
+        }
+    }
+
     /// True where it holds this value.
     pub fn is(&self, value: Value<'_>) -> bool {
         match (self, value) {

@@ -144,10 +144,7 @@ impl Literal {
             Self::Ip(ip) => ip.to_string(),
             Self::Network(network) => network.to_string(),
             Self::Bool(truth) => truth.to_string(),
-            Self::Flags(mask) => TcpFlags(*mask)
-                .to_string()
-                .to_ascii_lowercase()
-                .replace(',', "+"),
+            Self::Flags(mask) => print_flags(*mask),
             Self::Uuid(uuid) => uuid.to_string(),
         }
     }
@@ -264,6 +261,19 @@ impl Quantity {
             Self::Ago(nanos) => now.before(nanos).0,
         }
     }
+}
+
+/// Writes a number of a record as a query would.
+pub(crate) fn print_number(number: i64, kind: Kind) -> String {
+    match kind {
+        Kind::TcpFlags => print_flags(number as u8),
+        kind => Quantity::Fixed(number).print(kind),
+    }
+}
+
+fn print_flags(mask: u8) -> String {
+    let words = TcpFlags(mask).to_string();
+    words.to_ascii_lowercase().replace(',', "+")
 }
 
 const MILLION: f64 = 1e6;

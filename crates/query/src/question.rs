@@ -69,9 +69,9 @@ impl Question {
         &self.filter
     }
 
-    /// True where groups are asked for, not rows.
-    pub fn has_groups(&self) -> bool {
-        matches!(self.shape, Shape::Groups(_))
+    /// True where nothing is said but which records.
+    pub fn is_filter(&self) -> bool {
+        self.shape == Shape::default()
     }
 
     /// The same of those records only that `filter` asks for too.
@@ -97,6 +97,16 @@ impl Question {
                 },
                 Shape::Groups(grouping) => Want::Groups(grouping.groups()),
             },
+        }
+    }
+}
+
+impl From<Query> for Question {
+    /// The newest of those records.
+    fn from(filter: Query) -> Self {
+        Self {
+            filter,
+            shape: Shape::default(),
         }
     }
 }

@@ -213,3 +213,33 @@ fn time_overlaps() {
     assert_eq!(limit, netverdict_query::DEFAULT_LINES);
     assert_eq!(it.value(Field::Time), Value::Number(NOW.0));
 }
+
+#[test]
+fn cells_are_written_as_queries_write_them() {
+    let ask = Question::parse("| by protocol, tcp_flags, src.ip, max(duration), min(start), count");
+    assert!(ask.is_err(), "measures are no fields");
+    let question =
+        Question::parse("| max(duration), min(start), count by protocol, tcp_flags, src.ip")
+            .unwrap();
+    let Want::Groups(groups) = question.ask(NOW, Timestamp::MIN, NOW.after(1)).want else {
+        panic!("these are groups");
+    };
+    let asked = "| max(duration), min(start), count by protocol, tcp_flags, src.ip";
+    let answer = answer(asked, &[connection(NOW.before(500_000_000))]);
+    let texts: Vec<_> = answer.lines[0]
+        .iter()
+        .zip(groups.kinds())
+        .map(|(cell, kind)| cell.text(kind).into_owned())
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "tcp",
+            "syn+ack",
+            "10.0.0.1",
+            "90s",
+            "2026-11-23T08:14:00.000000000Z",
+            "1"
+        ]
+    );
+}
