@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use netverdict_types::{Connection, Direction, Timestamp};
 use uuid::Uuid;
@@ -362,6 +363,10 @@ const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 
 /// The fields of a connection as rows show them, in their order.
 pub fn row_fields() -> impl Iterator<Item = Field> {
+    ROW_FIELDS.iter().copied()
+}
+
+static ROW_FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
     let halves = HALVES.into_iter().flat_map(|half| {
         Field::all().filter(move |field| match field {
             Field::Egress(_) => half == Direction::Egress,
@@ -369,8 +374,8 @@ pub fn row_fields() -> impl Iterator<Item = Field> {
             _ => false,
         })
     });
-    ROW.into_iter().chain(halves)
-}
+    ROW.into_iter().chain(halves).collect()
+});
 
 /// The names of the columns of rows.
 pub fn row_columns() -> Vec<String> {

@@ -652,7 +652,7 @@ const SHARED: &[Name] = {
             &[],
             U63,
             &[(None, Bytes)],
-            "bytes of the packets; 0 for a double",
+            "bytes of the packets; 0 for a double; of a connection from client to server",
         ),
         name(
             "candidates",
@@ -688,14 +688,14 @@ const SHARED: &[Name] = {
             &[],
             U63,
             &[(None, DroppedBytes)],
-            "bytes of the packets that were dropped or rejected",
+            "bytes of the packets that were dropped or rejected, either way",
         ),
         name(
             "dropped.packets",
             &[],
             U63,
             &[(None, DroppedPackets)],
-            "packets that were dropped or rejected, either way",
+            "those of all packets that were dropped or rejected, either way",
         ),
         name("dst.ip", &[], Ip, &[(None, DstIp)], "receiver: address"),
         name(
@@ -863,7 +863,7 @@ const SHARED: &[Name] = {
             &[],
             U63,
             &[(None, Packets)],
-            "packets; 0 for a double",
+            "packets; 0 for a double; of a connection those from client to server",
         ),
         name(
             "pipeline",
