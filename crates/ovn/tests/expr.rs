@@ -6,7 +6,11 @@ mod check;
 use std::fs;
 use std::path::Path;
 
-use netverdict_ovn::expr::{Field, Fields, Match, Packet, Sets};
+use std::sync::Arc;
+
+use netverdict_ovn::expr::{
+    AddressSet, Field, Fields, Glimpse, Match, Names, Packet, PortGroup, Sets,
+};
 use proptest::prelude::*;
 
 /// A match as it was made, before it was text.
@@ -256,7 +260,149 @@ fn packet() -> impl Strategy<Value = Fields<'static>> {
     )
 }
 
+/// A packet of which some bits and the ports are known.
+struct Partly<'a> {
+    packet: &'a Fields<'a>,
+    known: &'a [u128],
+    ports: Option<&'a [&'a str]>,
+}
+
+impl Glimpse for Partly<'_> {
+    fn bits(&self, field: Field) -> (u128, u128) {
+        let known = self.known[field as usize];
+        // What is not known may be anything.
+        (self.packet.number(field) | !known, known)
+    }
+
+    fn inports(&self) -> Option<&[&str]> {
+        self.ports
+    }
+
+    fn outports(&self) -> Option<&[&str]> {
+        self.ports
+    }
+}
+
+/// All that is known of a packet, and of the rest what another one says.
+fn completed(packet: &Fields<'static>, known: &[u128], rest: &Fields<'static>) -> Fields<'static> {
+    let mut whole = packet.clone();
+    for field in Field::ALL {
+        let known = known[field as usize];
+        whole.set(
+            field,
+            packet.number(field) & known | rest.number(field) & !known,
+        );
+    }
+    whole
+}
+
+/// Knows of nothing what is in it.
+struct Nothing;
+
+impl Names for Nothing {
+    fn address_set(&self, _: &str) -> Option<Arc<AddressSet>> {
+        Some(Arc::new(AddressSet::unknown()))
+    }
+
+    fn port_group(&self, _: &str) -> Option<Arc<PortGroup>> {
+        Some(Arc::new(PortGroup::unknown()))
+    }
+
+    fn is_resident(&self, _: &str) -> bool {
+        false
+    }
+}
+
+/// Knows of address sets one member.
+struct One;
+
+impl Names for One {
+    fn address_set(&self, _: &str) -> Option<Arc<AddressSet>> {
+        Some(Arc::new(AddressSet::new(["0.0.0.1"]).0.and_others()))
+    }
+
+    fn port_group(&self, name: &str) -> Option<Arc<PortGroup>> {
+        Nothing.port_group(name)
+    }
+
+    fn is_resident(&self, _: &str) -> bool {
+        false
+    }
+}
+
+/// Matches with names in all places where they can stand.
+const NAMING: [&str; 14] = [
+    "ip4.src == $u",
+    "ip4.src != $u",
+    "!(ip4.src == $u)",
+    "ip4.src == {$u, 0.0.0.1}",
+    "ip4.src != {$u, 0.0.0.1}",
+    "ip4.src == {$u, $v}",
+    "ip4 && ip4.src != {$u, $v}",
+    "ip4.src[0..7] == $u",
+    "outport == @g",
+    "inport == @g || outport == @g",
+    "outport == {@g, \"p1\"}",
+    "outport == {@g, \"p1\"} && !(ip4.src == $u && tcp.dst == 2)",
+    "outport == @g || (ip4.src == $u && tcp.dst == 2)",
+    "outport == @g && ip4.src == $u && ip6.dst == 1",
+];
+
 proptest! {
+    #[test]
+    fn what_is_known_in_part_holds_whatever_the_rest_is(
+        expr in expr(),
+        packet in packet(),
+        rest in prop::collection::vec(packet(), 4),
+        known in prop::collection::vec(prop_oneof![Just(0), Just(u128::MAX), any::<u128>(), number(8)], Field::ALL.len()),
+    ) {
+        let text = expr.text();
+        let compiled = Match::parse(&text, &Sets::new()).unwrap().compile();
+        let judged = |known: &[u128]| compiled.judge(&Partly { packet: &packet, known, ports: None });
+        prop_assert_eq!(judged(&[u128::MAX; 41]), Some(compiled.matches(&packet)), "{}", text);
+        if let Some(holds) = judged(&known) {
+            for rest in rest {
+                prop_assert_eq!(compiled.matches(&completed(&packet, &known, &rest)), holds, "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn what_holds_without_knowing_sets_holds_with_any(
+        packet in packet(),
+        outport in prop::sample::select(vec!["", "p1", "p2"]),
+        among in prop::option::of(prop::sample::subsequence(vec!["", "p1", "p2"], 1..=3)),
+        addresses in prop::collection::vec(prop::sample::subsequence(vec!["0.0.0.1", "0.0.0.2", "0.0.0.0/8"], 0..=3), 2),
+        ports in prop::sample::subsequence(vec!["p1", "p2"], 0..=2),
+    ) {
+        let mut sets = Sets::new();
+        sets.set_addresses("u", addresses[0].iter().copied());
+        sets.set_addresses("v", addresses[1].iter().copied());
+        sets.set_ports("g", ports.iter().map(|port| (*port, [""; 0])));
+        let mut whole = Fields::new("", outport);
+        for field in Field::ALL {
+            whole.set(field, packet.number(field));
+        }
+        let among = among.map(|mut among| {
+            among.push(outport);
+            among
+        });
+        let partly = Partly { packet: &whole, known: &[u128::MAX; 41], ports: among.as_deref() };
+        for text in NAMING {
+            let holds = Match::parse(text, &sets).unwrap().compile().matches(&whole);
+            let nothing = Match::parse(text, &Nothing).unwrap().compile().judge(&partly);
+            prop_assert!(nothing.is_none_or(|judged| judged == holds), "{} {:?}", text, nothing);
+            if addresses.iter().all(|set| set.contains(&"0.0.0.1")) {
+                let one = Match::parse(text, &One).unwrap().compile().judge(&partly);
+                prop_assert!(one.is_none_or(|judged| judged == holds), "{} {:?}", text, one);
+                prop_assert!(one == nothing || nothing.is_none(), "{} {:?} {:?}", text, one, nothing);
+            }
+            let known = Partly { packet: &whole, known: &[u128::MAX; 41], ports: Some(&[outport]) };
+            let known = Match::parse(text, &sets).unwrap().compile().judge(&known);
+            prop_assert_eq!(known, Some(holds), "{}", text);
+        }
+    }
+
     #[test]
     fn means_what_a_plain_evaluator_says(expr in expr(), packets in prop::collection::vec(packet(), 8)) {
         let text = expr.text();
