@@ -16,7 +16,7 @@ use std::path::Path;
 
 use netverdict_ovn::Version;
 use netverdict_ovsdb::{Cause, ChangeSet};
-use netverdict_types::{App, Timestamp, ZoneId};
+use netverdict_types::{App, Pipeline, Timestamp, ZoneId};
 use uuid::Uuid;
 
 use crate::facts::Facts;
@@ -266,6 +266,14 @@ impl History {
         self.zones
             .get(usize::from(zone.0))
             .is_some_and(|zone| zone.shares_points)
+    }
+
+    /// True once an ACL of a pipeline's tier had the action `pass`: then one that matches there may
+    /// not have been asked, since that one was before it.
+    pub fn passes(&self, zone: ZoneId, pipeline: Pipeline, tier: u8) -> bool {
+        let zone = self.zones.get(usize::from(zone.0));
+        let tiers = zone.map(|zone| &zone.passes[pipeline as usize]);
+        tiers.is_some_and(|tiers| tiers.get(usize::from(tier)).is_none_or(|passes| *passes))
     }
 
     /// The release of OVN that serves a zone, once that is known.

@@ -40,6 +40,8 @@ pub(crate) struct Zone {
     reply_flows: usize,
     /// True once two ACLs in force held one point.
     pub(crate) shares_points: bool,
+    /// Where an ACL with the action `pass` ever stood, by pipeline and tier.
+    pub(crate) passes: [[bool; 4]; 3],
 }
 
 /// What a zone did with a change set.
@@ -89,6 +91,7 @@ impl Zone {
             tiers: Tiers::default(),
             reply_flows: 0,
             shares_points: false,
+            passes: Default::default(),
         }
     }
 
@@ -419,6 +422,12 @@ impl Zone {
     fn open(&mut self, span: Span) -> u32 {
         let points = [Role::New, Role::Est].map(|role| span.point(role));
         let fact = span.row().fact.clone();
+        if span.action() == Action::Pass
+            && let Some(passes) =
+                self.passes[span.pipeline() as usize].get_mut(usize::from(span.tier()))
+        {
+            *passes = true;
+        }
         let number = self.spans.insert(span);
         for point in points.into_iter().flatten() {
             self.points.insert(point, number);

@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -375,6 +376,7 @@ fn find<'a>(
             of_point(history, sample, held, start, case)
         }
         (Key::Label(label), _) => of_spans(
+            history,
             history.labelled(zone, label),
             sample,
             Evidence::Label,
@@ -395,6 +397,7 @@ fn find<'a>(
                         == (span.pipeline() == Pipeline::ToLport)
             };
             of_spans(
+                history,
                 history.named(zone, name).filter(fits),
                 sample,
                 Evidence::LogName,
@@ -429,7 +432,7 @@ fn of_point<'a, 'r>(
             (Some(only), None) => Found::one(only, Evidence::Past),
             (Some(_), Some(_)) => {
                 let all = held.within(Timestamp::MIN, Timestamp::MAX);
-                Found::several(all, sample, case())
+                Found::several(all, history, sample, case())
             }
             _ if !held.point_is_unknown() => Found::nothing(Unresolved::NoAcl),
             _ if sample.time < history.horizon(sample.zone) => {
@@ -453,11 +456,12 @@ fn of_point<'a, 'r>(
             return Found::one(span, Evidence::Connection);
         }
     }
-    Found::several(held, sample, case())
+    Found::several(held, history, sample, case())
 }
 
 /// Chooses among the ACLs with a name or a label.
 fn of_spans<'a, 'r>(
+    history: &History,
     spans: impl Iterator<Item = &'a Span> + Clone,
     sample: &Sample<'_>,
     evidence: Evidence,
@@ -471,12 +475,12 @@ fn of_spans<'a, 'r>(
     let mut rest = then.clone();
     match (rest.next(), rest.next()) {
         (Some(only), None) => Found::one(only, evidence),
-        (Some(_), Some(_)) => Found::several(then, sample, case()),
+        (Some(_), Some(_)) => Found::several(then, history, sample, case()),
         _ => {
             let mut rest = spans.clone();
             match (rest.next(), rest.next()) {
                 (Some(only), None) => Found::one(only, Evidence::Past),
-                (Some(_), Some(_)) => Found::several(spans, sample, case()),
+                (Some(_), Some(_)) => Found::several(spans, history, sample, case()),
                 _ => Found::nothing(unresolved),
             }
         }
@@ -511,6 +515,7 @@ impl<'a> Found<'a> {
     /// that say the same of the same owner are one.
     fn several(
         spans: impl Iterator<Item = &'a Span> + Clone,
+        history: &History,
         sample: &Sample<'_>,
         mut case: Case<'_, 'a>,
     ) -> Self {
@@ -523,25 +528,25 @@ impl<'a> Found<'a> {
             _ => return Self::among(spans, sample, &mut case, |_, _| true).contradictory(),
         }
         let mut evidence = Evidence::Match;
-        // Of each pipeline the ACL behind which no other is asked.
-        let mut last: [Option<&Span>; 3] = [None; 3];
-        for span in spans.clone() {
-            let ruling = case.judge(span);
-            if ruling.holds.is_some() && !ruling.then {
-                evidence = Evidence::MatchNow;
-            }
-            let last = &mut last[span.pipeline() as usize];
-            if ruling.holds == Some(true)
-                && case.is_final(span)
-                && last.is_none_or(|last| precedes(span, last))
-            {
-                *last = Some(span);
+        let directions = case.directions();
+        let mut sure = [Sure::default(); 2];
+        for reply in directions {
+            for span in spans.clone() {
+                let ruling = case.judge(span, *reply);
+                if ruling.holds.is_some() && !ruling.then {
+                    evidence = Evidence::MatchNow;
+                }
+                if ruling.holds == Some(true) && case.was_there(span) {
+                    sure[usize::from(*reply)].add(span);
+                }
             }
         }
         let matches = |span: &Span, case: &mut Case<'_, 'a>| {
             protocol(span, case)
-                && !last[span.pipeline() as usize].is_some_and(|last| precedes(last, span))
-                && case.judge(span).holds != Some(false)
+                && directions.iter().any(|reply| {
+                    !sure[usize::from(*reply)].precede(span, history, sample.zone)
+                        && case.judge(span, *reply).holds != Some(false)
+                })
         };
         let by_match = Self::among(spans, sample, &mut case, matches);
         match by_match.evidence {
@@ -609,10 +614,37 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Whether an ACL is asked before another one, of the same pipeline.
-fn precedes(one: &Span, other: &Span) -> bool {
-    let rank = |span: &Span| (span.tier(), u16::MAX - span.row().acl().priority);
-    rank(one) < rank(other)
+/// ACLs whose matches hold for certain: in each tier of each pipeline that of the highest priority.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sure<'a>([[Option<&'a Span>; 4]; 3]);
+
+impl<'a> Sure<'a> {
+    fn add(&mut self, span: &'a Span) {
+        let place = self.0[span.pipeline() as usize].get_mut(usize::from(span.tier()));
+        if let Some(place) = place
+            && place.is_none_or(|held| priority(held) < priority(span))
+        {
+            *place = Some(span);
+        }
+    }
+
+    /// Whether one of them kept an ACL from being asked. In its own tier OVN takes the highest priority. An earlier tier ends the search
+    /// unless what decides there is a `pass`, and that may be another ACL than those at hand.
+    fn precede(&self, span: &Span, history: &History, zone: ZoneId) -> bool {
+        let pipeline = span.pipeline();
+        self.0[pipeline as usize]
+            .iter()
+            .flatten()
+            .any(|sure| match sure.tier().cmp(&span.tier()) {
+                Ordering::Less => !history.passes(zone, pipeline, sure.tier()),
+                Ordering::Equal => priority(sure) > priority(span),
+                Ordering::Greater => false,
+            })
+    }
+}
+
+fn priority(span: &Span) -> u16 {
+    span.row().acl().priority
 }
 
 /// False where an ACL is for another protocol than the packet's, by the ids of its owner.

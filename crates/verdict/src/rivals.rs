@@ -122,8 +122,17 @@ impl Rivals {
 }
 
 impl<'a> Case<'_, 'a> {
-    /// Whether an ACL can have judged the packet.
-    pub(crate) fn judge(&mut self, span: &Span) -> Ruling {
+    /// Whether the packet may, and whether it may not go back to the end that opened its connection: each that is possible.
+    pub(crate) fn directions(&self) -> &'static [bool] {
+        match self.reply.filter(|_| !self.seen.itself) {
+            Some(true) => &[true],
+            None if !self.seen.itself => &[false, true],
+            _ => &[false],
+        }
+    }
+
+    /// Whether an ACL can have judged the packet, or that of its connection if it goes back.
+    pub(crate) fn judge(&mut self, span: &Span, reply: bool) -> Ruling {
         let open = Ruling {
             holds: None,
             then: true,
@@ -182,7 +191,7 @@ impl<'a> Case<'_, 'a> {
             let variant = rival.variant(&row.acl().matches, &scratch.chosen, grounds);
             let now = match variant {
                 None => Some(false),
-                Some(compiled) => seen.judge(compiled, grounds, pipeline, self.reply),
+                Some(compiled) => compiled.judge(&seen.placed(grounds, pipeline, reply)),
             };
             holds = match form {
                 0 => now,
@@ -196,11 +205,10 @@ impl<'a> Case<'_, 'a> {
         Ruling { holds, then }
     }
 
-    /// Whether an ACL judged the packet for certain, and ended the search for others, if its match holds.
-    pub(crate) fn is_final(&self, span: &Span) -> bool {
+    /// Whether an ACL was there for certain when the packet can have met it.
+    pub(crate) fn was_there(&self, span: &Span) -> bool {
         let (from, until) = self.window;
-        span.action() != Action::Pass
-            && span.from() <= from
+        span.from() <= from
             && until <= span.until()
             && self
                 .grounds
@@ -454,28 +462,6 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Whether a match holds for the packet that was judged.
-    fn judge(
-        &self,
-        compiled: &Compiled,
-        grounds: Grounds<'a>,
-        pipeline: Pipeline,
-        reply: Option<bool>,
-    ) -> Option<bool> {
-        let reply = match self.itself {
-            true => Some(false),
-            false => reply,
-        };
-        match reply {
-            Some(reply) => compiled.judge(&self.placed(grounds, pipeline, reply)),
-            None => {
-                let [there, back] = [false, true]
-                    .map(|reply| compiled.judge(&self.placed(grounds, pipeline, reply)));
-                if there == back { there } else { None }
-            }
-        }
-    }
-
     /// The packet as the ACL saw it, with its ports.
     fn placed(&self, grounds: Grounds<'a>, pipeline: Pipeline, reply: bool) -> Self {
         let mut headers = self.headers;
@@ -483,7 +469,7 @@ impl<'a> Seen<'a> {
             std::mem::swap(&mut headers.src, &mut headers.dst);
             std::mem::swap(&mut headers.src_port, &mut headers.dst_port);
             std::mem::swap(&mut headers.eth_src, &mut headers.eth_dst);
-            headers.icmp = None;
+            headers.icmp = headers.icmp.and_then(asked);
         }
         let port_of = |ip: Option<IpAddr>, mac| match grounds.port_of(ip?) {
             Some(port) => Some(Ports::one(&port.name)),
@@ -553,6 +539,8 @@ impl Glimpse for Seen<'_> {
             },
             Field::EthSrc => headers.eth_src.map(mac).filter(|_| self.has_own_macs()),
             Field::EthDst => headers.eth_dst.map(mac).filter(|_| self.has_own_macs()),
+            // A router lowers it, which a sample may not show.
+            Field::IpTtl => headers.ttl.map(u128::from).filter(|_| self.has_own_macs()),
             Field::IpProto => headers.protocol.map(u128::from),
             Field::Ip4Src => headers.src.and_then(v4),
             Field::Ip4Dst => headers.dst.and_then(v4),
@@ -606,6 +594,16 @@ fn v6(ip: IpAddr) -> Option<u128> {
         IpAddr::V6(ip) => Some(ip.into()),
         IpAddr::V4(_) => None,
     }
+}
+
+/// What an echo reply answers (RFC 792, RFC 4443).
+fn asked(answer: IcmpKind) -> Option<IcmpKind> {
+    let kind = match answer.kind {
+        0 => 8,
+        129 => 128,
+        _ => return None,
+    };
+    Some(IcmpKind { kind, code: 0 })
 }
 
 /// Whether a packet tells of what befell another one: destination unreachable, packet too big, time exceeded and the like (RFC 792, RFC 4443).

@@ -1,6 +1,8 @@
 //! What several tests need: a shop with its policies, and numbers that look random.
 #![allow(dead_code, missing_docs, unreachable_pub)] // No test uses all of it.
 
+pub mod random;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
