@@ -51,7 +51,7 @@ fn answers_as_plain_loops_do() {
     let seeds = std::env::var("N")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(12);
+        .unwrap_or(4);
     for seed in 0..seeds {
         run(seed, 400, 6);
     }
