@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::codec::{self, Interner};
-use crate::json::{Scanner, Stop};
+use crate::json::{Fault, Scanner, Stop};
 use crate::replica::{Layout, Replica, Table};
 use crate::row::Row;
 use crate::value::{Atom, Datum};
@@ -187,7 +187,7 @@ fn table(
                 Ok(())
             })?,
             "data" => {
-                data = scanner.span()?;
+                data = scanner.array_span()?;
                 data_at = scanner.at() - data.len();
             }
             _ => scanner.skip()?,
@@ -210,21 +210,29 @@ fn table(
     let mut number = 0;
     let read = rows.array(|scanner| {
         number += 1;
-        let row = scanner.span()?;
-        let at = scanner.at() - row.len();
-        match shape.row(row, interner) {
+        let start = scanner.at();
+        match shape.row(scanner, interner) {
             Ok(row) => {
                 table.insert(row);
             }
-            Err((offset, what)) => problems.push(DumpProblem {
-                table: Some(name.clone()),
-                row: Some(number),
-                at: (data_at + at + offset) as u64,
-                what,
-            }),
+            Err(Stop::Bad(fault)) => {
+                scanner.back_to(start);
+                scanner.skip()?;
+                problems.push(DumpProblem {
+                    table: Some(name.clone()),
+                    row: Some(number),
+                    at: (data_at + fault.at) as u64,
+                    what: fault.what,
+                });
+            }
+            Err(Stop::More) => return Err(Stop::More),
         }
         Ok(())
     });
+    if let Err(Stop::Bad(fault)) = read {
+        let at = data_at + fault.at;
+        return Err((Stop::Bad(Fault { at, ..fault }), Some(name)));
+    }
     if let Err(stop) = read {
         return Err((stop, Some(name)));
     }
@@ -259,31 +267,29 @@ impl Shape {
         })
     }
 
-    fn row(&self, text: &[u8], interner: &mut Interner) -> Result<Row, (usize, &'static str)> {
-        let mut scanner = Scanner::new(text);
+    fn row(&self, scanner: &mut Scanner<'_>, interner: &mut Interner) -> Result<Row, Stop> {
         let mut values = vec![Datum::empty(); self.layout.names.len()];
         let mut uuid: Option<Uuid> = None;
         let mut places = self.places.iter();
-        scanner
-            .array(|scanner| {
-                let Some(place) = places.next() else {
-                    return Err(scanner.bad("a row with more values than headings"));
-                };
-                let value = codec::datum(scanner, None, interner)?;
-                match place.and_then(|place| values.get_mut(place)) {
-                    Some(slot) => *slot = value,
-                    None => uuid = value.scalar().and_then(Atom::as_uuid),
-                }
-                Ok(())
-            })
-            .map_err(|stop| match stop {
-                Stop::Bad(fault) => (fault.at, fault.what),
-                Stop::More => (text.len(), "a row that ends too early"),
-            })?;
+        let start = scanner.at();
+        scanner.array(|scanner| {
+            let Some(place) = places.next() else {
+                return Err(scanner.bad("a row with more values than headings"));
+            };
+            let value = codec::datum(scanner, None, interner)?;
+            match place.and_then(|place| values.get_mut(place)) {
+                Some(slot) => *slot = value,
+                None => uuid = value.scalar().and_then(Atom::as_uuid),
+            }
+            Ok(())
+        })?;
         if places.next().is_some() {
-            return Err((text.len(), "a row with fewer values than headings"));
+            return Err(scanner.bad("a row with fewer values than headings"));
         }
-        let uuid = uuid.ok_or((0, "a row without a uuid"))?;
+        let uuid = uuid.ok_or(Stop::Bad(Fault {
+            at: start,
+            what: "a row without a uuid",
+        }))?;
         Ok(Row::from_parts(self.layout.clone(), uuid, values.into()))
     }
 }

@@ -86,7 +86,7 @@ impl Release {
 
 /// The flows of one switch, as northd would write them: by table, the highest priority first, then by match and actions; each once.
 pub fn flows(northbound: &Northbound, switch: SwitchId, release: Release) -> Vec<LogicalFlow> {
-    Flows::only(northbound, switch, release).of(switch)
+    Flows::only(northbound, switch, release)
 }
 
 /// Stages of the blocks in which ACLs are evaluated, by [`netverdict_types::Pipeline`]; the number is `ct_mark.obs_stage` (northd.c,

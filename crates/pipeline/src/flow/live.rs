@@ -39,28 +39,8 @@ pub struct Delta {
 impl Flows {
     /// What a northbound makes.
     pub fn new(northbound: &Northbound, release: Release) -> Self {
-        Self::of_switches(northbound, northbound.switches(), release)
-    }
-
-    /// Those of one switch alone.
-    pub(super) fn only(northbound: &Northbound, switch: SwitchId, release: Release) -> Self {
-        let row = northbound.switch(switch);
-        Self::of_switches(northbound, row.map(|row| (switch, row)), release)
-    }
-
-    fn of_switches<'a>(
-        northbound: &'a Northbound,
-        switches: impl IntoIterator<Item = (SwitchId, &'a Switch)>,
-        release: Release,
-    ) -> Self {
-        let mut flows = Self {
-            settings: Settings::new(northbound, release),
-            switches: HashMap::new(),
-            groups: HashMap::with_capacity(northbound.groups.len()),
-            made: HashMap::with_capacity(northbound.acls.len()),
-            sampled: HashMap::new(),
-            samples: HashMap::new(),
-        };
+        let mut flows = Self::empty(northbound, release);
+        flows.made.reserve(northbound.acls.len());
         let peers = peers(northbound);
         for (uuid, group) in &northbound.groups {
             flows.groups.insert(*uuid, sorted(&group.acls));
@@ -68,10 +48,43 @@ impl Flows {
         for (uuid, row) in &northbound.acls {
             flows.note_samples(*uuid, Some(row));
         }
-        for (number, switch) in switches {
+        for (number, switch) in northbound.switches() {
             flows.add_switch(northbound, &peers, number, switch, &mut None);
         }
         flows
+    }
+
+    /// Those of one switch alone, as [`Flows::of`] gives them.
+    pub(super) fn only(
+        northbound: &Northbound,
+        switch: SwitchId,
+        release: Release,
+    ) -> Vec<LogicalFlow> {
+        let mut flows = Self::empty(northbound, release);
+        let Some(row) = northbound.switch(switch) else {
+            return Vec::new();
+        };
+        for group in &row.groups {
+            if let Some(found) = northbound.groups.get(group) {
+                flows.groups.insert(*group, sorted(&found.acls));
+            }
+        }
+        flows.add_switch(northbound, &peers(northbound), switch, row, &mut None);
+        let own = flows.switches.remove(&switch);
+        let mut flows: Vec<LogicalFlow> = own.into_iter().flat_map(Own::into_flows).collect();
+        sort(&mut flows);
+        flows
+    }
+
+    fn empty(northbound: &Northbound, release: Release) -> Self {
+        Self {
+            settings: Settings::new(northbound, release),
+            switches: HashMap::new(),
+            groups: HashMap::new(),
+            made: HashMap::new(),
+            sampled: HashMap::new(),
+            samples: HashMap::new(),
+        }
     }
 
     /// The release whose flows they are.
@@ -82,12 +95,7 @@ impl Flows {
     /// The flows of a switch: by table, the highest priority first, then by match and actions.
     pub fn of(&self, switch: SwitchId) -> Vec<LogicalFlow> {
         let mut flows: Vec<LogicalFlow> = self.each(switch).collect();
-        flows.sort_unstable_by(|a, b| {
-            let key = |flow: &LogicalFlow| (flow.stage, u16::MAX - flow.priority);
-            key(a)
-                .cmp(&key(b))
-                .then_with(|| (&a.matches, &a.actions).cmp(&(&b.matches, &b.actions)))
-        });
+        sort(&mut flows);
         flows
     }
 
@@ -379,6 +387,12 @@ impl Counts {
 }
 
 impl Own {
+    fn into_flows(self) -> impl Iterator<Item = LogicalFlow> {
+        let shared = self.shared.into_values().flat_map(|(_, flows)| flows);
+        let texts = self.texts.into_iter().map(|text| text.flow);
+        self.fixed.into_iter().chain(shared).chain(texts)
+    }
+
     /// The ACLs of the switch itself.
     fn hold(&mut self, acls: &[Uuid]) {
         if self.held != acls {
@@ -598,7 +612,7 @@ impl Own {
                 };
                 self.texts
                     .insert_unique(hash, text, |text| Text::hash(&text.flow));
-                note(net, number, 1, [flow.clone()]);
+                note(net, number, 1, std::iter::once_with(|| flow.clone()));
             }
         }
     }
@@ -670,6 +684,16 @@ impl Text {
         }
         self.settle();
     }
+}
+
+/// By table, the highest priority first, then by match and actions.
+fn sort(flows: &mut [LogicalFlow]) {
+    flows.sort_unstable_by(|a, b| {
+        let key = |flow: &LogicalFlow| (flow.stage, u16::MAX - flow.priority);
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| (&a.matches, &a.actions).cmp(&(&b.matches, &b.actions)))
+    });
 }
 
 /// Changes of flows, with those left out that are undone.

@@ -18,14 +18,14 @@ impl<'a> Sieve<'a> {
     /// True only if the match cannot hold for the packet, or cannot be parsed.
     pub(super) fn rejects(&self, text: &str, state: &State, northbound: &'a Northbound) -> bool {
         let fields = [
-            ("inport == @", &self.inport, state.inport),
-            ("outport == @", &self.outport, state.outport),
+            ("inport == ", &self.inport, state.inport),
+            ("outport == ", &self.outport, state.outport),
         ];
         fields.into_iter().any(|(field, cell, port)| {
             let Some(at) = place(text, field) else {
                 return false;
             };
-            let name = text.get(at + field.len()..).unwrap_or_default();
+            let name = text.get(at + field.len() + 1..).unwrap_or_default();
             let is_end = |letter: char| !(letter.is_ascii_alphanumeric() || "_.".contains(letter));
             let name = name.split(is_end).next().unwrap_or_default();
             let groups = cell.get_or_init(|| groups_of(northbound, port));
@@ -36,10 +36,11 @@ impl<'a> Sieve<'a> {
 
 /// Where a field is compared with a port group: not within a longer word.
 fn place(text: &str, field: &str) -> Option<usize> {
-    let at = text.find(field)?;
-    let before = text.get(..at)?.chars().next_back();
+    let groups = text.match_indices('@');
+    let mut before = groups.filter_map(|(at, _)| text.get(..at)?.strip_suffix(field));
+    let before = before.next()?;
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
-    (!before.is_some_and(is_word)).then_some(at)
+    (!before.ends_with(is_word)).then_some(before.len())
 }
 
 fn groups_of(northbound: &Northbound, port: Lport) -> HashSet<&str> {
