@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use netverdict_bench::zone::Zone;
+use netverdict_bench::zone::{Zone, changed, with_two_collectors, without_samples};
 use netverdict_ovn::Database;
 use netverdict_ovsdb::{
-    Atom, Cause, Change, ChangeSet, Client, Columns, Condition, Config, Datum, Operation, Row,
+    Atom, Cause, Change, ChangeSet, Client, Columns, Condition, Config, Operation, Row,
     Transaction, Wanted,
 };
 use netverdict_pipeline::Northbound;
@@ -67,48 +67,6 @@ fn measured(zone: &Zone) -> (f64, f64, usize) {
 
 fn flows_of(rows: &[Row]) -> usize {
     Flows::new(&Northbound::new(rows), Release::R25_03).len()
-}
-
-fn with_two_collectors(rows: &[Row]) -> Vec<Row> {
-    let second = Uuid::from_u128(u128::MAX);
-    let mut two: Vec<Row> = rows
-        .iter()
-        .map(|row| {
-            changed(row, "collectors", |old| {
-                let collectors = old.atoms().iter().cloned();
-                Datum::set(collectors.chain([Atom::from(second)]).collect())
-            })
-        })
-        .collect();
-    two.push(Row::new(
-        "Sample_Collector",
-        second,
-        [
-            ("id", 2.into()),
-            ("probability", 655.into()),
-            ("set_id", 43.into()),
-        ],
-    ));
-    two
-}
-
-fn without_samples(rows: &[Row]) -> Vec<Row> {
-    let without = |row: &Row| changed(row, "sample_new", |_| Datum::empty());
-    rows.iter()
-        .map(|row| changed(&without(row), "sample_est", |_| Datum::empty()))
-        .collect()
-}
-
-/// The row with another value in a column, if it has the column.
-fn changed(row: &Row, column: &str, new: impl Fn(&Datum) -> Datum) -> Row {
-    if row.column(column).is_none() {
-        return row.clone();
-    }
-    let columns = row.columns().map(|(name, value)| match name == column {
-        true => (name, new(value)),
-        false => (name, value.clone()),
-    });
-    Row::new(row.table(), row.uuid(), columns)
 }
 
 pub(crate) fn incremental() -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use netverdict_ovsdb::{Atom, Datum, Row};
+use netverdict_ovsdb::{Atom, Columns, Datum, Row};
 use netverdict_pipeline::{Northbound, Packet};
 use uuid::Uuid;
 
@@ -282,6 +282,50 @@ impl Zone {
         }
         self.row("ACL", columns)
     }
+}
+
+/// The rows with a second collector in each Sample.
+pub fn with_two_collectors(rows: &[Row]) -> Vec<Row> {
+    let second = Uuid::from_u128(u128::MAX);
+    let mut two: Vec<Row> = rows
+        .iter()
+        .map(|row| {
+            changed(row, "collectors", |old| {
+                let collectors = old.atoms().iter().cloned();
+                Datum::set(collectors.chain([Atom::from(second)]).collect())
+            })
+        })
+        .collect();
+    two.push(Row::new(
+        "Sample_Collector",
+        second,
+        [
+            ("id", 2.into()),
+            ("probability", 655.into()),
+            ("set_id", 43.into()),
+        ],
+    ));
+    two
+}
+
+/// The rows with ACLs that are not sampled.
+pub fn without_samples(rows: &[Row]) -> Vec<Row> {
+    let without = |row: &Row| changed(row, "sample_new", |_| Datum::empty());
+    rows.iter()
+        .map(|row| changed(&without(row), "sample_est", |_| Datum::empty()))
+        .collect()
+}
+
+/// The row with another value in a column, if it has the column.
+pub fn changed(row: &Row, column: &str, new: impl Fn(&Datum) -> Datum) -> Row {
+    if row.column(column).is_none() {
+        return row.clone();
+    }
+    let columns = row.columns().map(|(name, value)| match name == column {
+        true => (name, new(value)),
+        false => (name, value.clone()),
+    });
+    Row::new(row.table(), row.uuid(), columns)
 }
 
 const COLLECTOR: Uuid = Uuid::from_u128(1 << 100);
