@@ -31,18 +31,8 @@ use crate::twin::{Inputs, Twin, missing_zones};
 /// Exit status: 0 allowed, 3 dropped or rejected, 4 cannot know, 1 failed, 2 wrong usage.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Explain {
-    /// Who opens the connection
-    #[arg(long, value_name = "REF")]
-    from: Ref,
-
-    /// To whom
-    #[arg(long, value_name = "REF")]
-    to: Ref,
-
-    /// On what: 8080/tcp, 8080, 53/udp, icmp, or the name of a port of the pod or service
-    /// [default: all ports of the service; those that the pod's containers name]
-    #[arg(long, value_name = "PORT")]
-    port: Option<Port>,
+    #[command(flatten)]
+    asked: Asked,
 
     /// Every table, with match, actions, registers and connection tracking
     #[arg(long)]
@@ -120,83 +110,19 @@ impl Explain {
     /// If the rows cannot be read, or the output not be written.
     pub(crate) fn run(&self) -> Result<Done> {
         let mut twin = self.inputs.twin()?;
-        let zones = std::mem::take(&mut twin.zones);
-        let atlas = Atlas::new(&zones);
-        let (mut from, to) = match (self.from.find(&atlas), self.to.find(&atlas)) {
-            (Ok(from), Ok(to)) => (from, to),
-            (from, to) => {
-                for (of, party) in [(&self.from, from), (&self.to, to)] {
-                    if let Err(error) = party {
-                        match without_balancer(&twin, of) {
-                            Some(reason) => tell(reason),
-                            None => tell(error),
-                        }
-                    }
+        let (told, running) = self.asked.explain(&mut twin);
+        // The program ends now, and to take thousands of rows apart would keep people waiting.
+        std::mem::forget(running);
+        let explanation = match told {
+            Ok(explanation) => explanation,
+            Err(Untold { messages, done }) => {
+                for message in messages {
+                    tell(message);
                 }
-                if let Some(missing) = missing_zones(&zones) {
-                    tell(missing);
-                }
-                return Ok(Done::Unknown);
-            }
-        };
-        let transports = match self.transports(&twin, &atlas, &to) {
-            Ok(transports) => transports,
-            Err((message, done)) => {
-                tell(message);
                 return Ok(done);
             }
         };
-        if from.kind == EndpointKind::External && to.kind == EndpointKind::External {
-            let (from, to) = (from.label(), to.label());
-            let message =
-                format!("cannot know: nobody in these rows has the address {from} or {to}");
-            tell(message);
-            return Ok(Done::Unknown);
-        }
-        let mut notes = Vec::new();
-        if from.kind == EndpointKind::External
-            && let Some((node, place)) = atlas.way_in(&to)
-        {
-            from.place = Some(place);
-            let node = node.map_or_else(|| "a node".to_owned(), |node| format!("node {node}"));
-            notes.push(format!(
-                "it is assumed that {} comes in at {node}, and with this address: nobody in these rows has it",
-                from.label()
-            ));
-        }
-        notes.extend(apart(&from, &to, twin.is_compiled));
-        if let Err(message) = can_open(&from) {
-            tell(message);
-            return Ok(Done::Unknown);
-        }
-        if let Some(reason) = unserved(&atlas, &to, &transports) {
-            let explanation = Explanation {
-                message: format!("{} -> {}: dropped. {reason}", from.label(), to.label()),
-                from,
-                to,
-                verdict: Answer::Dropped,
-                cases: Vec::new(),
-                left_out: twin.left_out.clone(),
-                notes: Vec::new(),
-            };
-            self.print(&explanation, &Known::new(&twin))?;
-            return Ok(Done::Dropped);
-        }
-        let question = Question {
-            from,
-            to,
-            transports,
-        };
-        let mut running = crate::twin::run(zones);
-        let mut explanation = explain(&mut running, &atlas, &Known::new(&twin), &question);
-        explanation.notes.extend(notes);
-        if let Some(world) = &mut twin.world {
-            let note = mend(&mut explanation.cases, world, twin.is_compiled);
-            explanation.notes.extend(note);
-        }
         self.print(&explanation, &Known::new(&twin))?;
-        // The program ends now, and to take thousands of rows apart would keep people waiting.
-        std::mem::forget(running);
         Ok(match (explanation.verdict, twin.errors) {
             (Answer::Allowed, 0) => Done::Ok,
             (Answer::Allowed, _) => Done::Failed,
@@ -225,6 +151,118 @@ impl Explain {
         }
         out.flush()?;
         Ok(())
+    }
+}
+
+/// A connection that is asked about.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Asked {
+    /// Who opens the connection
+    #[arg(long, value_name = "REF")]
+    pub(crate) from: Ref,
+
+    /// To whom
+    #[arg(long, value_name = "REF")]
+    pub(crate) to: Ref,
+
+    /// On what: 8080/tcp, 8080, 53/udp, icmp, or the name of a port of the pod or service
+    /// [default: all ports of the service; those that the pod's containers name]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<Port>,
+}
+
+/// Why there is no explanation.
+#[derive(Debug)]
+pub(crate) struct Untold {
+    /// For people, each for itself.
+    pub(crate) messages: Vec<String>,
+    /// Whether more must be known, or the question be clearer.
+    pub(crate) done: Done,
+}
+
+impl From<(String, Done)> for Untold {
+    fn from((message, done): (String, Done)) -> Self {
+        Self {
+            messages: vec![message],
+            done,
+        }
+    }
+}
+
+/// The twin, for whom it concerns when it is taken apart.
+pub(crate) type Used = Option<netverdict_pipeline::journey::Twin<netverdict_pipeline::walk::Walk>>;
+
+impl Asked {
+    /// Asks the twin; it is as before afterwards.
+    pub(crate) fn explain(&self, twin: &mut Twin) -> (Result<Explanation, Untold>, Used) {
+        let mut used = None;
+        (self.told(twin, &mut used), used)
+    }
+
+    fn told(&self, twin: &mut Twin, used: &mut Used) -> Result<Explanation, Untold> {
+        let zones = twin.zones.clone();
+        let atlas = Atlas::new(twin.northbounds());
+        let (mut from, to) = match (self.from.find(&atlas), self.to.find(&atlas)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (from, to) => {
+                let mut messages = Vec::new();
+                for (of, party) in [(&self.from, from), (&self.to, to)] {
+                    if let Err(error) = party {
+                        let reason = without_balancer(twin, of);
+                        messages.push(reason.unwrap_or_else(|| error.to_string()));
+                    }
+                }
+                messages.extend(missing_zones(&zones));
+                let done = Done::Unknown;
+                return Err(Untold { messages, done });
+            }
+        };
+        let transports = self.transports(twin, &atlas, &to)?;
+        if from.kind == EndpointKind::External && to.kind == EndpointKind::External {
+            let (from, to) = (from.label(), to.label());
+            let message =
+                format!("cannot know: nobody in these rows has the address {from} or {to}");
+            return Err((message, Done::Unknown).into());
+        }
+        let mut notes = Vec::new();
+        if from.kind == EndpointKind::External
+            && let Some((node, place)) = atlas.way_in(&to)
+        {
+            from.place = Some(place);
+            let node = node.map_or_else(|| "a node".to_owned(), |node| format!("node {node}"));
+            notes.push(format!(
+                "it is assumed that {} comes in at {node}, and with this address: nobody in these rows has it",
+                from.label()
+            ));
+        }
+        notes.extend(apart(&from, &to, twin.is_compiled));
+        if let Err(message) = can_open(&from) {
+            return Err((message, Done::Unknown).into());
+        }
+        if let Some(reason) = unserved(&atlas, &to, &transports) {
+            return Ok(Explanation {
+                message: format!("{} -> {}: dropped. {reason}", from.label(), to.label()),
+                from,
+                to,
+                verdict: Answer::Dropped,
+                cases: Vec::new(),
+                left_out: twin.left_out.clone(),
+                notes: Vec::new(),
+            });
+        }
+        let question = Question {
+            from,
+            to,
+            transports,
+        };
+        let running = used.insert(crate::twin::run(zones.clone()));
+        let mut explanation = explain(running, &atlas, &Known::new(twin), &question);
+        explanation.notes.extend(notes);
+        if let Some(world) = &mut twin.world {
+            let note = mend(&mut explanation.cases, world, twin.is_compiled);
+            explanation.notes.extend(note);
+        }
+        Ok(explanation)
     }
 
     /// What to ask on.

@@ -208,7 +208,7 @@ impl Lflow {
 
     /// The switches asked for, in the order of zones and names.
     fn chosen<'a>(&self, twin: &'a Twin) -> Result<Vec<(&'a Northbound, SwitchId)>> {
-        let all = || twin.zones.iter();
+        let all = || twin.northbounds();
         let zones: Vec<&Northbound> = all()
             .filter(|zone| self.zone.as_ref().is_none_or(|name| *name == zone.name))
             .collect();

@@ -20,6 +20,7 @@ mod output;
 mod packets;
 mod record;
 mod refs;
+mod remote;
 mod sampling;
 mod server;
 mod session;

@@ -106,7 +106,7 @@ impl Matrix {
     }
 
     fn print(&self, twin: &Twin, out: &mut impl Write) -> Result<()> {
-        let reach = Reach::new(&twin.zones);
+        let reach = Reach::new(twin.northbounds());
         let space = Space::new(&[&reach], ports(&[twin]));
         let cells = Cells::new(&reach, &space);
         if let Output::Dot = self.output {
@@ -190,7 +190,10 @@ impl Matrix {
 
     /// Gives whether there is one.
     fn print_difference(&self, before: &Twin, after: &Twin, out: &mut impl Write) -> Result<bool> {
-        let (old, new) = (Reach::new(&before.zones), Reach::new(&after.zones));
+        let (old, new) = (
+            Reach::new(before.northbounds()),
+            Reach::new(after.northbounds()),
+        );
         let space = Space::new(&[&old, &new], ports(&[before, after]));
         let changes = changes(&old, &new, &space);
         if let Output::Dot = self.output {

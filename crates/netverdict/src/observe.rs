@@ -13,6 +13,7 @@ use crate::databases::Databases;
 use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{self, Format, Output};
+use crate::remote::{self, Url, Wanted};
 use crate::session::{Inputs, Session, Step};
 
 /// Show who allowed or dropped each packet, and why
@@ -46,6 +47,9 @@ pub(crate) struct Observe {
 
 impl Observe {
     pub(crate) fn run(self) -> Result<Done> {
+        if let Some(url) = remote::server(&self.inputs.source)? {
+            return self.ask(url);
+        }
         let question = self
             .filters
             .question()
@@ -107,7 +111,7 @@ impl Observe {
                 // The same packet once more says nothing new.
                 Step::Decision(decision) if decision.double => {}
                 Step::Decision(decision) => live.add(decision),
-                Step::Pause => {}
+                Step::Pause | Step::Tick(_) => {}
             }
             Ok(())
         })?;
@@ -129,6 +133,34 @@ impl Observe {
             ));
         }
         Ok(Done::Ok)
+    }
+
+    /// Shows what a server has.
+    fn ask(&self, url: &Url) -> Result<Done> {
+        let form = match self.output {
+            Format::Compact => remote::Form::Compact,
+            Format::Table => remote::Form::Table,
+            Format::Json => remote::Form::Json,
+            Format::Dict | Format::Pcapng => {
+                let text = "a server tells of connections: -o is compact, table or json there";
+                return Err(Usage(text.to_owned()).into());
+            }
+        };
+        let question = self.filters.question();
+        let wanted = Wanted {
+            query: question.to_string(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+        };
+        let ask = question.ask(SystemClock.now(), Timestamp::MIN, Timestamp::MAX);
+        if matches!(ask.want, Want::Groups(_)) {
+            return remote::groups(url, &wanted, form);
+        }
+        if !question.is_filter() {
+            let text = "limit and after are for pages; for the last connections use --last";
+            return Err(Usage(text.to_owned()).into());
+        }
+        remote::show(url, &wanted, self.last, self.inputs.follow, form)
     }
 }
 

@@ -1,18 +1,19 @@
 //! `netverdict server`: collects, keeps and answers.
 
 mod config;
+mod explainer;
 mod ingest;
 mod known;
+mod store;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use netverdict_server::{App, Live, Parts, Server as Listening, router};
-use netverdict_store::Store;
 use netverdict_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -21,10 +22,13 @@ use crate::databases::Databases;
 use crate::demo::{Stage, Staged};
 use crate::exit::{Done, tell};
 use crate::session::{Inputs, Session, Step};
+use crate::twin;
 
 use config::Config;
+use explainer::Explainer;
 use ingest::{Ingest, Writer};
 use known::Known;
+use store::Opened;
 
 /// Keep connections, and answer questions about them over HTTP
 ///
@@ -40,7 +44,7 @@ pub(crate) struct Server {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Where connections are kept [default: in memory, gone at the end]
+    /// Where connections are kept [default: a temporary directory, gone at the end]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -95,16 +99,24 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         .thread_name("server")
         .enable_all()
         .build()?;
-    let store = config.open_store()?;
+    let Opened {
+        store,
+        encoder,
+        temporary: _temporary,
+    } = store::open(&config)?;
     let live = Arc::new(Live::new(config.limits.live));
-    let known = Arc::new(Known::default());
+    let twin = match &demo {
+        Some(staged) => twin::Inputs::of_manifests(&staged.manifests),
+        None => twin::Inputs::of_databases(config.databases.clone()),
+    };
+    let known = Arc::new(Known::new(Explainer::new(twin)));
     let app = App::new(Parts {
         store: store.clone(),
         live: live.clone(),
         cluster: known.clone(),
         clock: Arc::new(SystemClock),
         limits: config.limits.server(),
-        parquet: None,
+        parquet: encoder,
     });
     let address = listening.address();
     let http = Http::start(&runtime, listening, app);
@@ -174,17 +186,5 @@ impl Http {
             .block_on(self.task)
             .context("the server's task has failed; please report this")??;
         Ok(())
-    }
-}
-
-impl Config {
-    fn open_store(&self) -> Result<Arc<dyn Store>> {
-        if let Some(path) = &self.data {
-            bail!("{}: the store on disk is not built in", path.display());
-        }
-        if let Some(store) = &self.store {
-            bail!("{store}: this store is not built in");
-        }
-        Ok(Arc::new(netverdict_store::judge::Naive::default()))
     }
 }

@@ -35,7 +35,7 @@ use crate::sources::{self, Kind, Spec};
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct Inputs {
     /// psample[:GROUP,…], psample-unix:PATH, ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE,
-    /// bundle:FILE or pcap:FILE; with @ZONE behind it where several zones are read
+    /// bundle:FILE, pcap:FILE, or server:URL for what a netverdict server has; with @ZONE behind it where several zones are read
     /// [default: psample]
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Vec<Spec>,
@@ -243,6 +243,7 @@ impl Session {
                     crate::bundle::read_capture(path, |capture| self.replay(path, capture, take))
                         .with_context(|| named(path))?
                 }
+                Kind::Server(_) => bail!("{spec}: a server tells of connections, not of samples"),
                 Kind::Pcap(path) => {
                     let zone = self.zone_of(&spec)?;
                     self.read_packets(path, zone, take)

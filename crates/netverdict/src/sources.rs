@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use netverdict_source::{Counts, Sender, Stop, acl_log, ipfix, psample, psample_unix};
 use netverdict_types::{SystemClock, ZoneId};
 
+use crate::remote::Url;
+
 /// One source, as the user names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Spec {
@@ -25,6 +27,8 @@ pub(crate) enum Kind {
     Capture(PathBuf),
     Bundle(PathBuf),
     Pcap(PathBuf),
+    /// A netverdict server, which tells of connections; not of samples.
+    Server(Url),
 }
 
 /// A source that goes on by itself.
@@ -40,6 +44,12 @@ impl FromStr for Spec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(url) = text.strip_prefix("server:") {
+            return Ok(Self {
+                kind: Kind::Server(url.parse()?),
+                zone: None,
+            });
+        }
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         // A file name may hold an @; a zone's name holds no slash.
         let (rest, zone) = match rest.rsplit_once('@') {
@@ -76,7 +86,7 @@ impl FromStr for Spec {
             other => {
                 return Err(format!(
                     "there is no source {other:?}; there are psample, psample-unix, ipfix, acl-log, \
-                     capture, bundle, pcap"
+                     capture, bundle, pcap, server"
                 ));
             }
         };
@@ -100,6 +110,7 @@ impl std::fmt::Display for Spec {
             Kind::Capture(path) => write!(f, "capture:{}", path.display())?,
             Kind::Bundle(path) => write!(f, "bundle:{}", path.display())?,
             Kind::Pcap(path) => write!(f, "pcap:{}", path.display())?,
+            Kind::Server(url) => write!(f, "server:{url}")?,
         }
         match &self.zone {
             Some(zone) => write!(f, "@{zone}"),

@@ -38,12 +38,16 @@ pub(crate) struct Inputs {
 
     #[command(flatten)]
     settings: Settings,
+
+    /// True for a program that goes on afterwards.
+    #[arg(skip)]
+    pub(crate) stays: bool,
 }
 
 /// The rows of all zones, and where they come from.
 pub(crate) struct Twin {
     /// One for each NB, or each zone of the manifests.
-    pub(crate) zones: Vec<Northbound>,
+    pub(crate) zones: Vec<Arc<Northbound>>,
     /// The manifests, if there are any.
     pub(crate) world: Option<World>,
     /// Whether the rows were compiled from these.
@@ -74,6 +78,17 @@ impl Inputs {
             manifests: vec![path.to_owned()],
             databases: Databases::default(),
             settings: Settings::default(),
+            stays: false,
+        }
+    }
+
+    /// These databases, for a program that goes on afterwards.
+    pub(crate) fn of_databases(databases: Databases) -> Self {
+        Self {
+            manifests: Vec::new(),
+            databases,
+            settings: Settings::default(),
+            stays: true,
         }
     }
 
@@ -145,7 +160,7 @@ impl Inputs {
                         format!("{other} and {nb} are the same NB: give each zone's once");
                     return Err(Usage(message).into());
                 }
-                zones.push(zone);
+                zones.push(Arc::new(zone));
             }
             Ok::<_, anyhow::Error>(zones)
         })?;
@@ -227,8 +242,10 @@ impl Inputs {
         let database = nb.rows("NB_Global").next().map(|row| row.uuid());
         let tables = nb.tables().chain(sb.tables());
         let northbound = Northbound::new(tables.flat_map(|table| table.rows()));
-        // To take thousands of rows apart would keep people waiting, and the program ends soon.
-        std::mem::forget((nb, sb));
+        if !self.stays {
+            // To take thousands of rows apart would keep people waiting, and the program ends soon.
+            std::mem::forget((nb, sb));
+        }
         Ok((database, northbound))
     }
 }
@@ -289,7 +306,7 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
     let mut origins = HashMap::new();
     let mut zones = Vec::new();
     for zone in world.zones() {
-        zones.push(Northbound::new(&world.zone_rows(&zone)));
+        zones.push(Arc::new(Northbound::new(&world.zone_rows(&zone))));
         for row in world
             .rows(&zone)
             .iter()
@@ -328,16 +345,15 @@ fn left_out(errors: &[Diagnostic]) -> Vec<String> {
 }
 
 /// The twin of these zones, with every step to be seen.
-pub(crate) fn run(zones: Vec<Northbound>) -> netverdict_pipeline::journey::Twin<Walk> {
-    let zones = zones.into_iter().map(|zone| {
-        let zone = Arc::new(zone);
-        Zone::new(zone.clone(), Walk::new(zone, Release::default()))
-    });
+pub(crate) fn run(zones: Vec<Arc<Northbound>>) -> netverdict_pipeline::journey::Twin<Walk> {
+    let zones = zones
+        .into_iter()
+        .map(|zone| Zone::new(zone.clone(), Walk::new(zone, Release::default())));
     netverdict_pipeline::journey::Twin::new(zones)
 }
 
 /// What is said where zones are missing: remote ports (OVN interconnect) that are at home in none of these.
-pub(crate) fn missing_zones(zones: &[Northbound]) -> Option<String> {
+pub(crate) fn missing_zones(zones: &[Arc<Northbound>]) -> Option<String> {
     let is_home = |name: &str| {
         let mut all = zones.iter().flat_map(|zone| &zone.ports);
         all.any(|port| &*port.name == name && port.kind != "remote")
@@ -360,6 +376,11 @@ pub(crate) fn missing_zones(zones: &[Northbound]) -> Option<String> {
 }
 
 impl Twin {
+    /// The rows of each zone.
+    pub(crate) fn northbounds(&self) -> impl Iterator<Item = &Northbound> {
+        self.zones.iter().map(|zone| &**zone)
+    }
+
     /// Finds the rules of manifests that the rows were made from, by what ACLs say of their owners.
     fn place(&mut self, world: World) {
         let objects = world.objects();

@@ -1,5 +1,6 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,11 +29,33 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// The same as an OpenAPI 3.1 document.
-pub fn openapi() -> utoipa::openapi::OpenApi {
+/// The same as an OpenAPI 3.1 document, which docs/openapi.json is.
+pub fn openapi() -> Value {
     let (_, api) = paths().split_for_parts();
-    api
+    let mut document = serde_json::to_value(&api).unwrap_or_default();
+    for (name, schema) in SCHEMAS {
+        let reference = format!("#/components/schemas/{name}/$defs/");
+        let schema = schema.replace("#/$defs/", &reference);
+        let mut schema: Value = serde_json::from_str(&schema).unwrap_or_default();
+        if let Some(schema) = schema.as_object_mut() {
+            schema.remove("$schema");
+        }
+        document["components"]["schemas"][name] = schema;
+    }
+    document
 }
+
+/// Schemas that are files of their own.
+const SCHEMAS: [(&str, &str); 2] = [
+    (
+        "Connection",
+        include_str!("../../../docs/connection.schema.json"),
+    ),
+    (
+        "Explanation",
+        include_str!("../../../docs/explanation.schema.json"),
+    ),
+];
 
 #[derive(OpenApi)]
 #[openapi(

@@ -69,7 +69,7 @@ impl Paging {
 ///
 /// Those that match and went on within the time, both directions and both verdicts in one row, the one that ended last first.
 #[utoipa::path(
-    get, path = "/connections", tag = "connections",
+    get, path = "/connections", operation_id = "connections", tag = "connections",
     params(Which, Paging),
     responses((status = 200, body = Page), Problems)
 )]
@@ -118,8 +118,8 @@ pub(crate) fn place(row: &Connection, range: Range) -> Place {
 
 /// One connection
 #[utoipa::path(
-    get, path = "/connections/{id}", tag = "connections",
-    params(("id" = String, Path, description = "The connection's `id`", format = "uuid")),
+    get, path = "/connections/{id}", operation_id = "connection", tag = "connections",
+    params(("id" = String, Path, description = "The connection's `id`")),
     responses(
         (status = 200, body = Row),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no such connection"),

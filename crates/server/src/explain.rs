@@ -1,11 +1,18 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::cluster::{ExplainRequest, Refusal, WhatifRequest};
 use crate::params::Body;
 use crate::problem::{Problem, Problems};
+
+/// An explanation; docs/explanation.schema.json describes its parts.
+#[derive(ToSchema)]
+#[schema(value_type = Object)]
+#[allow(dead_code, reason = "for the OpenAPI file")]
+pub(crate) struct Explanation(Value);
 
 /// Why a connection would be let through or not
 ///
@@ -14,7 +21,7 @@ use crate::problem::{Problem, Problems};
     post, path = "/explain", tag = "policies",
     request_body = ExplainRequest,
     responses(
-        (status = 200, body = Object, description = "The explanation"),
+        (status = 200, body = Explanation, description = "The explanation"),
         (status = 413, body = Problem, content_type = "application/problem+json", description = "The body is too large"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "The body is no JSON"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "What was given does not tell"),

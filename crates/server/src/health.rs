@@ -4,14 +4,14 @@ use axum::http::StatusCode;
 use crate::app::App;
 
 /// Whether the process lives
-#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String, content_type = "text/plain", description = "It lives")))]
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "server", responses((status = 200, body = String, content_type = "text/plain", description = "It lives")))]
 pub(crate) async fn lives() -> &'static str {
     "ok\n"
 }
 
 /// Whether questions are answered
 #[utoipa::path(
-    get, path = "/readyz", tag = "server",
+    get, path = "/readyz", operation_id = "readyz", tag = "server",
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "Policies, sources and the store are there"),
         (status = 503, body = String, content_type = "text/plain", description = "What is missing")

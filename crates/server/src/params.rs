@@ -81,7 +81,7 @@ impl Which {
         };
         // What ends this very moment is asked about too.
         let until = read("until", &self.until, now.after(1))?;
-        let since = read("since", &self.since, until.min(now).before(HOUR))?;
+        let since = read("since", &self.since, until.before(HOUR))?;
         if since >= until {
             return Err(Problem::parameter("since", "is not before until"));
         }
@@ -89,10 +89,7 @@ impl Which {
         if until.0.saturating_sub(since.0) > limit {
             return Err(Problem::parameter(
                 "since",
-                format_args!(
-                    "at most {} days may be asked about at once",
-                    limit / 24 / HOUR
-                ),
+                format_args!("at most {} hours may be asked about at once", limit / HOUR),
             ));
         }
         Ok(Range { since, until, now })

@@ -61,7 +61,7 @@ impl From<Completion> for Piece {
 }
 
 /// Completes a query
-#[utoipa::path(get, path = "/complete", tag = "queries", params(Cursor), responses((status = 200, body = Completions), Problems))]
+#[utoipa::path(get, path = "/complete", operation_id = "complete", tag = "queries", params(Cursor), responses((status = 200, body = Completions), Problems))]
 pub(crate) async fn completions(
     State(app): State<App>,
     subject: Subject,

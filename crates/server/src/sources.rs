@@ -48,7 +48,7 @@ struct LiveState {
 }
 
 /// Sources and their losses
-#[utoipa::path(get, path = "/sources", tag = "server", responses((status = 200, body = Sources), Problems))]
+#[utoipa::path(get, path = "/sources", operation_id = "sources", tag = "server", responses((status = 200, body = Sources), Problems))]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<Sources>, Problem> {
     let state = app.work(async { Ok(app.store().state().await?) }).await?;
     let losses = state.losses.into_iter().map(|(name, value)| Counter {

@@ -22,6 +22,7 @@
 
 mod ask;
 mod compact;
+mod export;
 mod filter;
 mod fold;
 mod group;
@@ -50,6 +51,8 @@ use netverdict_query::ask::{Answer, Ask, AskError, Want};
 use netverdict_store::{Batch, State, Store, StoreError};
 use netverdict_types::{Clock, Connection, SystemClock};
 use tokio::sync::{Semaphore, oneshot};
+
+pub use export::File;
 
 use crate::live::Live;
 use crate::scan::ScanError;

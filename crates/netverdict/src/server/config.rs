@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) store: Option<String>,
+    pub(crate) keep: Keep,
     pub(crate) inputs: Inputs,
     pub(crate) databases: Databases,
     pub(crate) limits: Limits,
@@ -40,8 +41,19 @@ struct File {
     manifests: Vec<PathBuf>,
     kubeconfig: Option<String>,
     state: Option<PathBuf>,
+    keep: Keep,
     limits: Limits,
     flow: Flow,
+}
+
+/// How long connections are kept: as long as both allow.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Keep {
+    /// By their end.
+    pub(crate) days: Option<u32>,
+    /// On disk; the oldest go first.
+    pub(crate) gigabytes: Option<u64>,
 }
 
 /// How much may be asked.
@@ -178,6 +190,7 @@ impl Config {
             listen: file.listen,
             data: file.data,
             store: file.store,
+            keep: file.keep,
             inputs: Inputs {
                 source: sources.collect::<Result<_>>()?,
                 manifests: file.manifests,
@@ -227,5 +240,52 @@ impl Config {
 fn replace<T>(ours: &mut Vec<T>, theirs: Vec<T>) {
     if !theirs.is_empty() {
         *ours = theirs;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole() {
+        let config = Config::parse(
+            r#"
+            listen = "127.0.0.1:9000"
+            data = "/var/lib/netverdict/connections"
+            source = ["ipfix:0.0.0.0:4739@a", "psample:10"]
+            nb = ["unix:/run/ovn/ovnnb_db.sock"]
+            sb = ["ssl:db:6642"]
+            [keep]
+            days = 30
+            [limits]
+            page_rows = 50
+            range_days = 7
+            [flow]
+            window_milliseconds = 5000
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.inputs.source.len(), 2);
+        assert_eq!(config.databases.nb.len(), 1);
+        assert_eq!(config.keep.days, Some(30));
+        let limits = config.limits.server();
+        assert_eq!((limits.page, limits.range), (50, 7 * DAY));
+        assert_eq!(limits.body, netverdict_server::Limits::default().body);
+        assert_eq!(config.flow.limits().window, 5 * SECOND);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (text, named) in [
+            ("colour = 1", "colour"),
+            ("listen = \"here\"", "listen"),
+            ("source = [\"psmple\"]", "psmple"),
+            ("[limits]\nrows = 1", "rows"),
+            ("nb = [\"ssl:x\"]", "nb"),
+        ] {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            assert!(error.contains(named), "{text}: {error}");
+        }
     }
 }

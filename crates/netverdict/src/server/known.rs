@@ -16,9 +16,13 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::session::Glance;
 
+use super::explainer::Explainer;
+
 /// What is known now, as of the last look.
-#[derive(Default)]
-pub(crate) struct Known(Mutex<Seen>);
+pub(crate) struct Known {
+    seen: Mutex<Seen>,
+    explainer: Arc<Explainer>,
+}
 
 #[derive(Default)]
 struct Seen {
@@ -32,6 +36,14 @@ struct Seen {
 }
 
 impl Known {
+    /// Nothing yet; questions are for `explainer`.
+    pub(crate) fn new(explainer: Explainer) -> Self {
+        Self {
+            seen: Mutex::default(),
+            explainer: Arc::new(explainer),
+        }
+    }
+
     /// Looks at what a run knows.
     pub(crate) fn look(&self, glance: Glance<'_>, flow: Vec<(&'static str, u64)>) {
         let engine = glance.engine;
@@ -64,7 +76,7 @@ impl Known {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,9 +102,16 @@ impl Cluster for Known {
         self.seen().ready
     }
 
-    fn explain(&self, _: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
-        let what = "explanations are not built into this server".to_owned();
-        async { Err(Refusal::NotHere(what)) }.boxed()
+    fn explain(&self, question: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+        let explainer = self.explainer.clone();
+        let revision = self.seen().version.map_or(0, |(revision, ..)| revision);
+        let asking = tokio::task::spawn_blocking(move || explainer.explain(&question, revision));
+        async {
+            asking
+                .await
+                .unwrap_or_else(|error| Err(Refusal::Fault(error.to_string())))
+        }
+        .boxed()
     }
 
     fn whatif(&self, _: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {

@@ -1,0 +1,82 @@
+//! Explanations for those who ask the server.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use netverdict_server::{ExplainRequest, Refusal};
+use serde_json::Value;
+
+use crate::exit::Done;
+use crate::explain::{Asked, Untold};
+use crate::twin::{Inputs, Twin};
+
+/// Asks the twin of the rows that are in force.
+pub(crate) struct Explainer {
+    inputs: Inputs,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+/// The rows as of a revision.
+struct Loaded {
+    revision: u64,
+    at: Instant,
+    twin: Twin,
+}
+
+/// Rows are not read more often than this: a large database is a while on its way.
+const PAUSE: Duration = Duration::from_secs(5);
+
+impl Explainer {
+    pub(crate) fn new(inputs: Inputs) -> Self {
+        Self {
+            inputs,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// An explanation. `revision` counts up as rows change.
+    ///
+    /// # Errors
+    /// If the question makes no sense, or the rows do not tell or cannot be read.
+    pub(crate) fn explain(
+        &self,
+        question: &ExplainRequest,
+        revision: u64,
+    ) -> Result<Value, Refusal> {
+        let wrong = |name: &str| {
+            let name = name.to_owned();
+            move |error: String| Refusal::Wrong(format!("{name}: {error}"))
+        };
+        let port = question.port.as_deref().map(str::parse).transpose();
+        let asked = Asked {
+            from: question.from.parse().map_err(wrong("from"))?,
+            to: question.to.parse().map_err(wrong("to"))?,
+            port: port.map_err(wrong("port"))?,
+        };
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_good = |loaded: &Loaded| loaded.revision == revision || loaded.at.elapsed() < PAUSE;
+        if !loaded.as_ref().is_some_and(is_good) {
+            let twin = self.inputs.twin();
+            let twin = twin.map_err(|error| Refusal::Fault(format!("{error:#}")))?;
+            *loaded = Some(Loaded {
+                revision,
+                at: Instant::now(),
+                twin,
+            });
+        }
+        let Some(Loaded { twin, .. }) = &mut *loaded else {
+            return Err(Refusal::Fault("the rows are gone".to_owned()));
+        };
+        match asked.explain(twin).0 {
+            Ok(explanation) => serde_json::to_value(&explanation)
+                .map_err(|error| Refusal::Fault(error.to_string())),
+            Err(Untold { messages, done }) => {
+                let message = messages.join("; ");
+                Err(match done {
+                    Done::Usage => Refusal::Wrong(message),
+                    _ => Refusal::Unknown(message),
+                })
+            }
+        }
+    }
+}
