@@ -260,6 +260,15 @@ impl History {
             .map_or(1, |zone| zone.reply_copies(span))
     }
 
+    /// How often OVN, of any release, may sample one packet of a new connection that an ACL passes
+    /// on: once more for each further tier in which nothing that is sampled decides, since the
+    /// registers that say what to sample stay as they are.
+    pub fn pass_copies(&self, zone: ZoneId, span: &Span) -> u8 {
+        self.zones
+            .get(usize::from(zone.0))
+            .map_or(1, |zone| zone.pass_copies(span))
+    }
+
     /// True once two ACLs of a zone were in force that held one point: then samples with it do not
     /// tell which of them is meant.
     pub fn shares_points(&self, zone: ZoneId) -> bool {

@@ -224,6 +224,10 @@ impl Zone {
         if again && !once { 2 } else { 1 }
     }
 
+    pub(crate) fn pass_copies(&self, span: &Span) -> u8 {
+        self.tiers.highest(span.pipeline()).max(span.tier()) - span.tier() + 1
+    }
+
     pub(crate) fn named<'a>(
         &'a self,
         name: &str,

@@ -415,6 +415,11 @@ fn copies_follow_the_tier_that_decides() {
         history.copies(zone, held.next().unwrap())
     };
     assert_eq!(copies(&history), 3, "its own tier is 2");
+    let passed = |history: &History| {
+        let mut held = history.holders(zone, Role::Est, 7, Timestamp::MIN, Timestamp::MAX);
+        history.pass_copies(zone, held.next().unwrap())
+    };
+    assert_eq!(passed(&history), 1, "no tier behind it is in use");
     let gone = difference(&one_acl(1000, 7), &State::default());
     history
         .apply(zone, &set(2, Cause::Transaction, gone))
@@ -428,6 +433,7 @@ fn copies_follow_the_tier_that_decides() {
         4,
         "nothing decides before the baseline's tier"
     );
+    assert_eq!(passed(&history), 2, "the baseline's tier comes behind it");
     history.set_schema(zone, "7.18.0");
     assert_eq!(copies(&history), 1, "26.03 samples once");
 }

@@ -5,9 +5,10 @@ use crate::connections::mix;
 /// Recognises further samples of one packet.
 ///
 /// OVN before 26.03 samples an established packet of the original direction once for each tier
-/// it passes (design, section 1). The copies are alike in everything a source tells, and come in
-/// one go: after the first, up to `copies - 1` alike samples within [`WINDOW`] belong to the same
-/// packet, and the next alike one is a packet of its own.
+/// it passes (design, section 1), and any OVN samples a new one that a tier passes on once more for
+/// each further tier in which nothing that is sampled decides. The copies are alike in everything a
+/// source tells, and come in one go: after the first, up to `copies - 1` alike samples within
+/// [`WINDOW`] belong to the same packet, and the next alike one is a packet of its own.
 #[derive(Debug)]
 pub(crate) struct Doubles {
     runs: Box<[Run]>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use netverdict_history::{History, Matches, Role, Span};
 use netverdict_types::{
-    Acl, AclRow, App, Candidates, Cookie, Decision, Direction, DropFlow, End, Endpoint,
+    Acl, AclRow, Action, App, Candidates, Cookie, Decision, Direction, DropFlow, End, Endpoint,
     EndpointKind, Evidence, Headers, Key, LogDirection, LogVerdict, Origin, Pipeline, Sample,
     Service, TcpFlags, Timestamp, Unresolved, Verdict, ZoneId,
 };
@@ -204,6 +204,10 @@ impl Resolver {
         let (service, reply) = self.service(names, place, headers, flow, serves, reply);
         let copies = match (found.span, reply) {
             (None, _) => 1,
+            (Some(span), _) if app == Some(App::AclNew) => match span.action() {
+                Action::Pass => history.pass_copies(zone, span),
+                _ => 1,
+            },
             (Some(span), Some(true)) => match history.reply_copies(zone, span) {
                 several @ 2.. if !dst.endpoint.is_some_and(|end| on_switch(end, node)) => several,
                 _ => 1,
@@ -313,7 +317,7 @@ impl Resolver {
         app: Option<App>,
         copies: u8,
     ) -> bool {
-        let (Some(cookie), Some(App::AclEst)) = (cookie, app) else {
+        let (Some(cookie), Some(App::AclEst | App::AclNew)) = (cookie, app) else {
             return false;
         };
         let one_packet = matches!(
