@@ -14,10 +14,12 @@ use serde::Serialize;
 
 use crate::databases::Databases;
 use crate::engine::Engine;
-use crate::exit::{Done, tell};
+use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{Lines, Name, Protocol, sentence};
+use crate::remote::{self, Wanted};
 use crate::session::look;
+use crate::sources::Spec;
 
 /// Show the connections of this node, each with the policy that admitted it
 ///
@@ -45,6 +47,10 @@ pub(crate) struct Connections {
     /// Read the tables of all network namespaces
     #[arg(long)]
     all_namespaces: bool,
+
+    /// Instead of this node's, those of the last hour that a netverdict server has
+    #[arg(long, value_name = "server:URL", conflicts_with_all = ["dump", "vswitchd", "all_namespaces"])]
+    source: Option<Spec>,
 
     /// Where `netverdict observe` keeps the past [default: as there]
     #[arg(long, value_name = "DIR")]
@@ -103,6 +109,9 @@ struct Table {
 
 impl Connections {
     pub(crate) fn run(self) -> Result<Done> {
+        if let Some(source) = &self.source {
+            return self.ask(source);
+        }
         let (mut engine, zone) = look(&self.databases, self.state.as_deref())?;
         let names = self.zone_names()?;
         let mut malformed = 0;
@@ -166,6 +175,23 @@ impl Connections {
             ));
         }
         Ok(Done::Ok)
+    }
+
+    /// Shows what a server has.
+    fn ask(&self, source: &Spec) -> Result<Done> {
+        let Some(url) = remote::server(std::slice::from_ref(source))? else {
+            let text = format!("{source} has no connections; a server has: --source server:URL");
+            return Err(Usage(text).into());
+        };
+        let wanted = Wanted {
+            query: self.filters.query().to_string(),
+            ..Wanted::default()
+        };
+        let form = match self.output {
+            Form::Table => remote::Form::Table,
+            Form::Json => remote::Form::Json,
+        };
+        remote::show(url, &wanted, Some(usize::MAX), false, form)
     }
 
     fn tables(&self, malformed: &mut u64) -> Result<Vec<Table>> {
