@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{Lines, Name, Protocol, sentence};
-use crate::remote::{self, Wanted};
+use crate::remote;
 use crate::session::look;
 use crate::sources::Spec;
 
@@ -183,9 +183,9 @@ impl Connections {
             let text = format!("{source} has no connections; a server has: --source server:URL");
             return Err(Usage(text).into());
         };
-        let wanted = Wanted {
+        let wanted = remote::Wanted {
             query: self.filters.query().to_string(),
-            ..Wanted::default()
+            ..remote::Wanted::default()
         };
         let form = match self.output {
             Form::Table => remote::Form::Table,

@@ -1,10 +1,13 @@
 //! What a netverdict server tells: `--source server:URL`.
 
 use std::io::{BufRead, BufReader, IsTerminal, Read, stdout};
+use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use netverdict_query::moment;
+use netverdict_types::{End, Endpoint, Owner, Service, Timestamp, Verdict, protocol_name};
 use serde_json::Value;
 
 use crate::exit::{Done, Usage, tell};
@@ -481,6 +484,112 @@ fn packets(connection: &Value) -> String {
         ["original", "reply", "dropped"].map(|part| counts[part]["packets"].as_u64().unwrap_or(0))
     });
     parts.sum::<u64>().to_string()
+}
+
+/// A connection, as far as others than people want to know of it.
+pub(crate) struct Told {
+    pub(crate) verdict: Verdict,
+    pub(crate) message: String,
+    pub(crate) src: Place,
+    pub(crate) dst: Place,
+    pub(crate) service: Option<Service>,
+    pub(crate) protocol: Option<u8>,
+    /// Packets that were dropped.
+    pub(crate) dropped: u64,
+    pub(crate) end: Timestamp,
+    /// Where it was decided, and by whom.
+    pub(crate) node: Option<String>,
+    pub(crate) owner: Option<Owner>,
+}
+
+/// An end of a connection.
+pub(crate) struct Place {
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+    endpoint: Option<Endpoint>,
+}
+
+impl Place {
+    pub(crate) fn end(&self) -> End<'_> {
+        End {
+            ip: self.ip,
+            port: self.port,
+            endpoint: self.endpoint.as_ref(),
+        }
+    }
+
+    fn read(end: Option<&Value>) -> Self {
+        let part = |name: &str| end.and_then(|end| end.get(name));
+        let text = |name: &str| part(name).and_then(Value::as_str).map(str::to_owned);
+        let kind = part("kind").and_then(|kind| serde_json::from_value(kind.clone()).ok());
+        Self {
+            ip: address(part("ip")),
+            port: port(part("port")),
+            endpoint: kind.map(|kind| Endpoint {
+                kind,
+                namespace: text("namespace"),
+                name: text("pod").or_else(|| text("name")),
+                node: text("node"),
+            }),
+        }
+    }
+}
+
+impl Told {
+    /// Reads what docs/connection.schema.json describes; `None` for what has no known verdict.
+    pub(crate) fn read(connection: &Value) -> Option<Self> {
+        let text = |name: &str| connection.get(name).and_then(Value::as_str);
+        let verdict = text("verdict")?;
+        let verdict = Verdict::ALL.into_iter().find(|it| it.as_str() == verdict)?;
+        let halves = ["egress", "ingress"].map(|half| connection.get(half));
+        let decided = halves.into_iter().flatten();
+        let decided = decided.max_by_key(|half| {
+            let said = half.get("verdict").and_then(Value::as_str);
+            said == Some(verdict.as_str())
+        });
+        let part = |name: &str| decided.and_then(|half| half.get(name));
+        let counts = connection.get("counts").and_then(Value::as_array);
+        let counts = counts.into_iter().flatten();
+        let protocol = match connection.get("protocol") {
+            Some(Value::String(name)) => {
+                (0..=u8::MAX).find(|number| protocol_name(*number) == Some(name))
+            }
+            Some(number) => number.as_u64().and_then(|number| number.try_into().ok()),
+            None => None,
+        };
+        Some(Self {
+            verdict,
+            message: text("message").unwrap_or_default().to_owned(),
+            src: Place::read(connection.get("src")),
+            dst: Place::read(connection.get("dst")),
+            service: connection.get("service").and_then(|service| {
+                let text = |name: &str| service.get(name).and_then(Value::as_str);
+                Some(Service {
+                    namespace: text("namespace").map(str::to_owned),
+                    name: text("name")?.to_owned(),
+                    ip: address(service.get("ip"))?,
+                    port: port(service.get("port")),
+                    protocol: protocol?,
+                    backends: Vec::new(),
+                })
+            }),
+            protocol,
+            dropped: counts
+                .map(|counts| counts["dropped"]["packets"].as_u64().unwrap_or(0))
+                .sum(),
+            end: moment(text("end")?, Timestamp::MIN)?,
+            node: part("node").and_then(Value::as_str).map(str::to_owned),
+            owner: part("owner").and_then(|owner| serde_json::from_value(owner.clone()).ok()),
+        })
+    }
+}
+
+fn address(value: Option<&Value>) -> Option<IpAddr> {
+    value?.as_str()?.parse().ok()
+}
+
+fn port(value: Option<&Value>) -> Option<u16> {
+    value?.as_u64()?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
     if let Some(running) = running {
         running.end();
     }
+    known.look(session.glance(), ingest.counts());
     let drained = ended.and_then(|()| ingest.finish());
     // What was recorded is read; questions about it go on.
     if drained.is_ok() {

@@ -200,6 +200,14 @@ impl Session {
         self.tick = crossbeam_channel::tick(every);
     }
 
+    /// What is known now.
+    pub(crate) fn glance(&self) -> Glance<'_> {
+        Glance {
+            engine: &self.engine,
+            sources: &self.counts,
+        }
+    }
+
     /// Waits for a signal, unless one ended the run already.
     pub(crate) fn wait(&self) {
         if !self.interrupted {
@@ -354,10 +362,7 @@ impl Session {
                 }
             }
             if tick.try_recv().is_ok() {
-                take(Step::Tick(Glance {
-                    engine: &self.engine,
-                    sources: &self.counts,
-                }))?;
+                take(Step::Tick(self.glance()))?;
             }
             if ready != on_batch {
                 continue;

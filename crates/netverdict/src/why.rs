@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use crossbeam_channel::after;
 use netverdict_manifest::Protocol;
-use netverdict_types::{Decision, Owner, Timestamp, Verdict, protocol_name};
+use netverdict_types::{Decision, End, Owner, Timestamp, Verdict, protocol_name};
 use netverdict_verdict::explain::{Close, Mend, Source, Spot, Style, Texts, near};
 use netverdict_verdict::{Ask, Transport};
 use serde::Serialize;
@@ -21,6 +21,7 @@ use crate::exit::{Done, tell};
 use crate::explain::{Known, colours, width};
 use crate::output::{Name, sentence};
 use crate::refs::Ref;
+use crate::remote::{self, Client, Url, Wanted};
 use crate::session::{Inputs, Session, Step};
 use crate::twin::{self, Twin};
 
@@ -108,18 +109,10 @@ impl Why {
     /// # Errors
     /// If a source, a database or a path cannot be read, or the output not be written.
     pub(crate) fn run(&self) -> Result<Done> {
-        let mut session = Session::new(&self.inputs, &self.databases, None)?;
-        if self.inputs.source.is_empty() || self.inputs.source.iter().any(|it| !it.is_recorded()) {
-            self.end_in_time(&session)?;
-        }
-        let mut seen = Seen::default();
-        session.run(&mut |step| {
-            if let Step::Decision(decision) = step {
-                self.take(decision, &mut seen);
-            }
-            Ok(())
-        })?;
-        let samples = session.samples();
+        let (seen, samples) = match remote::server(&self.inputs.source)? {
+            Some(url) => self.ask(url)?,
+            None => self.watch()?,
+        };
         let mut drops = together(seen.drops);
         let mut compiled = match &self.inputs.manifests[..] {
             [] => None,
@@ -160,6 +153,58 @@ impl Why {
             }
             _ => Done::Dropped,
         })
+    }
+
+    /// What samples tell, and how many there were.
+    fn watch(&self) -> Result<(Seen, u64)> {
+        let mut session = Session::new(&self.inputs, &self.databases, None)?;
+        if self.inputs.source.is_empty() || self.inputs.source.iter().any(|it| !it.is_recorded()) {
+            self.end_in_time(&session)?;
+        }
+        let mut seen = Seen::default();
+        session.run(&mut |step| {
+            if let Step::Decision(decision) = step {
+                self.take(decision, &mut seen);
+            }
+            Ok(())
+        })?;
+        Ok((seen, session.samples()))
+    }
+
+    /// What the connections of a server's last hour tell, and how many there were.
+    fn ask(&self, url: &Url) -> Result<(Seen, u64)> {
+        let mut seen = Seen::default();
+        let mut count = 0;
+        Client::new(url).connections(&Wanted::default(), |connection| {
+            count += 1;
+            let Some(told) = remote::Told::read(&connection) else {
+                return Ok(true);
+            };
+            let (src, dst) = (told.src.end(), told.dst.end());
+            let is_whose = |end| self.whose.is(end, told.service.as_ref());
+            let is_from = match &self.from {
+                Some(from) => from.is(&src, None) && is_whose(&dst),
+                None => is_whose(&src) || is_whose(&dst),
+            };
+            match told.verdict {
+                _ if !is_from => {}
+                Verdict::Dropped | Verdict::Rejected => {
+                    // Those that ended last come first.
+                    seen.drops.push_front(Drop {
+                        verdict: told.verdict,
+                        message: told.message.clone(),
+                        packets: told.dropped,
+                        last: told.end,
+                        node: told.node.clone(),
+                        owner: told.owner.clone(),
+                        ..Drop::between(&src, &dst, told.protocol)
+                    });
+                }
+                _ => seen.passed += 1,
+            }
+            Ok(self.last.is_none_or(|last| seen.drops.len() < last))
+        })?;
+        Ok((seen, count))
     }
 
     /// Ends the session after the time that was asked for.
@@ -243,7 +288,20 @@ impl Drop {
             Some(true) => (&decision.dst, &decision.src),
             _ => (&decision.src, &decision.dst),
         };
-        let transport = match (decision.headers.protocol, dst.port) {
+        Self {
+            verdict: decision.verdict,
+            message: sentence(decision),
+            packets: decision.packets,
+            last: decision.time,
+            node: decision.node.map(str::to_owned),
+            owner: decision.acl.map(|row| row.acl().owner.clone()),
+            ..Self::between(src, dst, decision.headers.protocol)
+        }
+    }
+
+    /// Of nobody yet, between these ends.
+    fn between(src: &End<'_>, dst: &End<'_>, protocol: Option<u8>) -> Self {
+        let transport = match (protocol, dst.port) {
             (Some(6), Some(port)) => Some(Transport::Port(Protocol::Tcp, port)),
             (Some(17), Some(port)) => Some(Transport::Port(Protocol::Udp, port)),
             (Some(132), Some(port)) => Some(Transport::Port(Protocol::Sctp, port)),
@@ -253,14 +311,14 @@ impl Drop {
         };
         let ends = || Some((src.ip?, dst.ip?, transport?));
         // The ports of clients come and go.
-        let name = |end: &netverdict_types::End<'_>| {
-            let bare = netverdict_types::End { port: None, ..*end };
+        let name = |end: &End<'_>| {
+            let bare = End { port: None, ..*end };
             Name(&bare).to_string()
         };
-        let protocol = decision.headers.protocol.and_then(protocol_name);
+        let protocol = protocol.and_then(protocol_name);
         Self {
-            verdict: decision.verdict,
-            message: sentence(decision),
+            verdict: Verdict::Unknown,
+            message: String::new(),
             from: name(src),
             to: name(dst),
             port: match (transport, dst.port, protocol) {
@@ -271,10 +329,10 @@ impl Drop {
                 (_, _, Some(protocol)) => protocol.to_lowercase(),
                 _ => "?".to_owned(),
             },
-            packets: decision.packets,
-            last: decision.time,
-            node: decision.node.map(str::to_owned),
-            owner: decision.acl.map(|row| row.acl().owner.clone()),
+            packets: 0,
+            last: Timestamp::MIN,
+            node: None,
+            owner: None,
             sources: Vec::new(),
             near: None,
             fix: None,

@@ -22,6 +22,8 @@ use super::explainer::Explainer;
 pub(crate) struct Known {
     seen: Mutex<Seen>,
     explainer: Arc<Explainer>,
+    /// Explanations come one by one: each may take a whole core for a while.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -41,6 +43,7 @@ impl Known {
         Self {
             seen: Mutex::default(),
             explainer: Arc::new(explainer),
+            turn: Arc::default(),
         }
     }
 
@@ -103,13 +106,17 @@ impl Cluster for Known {
     }
 
     fn explain(&self, question: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
-        let explainer = self.explainer.clone();
-        let revision = self.seen().version.map_or(0, |(revision, ..)| revision);
-        let asking = tokio::task::spawn_blocking(move || explainer.explain(&question, revision));
-        async {
-            asking
-                .await
-                .unwrap_or_else(|error| Err(Refusal::Fault(error.to_string())))
+        async move {
+            let turn = self.turn.clone().lock_owned().await;
+            let explainer = self.explainer.clone();
+            let revision = self.seen().version.map_or(0, |(revision, ..)| revision);
+            let asking = tokio::task::spawn_blocking(move || {
+                // Who asked may have gone meanwhile; the turn ends with the work.
+                let _turn = turn;
+                explainer.explain(&question, revision)
+            });
+            let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
+            asking.await.unwrap_or_else(fault)
         }
         .boxed()
     }
