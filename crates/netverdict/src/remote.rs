@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, IsTerminal, Read, stdout};
 use std::net::IpAddr;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
 use netverdict_query::moment;
 use netverdict_types::{End, Endpoint, Owner, Service, Timestamp, Verdict, protocol_name};
 use serde_json::Value;
@@ -176,7 +176,8 @@ impl Client {
             };
             tell(format_args!("{}: {reason}; again in {pause:?}", self.url));
             stream = loop {
-                thread::sleep(pause);
+                // A server that was gone is back at some time, and nothing tells when.
+                let _ = crossbeam_channel::after(pause).recv();
                 pause = (2 * pause).min(PAUSE[1]);
                 match self.stream(wanted, &last) {
                     Ok(stream) => break stream,
