@@ -1,0 +1,362 @@
+//! Plans, fields and groups in ClickHouse's SQL.
+
+use std::fmt::Write;
+
+use netverdict_query::ask::{Ask, Cursor, Groups, Measure};
+use netverdict_query::{Check, Field, Glob, GlobPart, Kind, Plan, Test};
+use netverdict_store::{COLUMNS, Place, Type, index, ip_ranges, place};
+use netverdict_types::Timestamp;
+
+/// A text, quoted so that it stands for itself whatever is in it.
+pub(crate) fn literal(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' => quoted.push_str("\\'"),
+            '\\' => quoted.push_str("\\\\"),
+            '\0' => quoted.push_str("\\0"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A name of a database or a cluster, quoted.
+pub(crate) fn name(text: &str) -> String {
+    let mut quoted = String::from("`");
+    for c in text.chars() {
+        if matches!(c, '`' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('`');
+    quoted
+}
+
+/// All columns, one after the other.
+pub(crate) fn columns() -> String {
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    names.join(", ")
+}
+
+/// What a row must be to be asked for: its time, and the filter.
+pub(crate) fn condition(ask: &Ask) -> String {
+    let mut sql = plan(&ask.filter.by_halves());
+    if ask.since != Timestamp::MIN {
+        _ = write!(sql, " AND end >= {}", ask.since.0);
+    }
+    if ask.until != Timestamp::MAX {
+        _ = write!(sql, " AND start < {}", ask.until.0);
+    }
+    sql
+}
+
+/// What a row behind a cursor is.
+pub(crate) fn behind(after: Option<Cursor>) -> String {
+    let Some(Cursor { end, id }) = after else {
+        return String::new();
+    };
+    let end = end.0;
+    format!(" AND end <= {end} AND (end < {end} OR id < {})", fixed(id))
+}
+
+fn fixed(id: u128) -> String {
+    format!("toFixedString(unhex('{id:032x}'), 16)")
+}
+
+/// A plan without fields that name no half.
+pub(crate) fn plan(it: &Plan) -> String {
+    let joined = |children: &[Plan], with: &str, none: &str| match children {
+        [] => none.to_owned(),
+        children => {
+            let all: Vec<_> = children.iter().map(plan).collect();
+            format!("({})", all.join(with))
+        }
+    };
+    match it {
+        Plan::And(children) => joined(children, " AND ", "true"),
+        Plan::Or(children) => joined(children, " OR ", "false"),
+        Plan::Not(child) => format!("NOT {}", plan(child)),
+        Plan::Half(child) => plan(child),
+        Plan::Test(it) => match test(it) {
+            Some(sql) => format!("coalesce({sql}, false)"),
+            None => "false".to_owned(),
+        },
+    }
+}
+
+fn test(it: &Test) -> Option<String> {
+    let (expr, kind) = value(it.field, None)?;
+    let is_flags = it.field.kind() == Kind::TcpFlags;
+    let is_text = matches!(kind, Type::Word | Type::Text);
+    let is_number = matches!(kind, Type::Number | Type::Time) && !is_flags;
+    Some(match (&it.check, kind) {
+        (Check::Text(text), _) if is_text => format!("{expr} = {}", literal(text)),
+        (Check::Glob(glob), _) if is_text => like(&expr, glob),
+        (Check::Glob(glob), Type::Uuid) => like(&format!("toString({expr})"), glob),
+        (Check::Glob(glob), Type::Id) => like(&format!("UUIDNumToString({expr})"), glob),
+        (Check::Between { min, max }, _) if is_number => {
+            format!("({expr} >= {min} AND {expr} <= {max})")
+        }
+        (Check::Flags(mask), _) if is_flags => format!("bitAnd({expr}, {mask}) = {mask}"),
+        (Check::Network(block), Type::Ip) => {
+            let ranges = ip_ranges(*block);
+            let ranges = ranges.iter().map(|range| {
+                let [first, last] = [range.start(), range.end()]
+                    .map(|ip| format!("toIPv6('{}')", std::net::Ipv6Addr::from_bits(*ip)));
+                format!("({expr} >= {first} AND {expr} <= {last})")
+            });
+            let ranges: Vec<_> = ranges.collect();
+            match &ranges[..] {
+                [] => return None,
+                ranges => format!("({})", ranges.join(" OR ")),
+            }
+        }
+        (Check::Bool(truth), Type::Bool) => format!("{expr} = {truth}"),
+        (Check::Uuid(uuid), Type::Uuid) => format!("{expr} = toUUID('{uuid}')"),
+        (Check::Uuid(uuid), Type::Id) => format!("{expr} = {}", fixed(uuid.as_u128())),
+        _ => return None,
+    })
+}
+
+fn like(expr: &str, glob: &Glob) -> String {
+    if let Some(text) = glob.as_text() {
+        return format!("{expr} = {}", literal(text));
+    }
+    let mut pattern = String::new();
+    for part in glob.parts() {
+        match part {
+            GlobPart::Many => pattern.push('%'),
+            GlobPart::One => pattern.push('_'),
+            GlobPart::Text(text) => {
+                for c in text.chars() {
+                    if matches!(c, '%' | '_' | '\\') {
+                        pattern.push('\\');
+                    }
+                    pattern.push(c);
+                }
+            }
+        }
+    }
+    format!("{expr} LIKE {}", literal(&pattern))
+}
+
+/// The expression of a field, and the type of its values; `half` tells the half of fields that
+/// name none, 0 for egress.
+pub(crate) fn value(field: Field, half: Option<&str>) -> Option<(String, Type)> {
+    let name = |column: usize| COLUMNS[column].name;
+    Some(match place(field) {
+        Place::Nowhere => return None,
+        Place::Column(column) => (name(column).to_owned(), COLUMNS[column].kind),
+        Place::Where { column, other, is } => (
+            format!(
+                "if({} = {}, {}, NULL)",
+                name(other),
+                literal(is),
+                name(column)
+            ),
+            COLUMNS[column].kind,
+        ),
+        Place::Difference(one, two) => (format!("({} - {})", name(one), name(two)), Type::Number),
+        Place::Either { egress, ingress } => {
+            let (egress_name, ingress_name) = (name(egress), name(ingress));
+            (
+                format!("if({} = 0, {egress_name}, {ingress_name})", half?),
+                COLUMNS[egress].kind,
+            )
+        }
+    })
+}
+
+/// The type in which values come back; each may be missing.
+pub(crate) fn answer_type(kind: Type) -> &'static str {
+    match kind {
+        Type::Word | Type::Text => "Nullable(String)",
+        Type::Number | Type::Time => "Nullable(Int64)",
+        Type::Ip => "Nullable(IPv6)",
+        Type::Bool => "Nullable(Bool)",
+        Type::Uuid => "Nullable(UUID)",
+        Type::Id => "Nullable(FixedString(16))",
+    }
+}
+
+/// A question for groups, and how its answer is read.
+pub(crate) struct GroupsSql {
+    pub(crate) sql: String,
+    /// The types of the values that make a group.
+    pub(crate) keys: Vec<Type>,
+    pub(crate) measures: Vec<MeasureKind>,
+}
+
+/// How a measure comes back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MeasureKind {
+    /// A number that may be missing.
+    Number,
+    /// All pairs of different values.
+    Pairs(Type, Type),
+}
+
+/// The groups of the rows of `from`, a table or a subquery. With `pairs`, measures of different
+/// values tell the values, to add others.
+pub(crate) fn groups(groups: &Groups, from: &str, condition: &str, pairs: bool) -> GroupsSql {
+    let mut inner = Vec::new();
+    let mut outer = Vec::new();
+    let mut by = Vec::new();
+    if let Some(length) = groups.every {
+        inner.push(format!("{} AS bucket", bucket("end", length)));
+        outer.push("toInt64(bucket)".to_owned());
+        by.push("bucket".to_owned());
+    }
+    let mut keys = Vec::new();
+    for (place, field) in groups.by.iter().enumerate() {
+        let (expr, kind) =
+            value(*field, Some("half")).unwrap_or_else(|| ("NULL".to_owned(), Type::Text));
+        let wanted = answer_type(kind);
+        inner.push(match expr.as_str() {
+            "NULL" => format!("CAST(NULL AS {wanted}) AS k{place}"),
+            _ => format!("{expr} AS k{place}"),
+        });
+        outer.push(format!("CAST(k{place} AS {wanted})"));
+        by.push(format!("k{place}"));
+        keys.push(kind);
+    }
+    let mut measures = Vec::new();
+    for (place, it) in groups.measures.iter().enumerate() {
+        let (expr, kind) = measure(*it, pairs);
+        inner.push(format!("{expr} AS m{place}"));
+        outer.push(match kind {
+            MeasureKind::Number => format!("CAST(m{place} AS Nullable(Int64))"),
+            MeasureKind::Pairs(..) => format!("m{place}"),
+        });
+        measures.push(kind);
+    }
+    // A column at least, and no line where there are no rows.
+    inner.push("count() AS rows".to_owned());
+    outer.push("toInt64(rows)".to_owned());
+    let from = match groups.has_halves() {
+        false => format!("{from} WHERE {condition}"),
+        true => format!(
+            "(SELECT *, arrayJoin({}) AS half FROM {from} WHERE {condition})",
+            halves(&groups.by)
+        ),
+    };
+    let by = match &by[..] {
+        [] => String::new(),
+        by => format!(" GROUP BY {}", by.join(", ")),
+    };
+    let sql = format!(
+        "SELECT {} FROM (SELECT {} FROM {from}{by} HAVING rows > 0)",
+        outer.join(", "),
+        inner.join(", ")
+    );
+    GroupsSql {
+        sql,
+        keys,
+        measures,
+    }
+}
+
+/// The start of the bucket of a time, rounded down also before 1970.
+pub(crate) fn bucket(time: &str, length: i64) -> String {
+    format!("{time} - toInt64(positiveModulo({time}, {length}))")
+}
+
+/// The halves for which a connection counts: 0 and 1, one of them where both are the same group,
+/// 0 where it has none.
+fn halves(by: &[Field]) -> String {
+    let mut same = String::from("true");
+    for field in by {
+        if let Place::Either { egress, ingress } = place(*field) {
+            let (one, two) = (COLUMNS[egress].name, COLUMNS[ingress].name);
+            _ = write!(
+                same,
+                " AND ifNull({one} = {two}, {one} IS NULL AND {two} IS NULL)"
+            );
+        }
+    }
+    let there = |name: &str| match index(name) {
+        Some(_) => format!("{name} IS NOT NULL"),
+        None => "false".to_owned(),
+    };
+    let (egress, ingress) = (there("egress_verdict"), there("ingress_verdict"));
+    format!(
+        "multiIf({egress} AND {ingress} AND NOT ({same}), [0, 1], {ingress} AND NOT {egress}, [1], [0])"
+    )
+}
+
+fn measure(it: Measure, pairs: bool) -> (String, MeasureKind) {
+    let expr = |field| value(field, None);
+    let missing = || "CAST(NULL AS Nullable(Int64))".to_owned();
+    let number = |sql: String| (sql, MeasureKind::Number);
+    match it {
+        Measure::Count => number("count()".to_owned()),
+        Measure::Sum(field) => number(expr(field).map_or_else(missing, |(expr, _)| {
+            let sum = format!("sumOrNull(toInt128({expr}))");
+            let [least, greatest] = [i64::MIN, i64::MAX].map(|it| format!("toInt128({it})"));
+            format!("multiIf({sum} > {greatest}, {greatest}, {sum} < {least}, {least}, {sum})")
+        })),
+        Measure::Min(field) => {
+            number(expr(field).map_or_else(missing, |(expr, _)| format!("minOrNull({expr})")))
+        }
+        Measure::Max(field) => {
+            number(expr(field).map_or_else(missing, |(expr, _)| format!("maxOrNull({expr})")))
+        }
+        Measure::Distinct(namespace, field) => {
+            let Some((expr, kind)) = expr(field) else {
+                return number("toInt64(0)".to_owned());
+            };
+            let (namespace, other) = namespace
+                .and_then(|field| value(field, None))
+                .unwrap_or_else(|| ("NULL".to_owned(), Type::Number));
+            let one = format!("CAST({namespace} AS {})", answer_type(other));
+            let two = format!("CAST({expr} AS {})", answer_type(kind));
+            match pairs {
+                true => (
+                    format!("groupUniqArrayIf(({one}, {two}), isNotNull({expr}))"),
+                    MeasureKind::Pairs(other, kind),
+                ),
+                false => number(format!("uniqExactIf(({one}, {two}), isNotNull({expr}))")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netverdict_query::parse;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted() {
+        assert_eq!(literal("it's \\ \n"), r"'it\'s \\ \n'");
+        assert_eq!(name("a`b"), r"`a\`b`");
+    }
+
+    #[test]
+    fn plans_by_example() {
+        for (query, sql) in [
+            (
+                "src.namespace=blue and dst.port in 1..2",
+                "(coalesce((dst_port >= 1 AND dst_port <= 2), false) AND coalesce(src_namespace = 'blue', false))",
+            ),
+            (
+                "egress.policy~100%*",
+                r"coalesce(egress_owner_name LIKE '100\\%%', false)",
+            ),
+            (
+                "not src.ip in 10.0.0.0/8",
+                "NOT coalesce(((src_ip >= toIPv6('::ffff:10.0.0.0') AND src_ip <= toIPv6('::ffff:10.255.255.255'))), false)",
+            ),
+        ] {
+            let found = plan(&parse(query).unwrap().plan(Timestamp(0)).by_halves());
+            assert_eq!(found, sql, "{query}");
+        }
+    }
+}
