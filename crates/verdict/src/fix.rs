@@ -4,7 +4,7 @@ mod candidate;
 mod diff;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use netverdict_manifest::{Key, Kind, Object, Protocol, Severity, Sources, Span, Spec, edit, read};
@@ -140,19 +140,26 @@ struct Bench<'a> {
 }
 
 /// A candidate with which the connection passes one place more.
-struct Tried<'c> {
-    candidate: &'c Candidate,
+struct Tried {
     made: Vec<Made>,
     effect: Effect,
+    /// Whether it closes something, or could where nobody looked.
+    may_close: bool,
 }
 
-impl Tried<'_> {
-    /// Whether it closes something, or could where nobody looked.
-    fn may_close(&self) -> bool {
-        let adds = |step: &Step| step.edits.iter().all(|edit| !edit.replace);
-        let may = !self.effect.complete && !self.candidate.steps.iter().all(adds);
-        may || !self.effect.closes.is_empty()
+impl Tried {
+    fn is_harmless(&self) -> bool {
+        self.effect.is_none() && !self.may_close
     }
+}
+
+/// How far to look for what a change does beside.
+#[derive(Clone, Copy)]
+enum Look {
+    /// To the first such thing.
+    First,
+    /// At everything.
+    All,
 }
 
 /// What changes do beside what they are for.
@@ -209,7 +216,7 @@ impl Bench<'_> {
             let reach = Reach::new(&self.zones);
             denied = denials(&reach, ask)?;
             if denied.is_empty() {
-                return Some(self.measure(base, &reach, ask, None).of(parts));
+                return Some(self.measure(base, &reach, ask, None, Look::All).of(parts));
             }
         }
         None
@@ -233,43 +240,49 @@ impl Bench<'_> {
         let near = Near::find(objects, ask, direction, &denial);
         let mut candidates = candidates(objects, ask, direction, &denial, &near);
         candidates.sort_by_key(|candidate| candidate.size);
-        let mut tried: Vec<Tried> = Vec::new();
+        let mut helping = Vec::new();
+        // None that comes later is smaller, and none can do less than nothing.
         for candidate in &candidates {
-            tried.extend(self.try_one(base, ask, denied, direction, candidate));
-            // None that is left is smaller, and none can do less.
-            if tried
-                .last()
-                .is_some_and(|last| last.effect.is_none() && !last.may_close())
-            {
-                break;
+            let Some(tried) = self.try_one(base, ask, denied, direction, candidate, Look::First)
+            else {
+                continue;
+            };
+            if !tried.is_harmless() {
+                helping.push(candidate);
+            } else if let Some(done) = self.finished(tried.made, candidate, direction) {
+                return Some((done, tried.effect));
             }
         }
-        tried.sort_by_key(|tried| {
-            let effect = &tried.effect;
-            (tried.may_close(), effect.opened, tried.candidate.size)
+        let mut tried: Vec<(&Candidate, Tried)> = Vec::new();
+        for candidate in helping {
+            let one = self.try_one(base, ask, denied, direction, candidate, Look::All);
+            tried.extend(one.map(|one| (candidate, one)));
+        }
+        tried.sort_by_key(|(candidate, tried)| {
+            (tried.may_close, tried.effect.opened, candidate.size)
         });
-        tried.into_iter().find_map(|tried| {
-            let steps = tried.candidate.steps.iter().zip(tried.made);
-            let done = steps.map(|(step, made)| self.finish(step, made, direction));
-            Some((done.collect::<Option<_>>()?, tried.effect))
+        tried.into_iter().find_map(|(candidate, tried)| {
+            let done = self.finished(tried.made, candidate, direction)?;
+            Some((done, tried.effect))
         })
     }
 
-    fn try_one<'c>(
+    fn try_one(
         &mut self,
         base: &Reach<'_>,
         ask: &Ask,
         denied: &[Decided],
         direction: Direction,
-        candidate: &'c Candidate,
-    ) -> Option<Tried<'c>> {
+        candidate: &Candidate,
+        look: Look,
+    ) -> Option<Tried> {
         let steps = candidate.steps.iter();
         let made: Vec<Made> = steps.map(|step| self.make(step)).collect::<Option<_>>()?;
         for made in &made {
             self.compiler.put(made.object.clone());
         }
         self.compile();
-        let effect = self.judge(base, ask, denied, direction);
+        let effect = self.judge(base, ask, denied, direction, look);
         for made in &made {
             let key = &made.object.key;
             match self.objects.get(key) {
@@ -278,10 +291,13 @@ impl Bench<'_> {
             }
         }
         self.compile();
+        let effect = effect?;
+        let adds = |step: &Step| step.edits.iter().all(|edit| !edit.replace);
+        let may = !effect.complete && !candidate.steps.iter().all(adds);
         Some(Tried {
             made,
-            effect: effect?,
-            candidate,
+            may_close: may || !effect.closes.is_empty(),
+            effect,
         })
     }
 
@@ -292,6 +308,7 @@ impl Bench<'_> {
         ask: &Ask,
         denied: &[Decided],
         direction: Direction,
+        look: Look,
     ) -> Option<Effect> {
         let reach = Reach::new(&self.zones);
         let left = denials(&reach, ask)?;
@@ -304,7 +321,7 @@ impl Bench<'_> {
             false => !left.iter().any(same) && left.len() < denied.len(),
         };
         let side = (!rest.is_empty()).then_some(direction);
-        helps.then(|| self.measure(base, &reach, ask, side))
+        helps.then(|| self.measure(base, &reach, ask, side, look))
     }
 
     /// Compiles what was changed; the rows of the zones follow.
@@ -341,6 +358,7 @@ impl Bench<'_> {
         after: &Reach<'_>,
         ask: &Ask,
         side: Option<Direction>,
+        look: Look,
     ) -> Effect {
         let objects = Objects {
             objects: &self.objects,
@@ -357,17 +375,17 @@ impl Bench<'_> {
         let is_touched = |class: usize| touched.get(class) == Some(&true);
         let many = touched.iter().filter(|touched| **touched).count();
         let complete = 2 * many * classes * space.slots().len() <= MOST_CELLS;
-        let differs = differences(base, after, &space, side, |one, other| {
+        let is_asked = |one, other| {
             let is_end = Some(one) == from || Some(other) == to;
             (complete || is_end) && (is_touched(one) || is_touched(other))
-        });
+        };
         let mut effect = Effect {
             opened: 0,
             opens: Vec::new(),
             closes: Vec::new(),
             complete,
         };
-        for mut differs in differs {
+        differences(base, after, &space, side, is_asked, &mut |mut differs| {
             let (one, other) = (differs.from, differs.to);
             let is_it = from.is_none_or(|from| from == one) && to.is_none_or(|to| to == other);
             differs.opened.retain(|slot| {
@@ -388,7 +406,11 @@ impl Bench<'_> {
                     });
                 }
             }
-        }
+            match look {
+                Look::First if !effect.is_none() => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
         effect
     }
 
@@ -432,6 +454,19 @@ impl Bench<'_> {
             patch: patch?.into(),
             text: [before, &edited.text, after].concat(),
         })
+    }
+
+    /// The steps of a candidate that helps.
+    fn finished(
+        &self,
+        made: Vec<Made>,
+        candidate: &Candidate,
+        direction: Direction,
+    ) -> Option<Vec<Done>> {
+        let steps = candidate.steps.iter().zip(made);
+        steps
+            .map(|(step, made)| self.finish(step, made, direction))
+            .collect()
     }
 
     /// Reads all of the text of a change that helps.

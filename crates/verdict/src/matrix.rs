@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -236,7 +237,7 @@ pub fn changes(before: &Reach<'_>, after: &Reach<'_>, space: &Space) -> Vec<Chan
     let touched = space.touched(before, after);
     let is_asked =
         |from: usize, to: usize| touched.get(from) == Some(&true) || touched.get(to) == Some(&true);
-    let differences = differences(before, after, space, None, is_asked);
+    let mut changes = Vec::new();
     let change = |differs: Difference| {
         let first = differs.opened.iter().chain(&differs.closed).next()?;
         let slot = space.slots.get(*first)?;
@@ -256,7 +257,11 @@ pub fn changes(before: &Reach<'_>, after: &Reach<'_>, space: &Space) -> Vec<Chan
             closed: differs.closed,
         })
     };
-    differences.into_iter().filter_map(change).collect()
+    differences(before, after, space, None, is_asked, &mut |differs| {
+        changes.extend(change(differs));
+        ControlFlow::Continue(())
+    });
+    changes
 }
 
 /// A pair of classes that two row sets answer otherwise, and the slots that the second opens and closes.
@@ -268,15 +273,15 @@ pub(crate) struct Difference {
     pub(crate) closed: Vec<usize>,
 }
 
-/// Where two row sets differ, among pairs that are asked about. With a side only what that side denies counts.
+/// Where two row sets differ, among pairs that are asked about, until that is enough. With a side only what that side denies counts.
 pub(crate) fn differences(
     before: &Reach<'_>,
     after: &Reach<'_>,
     space: &Space,
     side: Option<Direction>,
     is_asked: impl Fn(usize, usize) -> bool,
-) -> Vec<Difference> {
-    let mut differences = Vec::new();
+    found: &mut dyn FnMut(Difference) -> ControlFlow<()>,
+) {
     for from in 0..space.classes.len() {
         for to in 0..space.classes.len() {
             if !is_asked(from, to) {
@@ -323,12 +328,12 @@ pub(crate) fn differences(
                     _ => {}
                 }
             }
-            if !(differs.opened.is_empty() && differs.closed.is_empty()) {
-                differences.push(differs);
+            let is_none = differs.opened.is_empty() && differs.closed.is_empty();
+            if !is_none && found(differs).is_break() {
+                return;
             }
         }
     }
-    differences
 }
 
 impl Slot {

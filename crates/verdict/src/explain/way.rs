@@ -358,13 +358,13 @@ impl<S> Reading<'_, S> {
             return Vec::new();
         };
         let port = northbound.port(at.port).map(|port| port.uuid);
-        let is_of = |group: &str| {
-            let mut groups = northbound.groups.values();
-            groups
-                .find(|known| known.name == group)
-                .is_none_or(|known| port.is_some_and(|port| known.ports.contains(&port)))
-        };
-        let mut known: HashMap<&str, bool> = HashMap::new();
+        let groups = northbound.groups.values();
+        let groups: HashMap<&str, bool> = groups
+            .map(|group| {
+                let has_it = port.is_some_and(|port| group.ports.contains(&port));
+                (group.name.as_str(), has_it)
+            })
+            .collect();
         let last = station.tiers.last();
         let decided = last.and_then(|tier| Some((tier.tier, tier.ruling.as_ref()?.priority)));
         let mut refused: Vec<(u8, Refused)> = Vec::new();
@@ -373,14 +373,17 @@ impl<S> Reading<'_, S> {
             let is_behind = decided.is_some_and(|(tier, priority)| {
                 (tier, Reverse(priority)) < (acl.tier, Reverse(acl.priority))
             });
+            if acl.pipeline != at.pipeline || is_behind {
+                continue;
+            }
             let is_ours = match (guard(&acl.matches), at.pipeline) {
                 (Some(Guard::To(group)), Pipeline::ToLport)
                 | (Some(Guard::From(group)), Pipeline::FromLport | Pipeline::FromLportAfterLb) => {
-                    *known.entry(group).or_insert_with(|| is_of(group))
+                    groups.get(group).copied().unwrap_or(true)
                 }
                 _ => true,
             };
-            if acl.pipeline != at.pipeline || is_behind || !is_ours {
+            if !is_ours {
                 continue;
             }
             if let Err(error) = expr::Match::parse(&acl.matches, northbound)
