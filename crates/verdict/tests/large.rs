@@ -1,5 +1,5 @@
 //! Fixes among hundreds of policies: what is offered harms nobody, and what was tried leaves nothing behind.
-#![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Of helpers; tests may anyway.
 
 mod common;
 
