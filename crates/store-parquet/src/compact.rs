@@ -99,7 +99,7 @@ fn write_one(
     };
     let directory = facts.directory(root);
     let mut writer = Writer::create(&directory)?;
-    let mut rollups = Rollups::new();
+    let mut rollups = Rollups::new(names);
     for group in rows.chunks(GROUP) {
         let places = UInt32Array::from_iter_values(group.iter().map(|(_, row)| *row));
         let columns = batch

@@ -24,7 +24,7 @@ use netverdict_types::Verdict;
 
 use crate::filter::{Filter, millionths};
 use crate::names::Names;
-use crate::rollup::{COUNT, Grain, SUMS};
+use crate::rollup::{COUNT, Grain, HALVES, SUMS};
 use crate::row::Col;
 use crate::scan::{Chunk, Part, ScanError};
 
@@ -35,6 +35,8 @@ pub(crate) struct Question {
     every: Option<i64>,
     measures: Vec<Metric>,
     halves: bool,
+    /// Whether groups are by policy, of either half.
+    policies: bool,
     /// The columns whose values tell lines apart.
     keys: Vec<Col>,
     pub(crate) schema: SchemaRef,
@@ -113,6 +115,9 @@ impl Question {
             every: groups.every,
             measures,
             halves,
+            policies: [Field::OwnerNamespace, Field::OwnerName]
+                .iter()
+                .all(|field| groups.by.contains(field)),
             keys,
             schema: Arc::new(Schema::new(fields)),
         }
@@ -132,6 +137,12 @@ impl Question {
                     matches!(it, Number::Late(_))
                 }
             })
+    }
+
+    /// True where [`crate::rollup::HALVES`] tells as much as the rows: groups by policy at least,
+    /// so that the halves of a connection are of one group only where they are of one policy.
+    pub(crate) fn answered_by_halves(&self) -> bool {
+        self.policies && self.answered_by(&HALVES) && self.subtracts()
     }
 
     /// True where rows can be taken off again: nothing is told but counts and sums.
@@ -336,6 +347,8 @@ pub(crate) struct Grouper<'a> {
     plain: Vec<Vec<ArrayRef>>,
     weight: Vec<i64>,
     accumulators: Vec<Option<Accumulator>>,
+    /// True where only connections with both halves of one group are told of, once.
+    overlap: bool,
 }
 
 #[derive(Default)]
@@ -404,6 +417,7 @@ impl<'a> Grouper<'a> {
             slots: HashTable::new(),
             words: Vec::new(),
             plain: Vec::new(),
+            overlap: false,
             weight: Vec::new(),
             accumulators: question
                 .measures
@@ -414,6 +428,12 @@ impl<'a> Grouper<'a> {
                 })
                 .collect(),
         }
+    }
+
+    /// Only for connections with both halves of one group, once.
+    pub(crate) fn of_overlap(mut self) -> Self {
+        self.overlap = true;
+        self
     }
 
     /// Takes the rows of a chunk in that match; `sign` is -1 where they are taken off.
@@ -574,6 +594,7 @@ impl<'a> Grouper<'a> {
             return Ok(None);
         }
         let lines = self.key_columns()?;
+        let overlap = self.overlap;
         let question = self.question;
         let mut columns: Vec<ArrayRef> = Vec::new();
         if let Some(length) = question.every {
@@ -631,7 +652,7 @@ impl<'a> Grouper<'a> {
         let batch = RecordBatch::try_new(question.schema.clone(), columns)?;
         match question.halves {
             false => Ok(Some(batch)),
-            true => Ok(Some(halves(question, &batch, &lines, &self.names)?)),
+            true => Ok(Some(halves(question, &batch, &lines, &self.names, overlap)?)),
         }
     }
 
@@ -842,6 +863,7 @@ fn halves(
     batch: &RecordBatch,
     lines: &Lines,
     names: &Names,
+    overlap: bool,
 ) -> Result<RecordBatch, ScanError> {
     let (egress, ingress) = (lines.column(Col::Egress)?, lines.column(Col::Ingress)?);
     let has = |codes: &ArrayRef| -> Vec<bool> {
@@ -872,6 +894,12 @@ fn halves(
     let mut of_egress = Vec::new();
     let mut of_ingress = Vec::new();
     for line in 0..lines.len {
+        if overlap {
+            if out[line] && into[line] && mine.row(line) == theirs.row(line) {
+                of_egress.push(line as u32);
+            }
+            continue;
+        }
         // Without halves all is missing, which is what the way out reads then.
         if out[line] || !into[line] {
             of_egress.push(line as u32);

@@ -195,6 +195,7 @@ impl ParquetStore {
                     result => break result,
                 }
             };
+            live.trim();
             // Who asked may be gone.
             _ = done.send(result);
         };

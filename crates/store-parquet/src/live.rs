@@ -253,6 +253,19 @@ impl Live {
         !inner.closing
     }
 
+    /// Closes the segments that were asked least lately, beyond those that may stay open.
+    pub(crate) fn trim(&self) {
+        let segments = self.lock().segments.clone();
+        let mut asked: Vec<_> = segments
+            .iter()
+            .filter_map(|segment| Some((segment.asked()?, segment)))
+            .collect();
+        if asked.len() > OPEN {
+            asked.sort_unstable_by_key(|(asked, _)| std::cmp::Reverse(*asked));
+            asked[OPEN..].iter().for_each(|(_, segment)| segment.close());
+        }
+    }
+
     pub(crate) fn last(&self, writer: &str) -> Option<u64> {
         self.lock().last(writer)
     }
@@ -321,7 +334,6 @@ impl Inner {
             let segment = Segment::new(root, facts.clone(), dead);
             let opened = segment
                 .check()
-                .and_then(|()| segment.open().map(drop))
                 .map_err(ScanError::from)
                 .and_then(|()| orphans(&segment, &mut self.orphans));
             match opened {
@@ -428,6 +440,9 @@ pub(crate) fn logs(root: &Path) -> PathBuf {
 pub(crate) fn dead_path(root: &Path, facts: &crate::segment::Facts, number: u64) -> PathBuf {
     facts.directory(root).join(format!("dead-{number:012}"))
 }
+
+/// So many segments stay open: a few megabytes each.
+const OPEN: usize = 128;
 
 /// Segments that were damaged.
 pub(crate) const SEGMENTS: &str = "torn_segments";

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::{concat_batches, filter_record_batch};
+use datafusion::arrow::datatypes::{Int64Type, SchemaRef, UInt8Type, UInt32Type};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -19,7 +20,8 @@ use netverdict_query::ask::{Groups, Measure};
 
 use crate::filter::Filter;
 use crate::group::{Grouper, Question, TIME, WEIGHT, by_name, measure_name, part};
-use crate::rollup::{BUCKET, FIRST_END, GRAINS, Grain, LAST_START};
+use crate::names::Names;
+use crate::rollup::{BUCKET, FIRST_END, GRAINS, Grain, HALVES, LAST_START, SIDE, Side};
 use crate::row::Col;
 use crate::scan::{Chunk, Part, ScanError, Snapshot, groups};
 use crate::segment::Segment;
@@ -174,7 +176,7 @@ fn of_memory(question: &Question, work: &Work) -> Result<Option<RecordBatch>, Sc
     if out.is_empty() {
         return Ok(None);
     }
-    Ok(Some(datafusion::arrow::compute::concat_batches(
+    Ok(Some(concat_batches(
         &question.schema,
         &out,
     )?))
@@ -190,6 +192,14 @@ fn of_segment(
         return Ok(None);
     }
     let names = segment.open()?.names.clone();
+    if work.rollups
+        && facts.files.contains_key(HALVES.file)
+        && question.answered_by_halves()
+        && filter.only(&[Col::Verdict])
+        && let Some(lines) = of_halves(question, work, segment, &names)?
+    {
+        return Ok(lines);
+    }
     let mut grouper = Grouper::new(question, names.clone());
     for grain in GRAINS {
         let fits = work.rollups
@@ -221,6 +231,59 @@ fn of_segment(
     grouper.finish()
 }
 
+/// The lines of a segment by its roll-up of halves; `None` where that cannot tell.
+fn of_halves(
+    question: &Question,
+    work: &Work,
+    segment: &Segment,
+    names: &Arc<Names>,
+) -> Result<Option<Option<RecordBatch>>, ScanError> {
+    let Some(rollup) = segment.rollup(HALVES.file)? else {
+        return Ok(None);
+    };
+    let Some(rollup) = within(&work.filter, rollup, segment, &HALVES)? else {
+        return Ok(None);
+    };
+    let (Some(side), egress) = (
+        rollup.column_by_name(SIDE),
+        rollup.column_by_name(Col::Egress.name()),
+    ) else {
+        return Ok(None);
+    };
+    let Some(egress) = egress else { return Ok(None) };
+    let side = side.as_primitive::<UInt8Type>().values();
+    let egress = egress.as_primitive::<UInt32Type>().values();
+    // Lines are sorted by side; pairs without halves come first of their side.
+    let both = side.partition_point(|side| *side < Side::Both as u8);
+    let twice: BooleanArray = (0..side.len())
+        .map(|line| Some(line >= both && egress[line] != 0))
+        .collect();
+    let twice = filter_record_batch(&rollup, &twice)?;
+    let once: BooleanArray = (0..side.len())
+        .map(|line| Some(line < both || egress[line] == 0))
+        .collect();
+    let once = filter_record_batch(&rollup, &once)?;
+    let all_time = work.filter.of_all_time();
+    let mut grouper = Grouper::new(question, names.clone());
+    grouper.add(&mut Chunk::of_part(&part(once, names.clone())), &all_time, 1)?;
+    if !segment.dead.is_empty() {
+        groups(segment, &work.filter, |chunk| {
+            grouper.add(&mut chunk.only_dead(), &work.filter, -1)
+        })?;
+    }
+    let mut overlap = Grouper::new(question, names.clone()).of_overlap();
+    overlap.add(&mut Chunk::of_part(&part(twice, names.clone())), &all_time, -1)?;
+    let lines: Vec<RecordBatch> = [grouper.finish()?, overlap.finish()?]
+        .into_iter()
+        .flatten()
+        .collect();
+    let lines = match lines.is_empty() {
+        true => None,
+        false => Some(concat_batches(&question.schema, &lines)?),
+    };
+    Ok(Some(lines))
+}
+
 /// The lines of a roll-up in the time asked for; `None` where the time cuts through one.
 fn within(
     filter: &Filter,
@@ -228,8 +291,6 @@ fn within(
     segment: &Segment,
     grain: &Grain,
 ) -> Result<Option<RecordBatch>, ScanError> {
-    use datafusion::arrow::array::{AsArray, BooleanArray};
-    use datafusion::arrow::datatypes::Int64Type;
     if filter.covers(segment.facts.start, segment.facts.end) {
         return Ok(Some(rollup));
     }
@@ -262,7 +323,7 @@ fn within(
         }
     }
     let inside = BooleanArray::from(inside);
-    Ok(Some(datafusion::arrow::compute::filter_record_batch(
+    Ok(Some(filter_record_batch(
         &rollup, &inside,
     )?))
 }

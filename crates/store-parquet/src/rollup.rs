@@ -3,6 +3,7 @@
 //! They are made when a segment is written, of its rows as they are then, each connection once.
 //! Rows that die later are taken off again when a question is answered.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use datafusion::arrow::datatypes::{Int64Type, UInt8Type, UInt32Type, UInt64Type}
 use datafusion::arrow::error::ArrowError;
 use hashbrown::HashTable;
 
+use crate::names::{Names, Table};
 use crate::row::Col;
 
 /// One kind of roll-up.
@@ -48,6 +50,26 @@ pub(crate) const GRAINS: [Grain; 3] = [
     },
 ];
 
+/// The roll-up of each half by itself, for questions by policy: `side` tells lines of the way out
+/// and of the way in, and those of pairs of one policy, which count once and not twice.
+pub(crate) const HALVES: Grain = Grain {
+    file: "halves.parquet",
+    length: 60 * MINUTE,
+    by: RULINGS,
+};
+
+/// Column of [`HALVES`].
+pub(crate) const SIDE: &str = "side";
+
+/// What a line of [`HALVES`] is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    Egress,
+    Ingress,
+    /// Both halves, which are of one policy; or none.
+    Both,
+}
+
 /// What is added up.
 pub(crate) const SUMS: [Col; 6] = [
     Col::Packets,
@@ -68,17 +90,40 @@ pub(crate) const LAST_START: &str = "last_start";
 pub(crate) const FIRST_END: &str = "first_end";
 
 /// Roll-ups in the making.
-pub(crate) struct Rollups(Vec<Rollup>);
+pub(crate) struct Rollups {
+    all: Vec<Rollup>,
+    /// The policy of each ruling, as a number.
+    policies: Vec<u32>,
+}
 
 impl Rollups {
-    pub(crate) fn new() -> Self {
-        Self(GRAINS.map(Rollup::new).into())
+    pub(crate) fn new(names: &Names) -> Self {
+        let mut known = HashMap::new();
+        let policies = (0..names.codes(Table::Rulings) as u32)
+            .map(|code| {
+                let fact = names.ruling(code).and_then(|ruling| ruling.fact.as_ref());
+                let owner = fact.map(|fact| &fact.acl.owner);
+                let policy = owner.map_or((None, None), |owner| {
+                    (owner.namespace.as_deref(), owner.name.as_deref())
+                });
+                let next = known.len() as u32;
+                *known.entry(policy).or_insert(next)
+            })
+            .collect();
+        let all = GRAINS.into_iter().chain([HALVES]).map(Rollup::new).collect();
+        Self { all, policies }
     }
 
     /// Takes rows in, sorted so that those of a group mostly follow each other.
     pub(crate) fn add(&mut self, rows: &RecordBatch) {
-        for rollup in &mut self.0 {
-            rollup.add(rows);
+        for rollup in &mut self.all {
+            if rollup.grain == HALVES {
+                for side in [Side::Egress, Side::Ingress, Side::Both] {
+                    rollup.add(rows, Some((side, &self.policies)));
+                }
+            } else {
+                rollup.add(rows, None);
+            }
         }
     }
 
@@ -87,7 +132,7 @@ impl Rollups {
         self,
         rows: usize,
     ) -> Result<Vec<(&'static str, RecordBatch)>, ArrowError> {
-        self.0
+        self.all
             .into_iter()
             .filter(|rollup| rollup.keys.len() * 4 <= rows)
             .map(|rollup| Ok((rollup.grain.file, rollup.finish()?)))
@@ -109,6 +154,7 @@ struct Rollup {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Key {
     bucket: i64,
+    side: u8,
     verdict: u8,
     codes: [u32; 4],
 }
@@ -126,7 +172,7 @@ impl Rollup {
         }
     }
 
-    fn add(&mut self, rows: &RecordBatch) {
+    fn add(&mut self, rows: &RecordBatch, side: Option<(Side, &[u32])>) {
         let codes = |col: Col| {
             rows.column(col as usize)
                 .as_primitive::<UInt32Type>()
@@ -151,13 +197,30 @@ impl Rollup {
         });
         let workloads = self.grain.by.contains(&Col::Src);
         let mut last = None;
+        let policy = |policies: &[u32], code: u32| policies.get(code as usize).copied();
         for row in 0..rows.num_rows() {
+            let (mut out, mut into) = (egress[row], ingress[row]);
+            match side {
+                None => {}
+                Some((Side::Egress, _)) => into = 0,
+                Some((Side::Ingress, _)) => out = 0,
+                Some((Side::Both, policies)) => {
+                    let of_one = policy(policies, out) == policy(policies, into);
+                    if (out == 0) != (into == 0) || !of_one {
+                        continue;
+                    }
+                }
+            }
+            if matches!(side, Some((Side::Egress | Side::Ingress, _))) && out == 0 && into == 0 {
+                continue;
+            }
             let key = Key {
                 bucket: end[row].div_euclid(self.grain.length),
+                side: side.map_or(0, |(side, _)| side as u8),
                 verdict: verdict[row],
                 codes: [
-                    egress[row],
-                    ingress[row],
+                    out,
+                    into,
                     if workloads { src[row] } else { 0 },
                     if workloads { dst[row] } else { 0 },
                 ],
@@ -206,7 +269,7 @@ impl Rollup {
         let mut order: Vec<usize> = (0..self.keys.len()).collect();
         order.sort_unstable_by_key(|slot| {
             let key = self.keys[*slot];
-            (key.verdict, key.codes, key.bucket)
+            (key.side, key.verdict, key.codes, key.bucket)
         });
         let keys = || order.iter().map(|slot| self.keys[*slot]);
         let length = self.grain.length;
@@ -227,6 +290,10 @@ impl Rollup {
         }
         let verdicts = UInt8Array::from_iter_values(keys().map(|key| key.verdict));
         columns.push((Col::Verdict.name(), Arc::new(verdicts)));
+        if self.grain == HALVES {
+            let sides = UInt8Array::from_iter_values(keys().map(|key| key.side));
+            columns.push((SIDE, Arc::new(sides)));
+        }
         let all = |values: &[u64]| -> ArrayRef {
             Arc::new(UInt64Array::from_iter_values(
                 order.iter().map(|slot| values[*slot]),

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
@@ -72,13 +73,17 @@ pub(crate) struct Segment {
     pub(crate) directory: PathBuf,
     /// Rows that are no more, ascending.
     pub(crate) dead: Arc<Vec<u32>>,
-    opened: Arc<OnceLock<Opened>>,
+    opened: Arc<Mutex<Option<Arc<Opened>>>>,
 }
 
+/// What is kept of a segment that was asked.
 #[derive(Debug)]
 pub(crate) struct Opened {
     file: Pread,
     metadata: ArrowReaderMetadata,
+    rollups: Mutex<Vec<(&'static str, RecordBatch)>>,
+    /// When it was asked last, in the order of [`ASKED`].
+    asked: AtomicU64,
     pub(crate) names: Arc<Names>,
     /// Of each group.
     pub(crate) bounds: Vec<Bounds>,
@@ -220,12 +225,33 @@ impl Segment {
         Ok(())
     }
 
-    pub(crate) fn open(&self) -> Result<&Opened, SegmentError> {
-        if let Some(opened) = self.opened.get() {
-            return Ok(opened);
-        }
-        let opened = self.read_head()?;
-        Ok(self.opened.get_or_init(|| opened))
+    /// Its head, read once and kept until it is [closed](Self::close).
+    pub(crate) fn open(&self) -> Result<Arc<Opened>, SegmentError> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = match &*opened {
+            Some(head) => head.clone(),
+            None => {
+                let head = Arc::new(self.read_head()?);
+                *opened = Some(head.clone());
+                head
+            }
+        };
+        head.asked
+            .store(ASKED.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Ok(head)
+    }
+
+    /// When it was asked last, if it is open.
+    pub(crate) fn asked(&self) -> Option<u64> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened
+            .as_ref()
+            .map(|head| head.asked.load(Ordering::Relaxed))
+    }
+
+    /// Forgets what was read of it.
+    pub(crate) fn close(&self) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn read_head(&self) -> Result<Opened, SegmentError> {
@@ -259,6 +285,8 @@ impl Segment {
         Ok(Opened {
             file,
             metadata,
+            rollups: Mutex::default(),
+            asked: AtomicU64::new(0),
             names: Arc::new(self.read_names()?),
             bounds,
         })
@@ -344,10 +372,23 @@ impl Segment {
     }
 
     /// A roll-up, if it has that one.
-    pub(crate) fn rollup(&self, name: &str) -> Result<Option<RecordBatch>, SegmentError> {
+    pub(crate) fn rollup(&self, name: &'static str) -> Result<Option<RecordBatch>, SegmentError> {
         if !self.facts.files.contains_key(name) {
             return Ok(None);
         }
+        let opened = self.open()?;
+        let mut read = opened.rollups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rollup)) = read.iter().find(|(known, _)| *known == name) {
+            return Ok(Some(rollup.clone()));
+        }
+        let rollup = self.read_rollup(name)?;
+        if rollup.num_rows() <= SMALL {
+            read.push((name, rollup.clone()));
+        }
+        Ok(Some(rollup))
+    }
+
+    fn read_rollup(&self, name: &str) -> Result<RecordBatch, SegmentError> {
         let path = self.directory.join(name);
         let (file, metadata) = open_parquet(&path)?;
         let rows = usize::try_from(metadata.metadata().file_metadata().num_rows());
@@ -361,12 +402,14 @@ impl Segment {
                 &schema, &batches,
             )?)
         };
-        match read() {
-            Ok(batch) => Ok(Some(batch)),
-            Err(source) => Err(SegmentError::Parquet { path, source }),
-        }
+        read().map_err(|source| SegmentError::Parquet { path, source })
     }
 }
+
+/// Counts the times that segments are asked.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+/// Roll-ups of no more lines are kept in memory.
+const SMALL: usize = 1 << 15;
 
 const ROWS: &str = "rows.parquet";
 const NAMES: &str = "names.zst";
