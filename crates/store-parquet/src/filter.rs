@@ -104,13 +104,13 @@ impl Filter {
         let mut rows = chunk.alive();
         let bounds = chunk.bounds().clone();
         let names = chunk.names();
-        if !bounds.of(Col::End).is_some_and(|it| it.min >= self.since) && self.since != i64::MIN {
+        if bounds.of(Col::End).is_none_or(|it| it.min < self.since) && self.since != i64::MIN {
             let column = chunk.column(Col::End)?;
             let values = column.as_primitive::<Int64Type>().values();
             let after = BooleanBuffer::collect_bool(values.len(), |row| values[row] >= self.since);
             rows = meet(rows, Some(after));
         }
-        if !bounds.of(Col::Start).is_some_and(|it| it.max < self.until) {
+        if bounds.of(Col::Start).is_none_or(|it| it.max >= self.until) {
             let column = chunk.column(Col::Start)?;
             let values = column.as_primitive::<Int64Type>().values();
             let before = BooleanBuffer::collect_bool(values.len(), |row| values[row] < self.until);

@@ -652,7 +652,13 @@ impl<'a> Grouper<'a> {
         let batch = RecordBatch::try_new(question.schema.clone(), columns)?;
         match question.halves {
             false => Ok(Some(batch)),
-            true => Ok(Some(halves(question, &batch, &lines, &self.names, overlap)?)),
+            true => Ok(Some(halves(
+                question,
+                &batch,
+                &lines,
+                &self.names,
+                overlap,
+            )?)),
         }
     }
 

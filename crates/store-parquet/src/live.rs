@@ -262,7 +262,9 @@ impl Live {
             .collect();
         if asked.len() > OPEN {
             asked.sort_unstable_by_key(|(asked, _)| std::cmp::Reverse(*asked));
-            asked[OPEN..].iter().for_each(|(_, segment)| segment.close());
+            asked[OPEN..]
+                .iter()
+                .for_each(|(_, segment)| segment.close());
         }
     }
 

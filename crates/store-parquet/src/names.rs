@@ -91,7 +91,7 @@ impl Names {
             Entry::Word(it) => self.words.push(it.into()),
             Entry::End(it) => self.ends.push(Arc::new(it)),
             Entry::Service(it) => self.services.push(Arc::new(it)),
-            Entry::Ruling(it) => self.rulings.push(Arc::new(it.into())),
+            Entry::Ruling(it) => self.rulings.push(Arc::new((*it).into())),
         }
         self.columns = OnceLock::new();
         Ok(())
@@ -115,7 +115,7 @@ impl Names {
             line(&EntryRef::Service(it))?;
         }
         for it in &self.rulings {
-            line(&EntryRef::Ruling(Said::of(it)))?;
+            line(&EntryRef::Ruling(Box::new(Said::of(it))))?;
         }
         Ok(out)
     }
@@ -275,7 +275,11 @@ impl Interner {
         let code = match self.by_ruling.get(&text[..]) {
             Some(code) => *code,
             None => {
-                note(&mut self.added, &mut self.failed, &EntryRef::Ruling(said));
+                note(
+                    &mut self.added,
+                    &mut self.failed,
+                    &EntryRef::Ruling(Box::new(said)),
+                );
                 self.names.rulings.push(ruling.clone());
                 let code = self.names.rulings.len() as u32;
                 self.by_ruling.insert(text.into(), code);
@@ -337,7 +341,7 @@ enum EntryRef<'a> {
     #[serde(rename = "s")]
     Service(&'a Service),
     #[serde(rename = "r")]
-    Ruling(Said),
+    Ruling(Box<Said>),
 }
 
 #[derive(Deserialize)]
@@ -349,7 +353,7 @@ enum Entry {
     #[serde(rename = "s")]
     Service(Service),
     #[serde(rename = "r")]
-    Ruling(Said),
+    Ruling(Box<Said>),
 }
 
 /// A ruling as it is written.

@@ -176,10 +176,7 @@ fn of_memory(question: &Question, work: &Work) -> Result<Option<RecordBatch>, Sc
     if out.is_empty() {
         return Ok(None);
     }
-    Ok(Some(concat_batches(
-        &question.schema,
-        &out,
-    )?))
+    Ok(Some(concat_batches(&question.schema, &out)?))
 }
 
 fn of_segment(
@@ -250,7 +247,9 @@ fn of_halves(
     ) else {
         return Ok(None);
     };
-    let Some(egress) = egress else { return Ok(None) };
+    let Some(egress) = egress else {
+        return Ok(None);
+    };
     let side = side.as_primitive::<UInt8Type>().values();
     let egress = egress.as_primitive::<UInt32Type>().values();
     // Lines are sorted by side; pairs without halves come first of their side.
@@ -265,14 +264,22 @@ fn of_halves(
     let once = filter_record_batch(&rollup, &once)?;
     let all_time = work.filter.of_all_time();
     let mut grouper = Grouper::new(question, names.clone());
-    grouper.add(&mut Chunk::of_part(&part(once, names.clone())), &all_time, 1)?;
+    grouper.add(
+        &mut Chunk::of_part(&part(once, names.clone())),
+        &all_time,
+        1,
+    )?;
     if !segment.dead.is_empty() {
         groups(segment, &work.filter, |chunk| {
             grouper.add(&mut chunk.only_dead(), &work.filter, -1)
         })?;
     }
     let mut overlap = Grouper::new(question, names.clone()).of_overlap();
-    overlap.add(&mut Chunk::of_part(&part(twice, names.clone())), &all_time, -1)?;
+    overlap.add(
+        &mut Chunk::of_part(&part(twice, names.clone())),
+        &all_time,
+        -1,
+    )?;
     let lines: Vec<RecordBatch> = [grouper.finish()?, overlap.finish()?]
         .into_iter()
         .flatten()
@@ -323,7 +330,5 @@ fn within(
         }
     }
     let inside = BooleanArray::from(inside);
-    Ok(Some(filter_record_batch(
-        &rollup, &inside,
-    )?))
+    Ok(Some(filter_record_batch(&rollup, &inside)?))
 }

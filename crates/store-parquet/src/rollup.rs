@@ -110,7 +110,11 @@ impl Rollups {
                 *known.entry(policy).or_insert(next)
             })
             .collect();
-        let all = GRAINS.into_iter().chain([HALVES]).map(Rollup::new).collect();
+        let all = GRAINS
+            .into_iter()
+            .chain([HALVES])
+            .map(Rollup::new)
+            .collect();
         Self { all, policies }
     }
 

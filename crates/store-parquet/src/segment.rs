@@ -377,7 +377,10 @@ impl Segment {
             return Ok(None);
         }
         let opened = self.open()?;
-        let mut read = opened.rollups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = opened
+            .rollups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((_, rollup)) = read.iter().find(|(known, _)| *known == name) {
             return Ok(Some(rollup.clone()));
         }

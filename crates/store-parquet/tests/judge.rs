@@ -1,4 +1,5 @@
 //! Random questions: the embedded store answers as plain loops do, whatever it did in between.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers of tests.
 
 use netverdict_store::judge::Judge;
 use netverdict_store_parquet::{Options, ParquetStore};

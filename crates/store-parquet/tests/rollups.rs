@@ -1,4 +1,5 @@
 //! Roll-ups tell what the rows tell, also when rows die behind them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers of tests.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -24,11 +25,15 @@ fn roll_ups_tell_what_rows_tell() {
     let mut options = Options::new(directory.path());
     options.seal_rows = 800;
     let store = ParquetStore::open(options).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let naive = Naive::default();
     let rulings = rulings();
     for number in 1..=12 {
-        let rows = (0..400).map(|place| row(&rulings, (number - 1) * 400 + place)).collect();
+        let rows = (0..400)
+            .map(|place| row(&rulings, (number - 1) * 400 + place))
+            .collect();
         let batch = Batch {
             writer: "test".into(),
             number,
@@ -57,7 +62,12 @@ fn compare(runtime: &tokio::runtime::Runtime, store: &ParquetStore, naive: &Naiv
         (BEGIN + 60 * MINUTE, BEGIN + 120 * MINUTE),
         (BEGIN + 17 * MINUTE, BEGIN + 95 * MINUTE + 1),
     ] {
-        for filter in ["", "verdict=dropped", "src.namespace=blue", "policy=blue/p1"] {
+        for filter in [
+            "",
+            "verdict=dropped",
+            "src.namespace=blue",
+            "policy=blue/p1",
+        ] {
             for (by, measures) in [
                 (policy(), vec![dropped, Measure::Count]),
                 (
@@ -65,7 +75,10 @@ fn compare(runtime: &tokio::runtime::Runtime, store: &ParquetStore, naive: &Naiv
                     vec![bytes],
                 ),
                 (vec![Field::Action], vec![Measure::Count]),
-                (vec![], vec![Measure::Min(Field::Start), Measure::Max(Field::End)]),
+                (
+                    vec![],
+                    vec![Measure::Min(Field::Start), Measure::Max(Field::End)],
+                ),
                 (
                     vec![Field::SrcNamespace, Field::Egress(HalfField::OwnerName)],
                     vec![Measure::Count, Measure::Distinct(None, Field::DstName)],
@@ -102,7 +115,12 @@ fn has(directory: &Path, name: &str) -> bool {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => has(&path, name),
-            false => path.file_name().unwrap().to_str().unwrap().starts_with(name),
+            false => path
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(name),
         }
     })
 }
@@ -206,7 +224,8 @@ fn row(rulings: &[Arc<Ruling>], number: u64) -> Connection {
         service: None,
         start,
         end,
-        verdict: [Verdict::Allowed, Verdict::Dropped][usize::from(late || random.is_multiple_of(9))],
+        verdict: [Verdict::Allowed, Verdict::Dropped]
+            [usize::from(late || random.is_multiple_of(9))],
         egress: half(random / 4 % 3),
         ingress: half(random / 16),
         tcp_flags: TcpFlags(0),
