@@ -4,6 +4,7 @@
 
 pub mod alloc;
 pub mod cluster;
+pub mod connections;
 pub mod speakers;
 pub mod traffic;
 pub mod zone;

@@ -17,6 +17,8 @@ mod policies;
 mod replay;
 mod resolve;
 mod server;
+#[cfg(feature = "store")]
+mod store;
 
 use std::process::ExitCode;
 
@@ -60,6 +62,18 @@ const ALL: &[Bench] = &[
     ("decide_one_group", || {
         decide::one_group("decide_one_group", 10_000)
     }),
+    #[cfg(feature = "store")]
+    ("ingest_append", store::append),
+    #[cfg(feature = "store")]
+    ("ingest_sustained", store::sustained),
+    #[cfg(feature = "store")]
+    ("bytes_per_row", || store::question("bytes_per_row")),
+    #[cfg(feature = "store")]
+    ("query_filter", || store::question("query_filter")),
+    #[cfg(feature = "store")]
+    ("query_top_rollup", || store::question("query_top_rollup")),
+    #[cfg(feature = "store")]
+    ("query_top_raw", || store::question("query_top_raw")),
 ];
 
 fn main() -> ExitCode {
