@@ -140,11 +140,11 @@ fn ask_all(directory: &Path) -> Result<Figures> {
     }
     let state = runtime.block_on(store.state())?;
     eprintln!("{} rows, {} bytes", state.rows, state.bytes);
-    figure(
+    let mut figures = vec![(
         "bytes_per_row",
         state.bytes as f64 / state.rows as f64,
         "bytes",
-    );
+    )];
 
     let filter = format!("namespace={} and verdict=dropped", namespace(17));
     let ask = Ask {
