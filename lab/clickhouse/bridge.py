@@ -80,7 +80,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = plain(body)
         database = options.get("database")
         if database and database != self.server.database:
-            chdb.query(f"USE `{database}`")
+            name = database.replace("\\", "\\\\").replace("`", "\\`")
+            chdb.query(f"USE `{name}`")
             self.server.database = database
         params = {name[6:]: value for name, value in options.items() if name.startswith("param_")}
         unknown = {name for name in options if name not in OWN and not name.startswith("param_")}

@@ -6,7 +6,7 @@ use netverdict_store::{COLUMNS, Column, Type};
 
 use crate::Layout;
 use crate::binary::is_there;
-use crate::sql::{literal, name};
+use crate::sql::{bucket, literal, name};
 
 /// The newest version of the tables.
 pub(crate) const NEWEST: u64 = MIGRATIONS.len() as u64;
@@ -92,25 +92,27 @@ impl Tables<'_> {
     /// Lets rows go when they are so old.
     pub(crate) fn retention(&self, keep: Option<Duration>) -> Vec<String> {
         let everywhere = self.everywhere();
-        let tables = ["connections", "updates"].map(|table| self.local(table));
-        let alter = |table| match keep {
-            None => format!("ALTER TABLE {table}{everywhere} REMOVE TTL"),
-            Some(keep) => format!(
-                "ALTER TABLE {table}{everywhere} MODIFY TTL {}",
-                expiry(keep)
-            ),
+        let alter = |(table, time)| {
+            let table = self.local(table);
+            match keep {
+                None => format!("ALTER TABLE {table}{everywhere} REMOVE TTL"),
+                Some(keep) => format!(
+                    "ALTER TABLE {table}{everywhere} MODIFY TTL \
+                     toDateTime(least(greatest(intDiv({time}, 1000000000), 0), 4294967295)) + \
+                     toIntervalSecond({})",
+                    keep.as_secs()
+                ),
+            }
         };
-        tables.iter().map(alter).collect()
+        [
+            ("connections", "end"),
+            ("updates", "end"),
+            ("minutes", "bucket"),
+            ("hours", "bucket"),
+        ]
+        .map(alter)
+        .to_vec()
     }
-}
-
-/// When a row goes, as [`Tables::retention`] says it.
-pub(crate) fn expiry(keep: Duration) -> String {
-    format!(
-        "toDateTime(least(greatest(intDiv(end, 1000000000), 0), 4294967295)) + \
-         toIntervalSecond({})",
-        keep.as_secs()
-    )
 }
 
 /// How many of the last inserts a table knows, to keep each once.
@@ -149,7 +151,102 @@ fn first(tables: &Tables<'_>) -> Vec<String> {
         "ORDER BY writer",
         "cityHash64(writer)",
     ));
+    for grain in GRAINS {
+        let Grain { table, length } = grain;
+        all.extend(tables.table(
+            table,
+            &rollup_columns(),
+            &format!("SummingMergeTree((seen, {}))", SUMS.join(", ")),
+            &format!(
+                "PARTITION BY intDiv(bucket, {DAY}) PRIMARY KEY (bucket, verdict) ORDER BY \
+                 (bucket, verdict, {}) {common}",
+                DIMENSIONS.join(", ")
+            ),
+            "rand()",
+        ));
+        let sums = SUMS.map(|sum| format!("sum(toInt128({sum})) AS {sum}"));
+        let dimensions = DIMENSIONS.join(", ");
+        all.push(format!(
+            "CREATE MATERIALIZED VIEW IF NOT EXISTS {table}_view{} TO {} AS SELECT {} AS bucket, \
+             verdict, {dimensions}, toInt64(count()) AS seen, {} FROM {} GROUP BY bucket, verdict, \
+             {dimensions}",
+            tables.everywhere(),
+            tables.local(table),
+            bucket("end", length),
+            sums.join(", "),
+            tables.local("connections"),
+        ));
+    }
     all
+}
+
+/// Sums of first updates over time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Grain {
+    pub(crate) table: &'static str,
+    /// Nanoseconds of a bucket.
+    pub(crate) length: i64,
+}
+
+/// The longest first.
+pub(crate) const GRAINS: [Grain; 2] = [
+    Grain {
+        table: "hours",
+        length: 3_600_000_000_000,
+    },
+    Grain {
+        table: "minutes",
+        length: 60_000_000_000,
+    },
+];
+
+/// What tells sums apart, besides time and verdict.
+pub(crate) const DIMENSIONS: [&str; 22] = [
+    "network",
+    "protocol",
+    "src_namespace",
+    "src_name",
+    "src_kind",
+    "dst_namespace",
+    "dst_name",
+    "dst_kind",
+    "egress_verdict",
+    "egress_action",
+    "egress_direction",
+    "egress_owner_kind",
+    "egress_owner_namespace",
+    "egress_owner_name",
+    "egress_rule_index",
+    "ingress_verdict",
+    "ingress_action",
+    "ingress_direction",
+    "ingress_owner_kind",
+    "ingress_owner_namespace",
+    "ingress_owner_name",
+    "ingress_rule_index",
+];
+
+/// What is added up, besides the number of rows, `seen`.
+pub(crate) const SUMS: [&str; 6] = [
+    "packets",
+    "bytes",
+    "reply_packets",
+    "reply_bytes",
+    "dropped_packets",
+    "dropped_bytes",
+];
+
+fn rollup_columns() -> String {
+    let wanted = |column: &&Column| column.name == "verdict" || DIMENSIONS.contains(&column.name);
+    let dimensions = COLUMNS.iter().filter(wanted).map(definition);
+    let sums = SUMS.map(|sum| format!("{sum} Int128 CODEC(ZSTD(1))"));
+    let all: Vec<_> = ["bucket Int64 CODEC(Delta(8), ZSTD(1))".to_owned()]
+        .into_iter()
+        .chain(dimensions)
+        .chain(["seen Int64 CODEC(T64, ZSTD(1))".to_owned()])
+        .chain(sums)
+        .collect();
+    all.join(", ")
 }
 
 /// Granules without rows of an id, an address or a time are skipped.
@@ -222,4 +319,44 @@ fn definition(column: &Column) -> String {
         _ => kind,
     };
     format!("{} {kind}{codec}", column.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(layout: Layout) -> String {
+        let tables = Tables {
+            database: "netverdict",
+            layout: &layout,
+        };
+        let mut all = tables.versions();
+        for migration in MIGRATIONS {
+            all.extend(migration(&tables));
+        }
+        all.extend(tables.retention(Some(Duration::from_secs(86_400))));
+        all.join(";\n\n") + ";\n"
+    }
+
+    #[test]
+    fn statements_of_one_machine() {
+        insta::assert_snapshot!(all(Layout::Single));
+    }
+
+    #[test]
+    fn statements_of_shards() {
+        let cluster = "main".to_owned();
+        insta::assert_snapshot!(all(Layout::Sharded { cluster }));
+    }
+
+    #[test]
+    fn replicas_have_the_tables_of_one_machine() {
+        let cluster = "main".to_owned();
+        let replicated = all(Layout::Replicated { cluster });
+        assert!(!replicated.contains("Distributed") && !replicated.contains("_local"));
+        let engines = replicated.matches("ENGINE = Replicated").count();
+        assert_eq!(engines, replicated.matches("ENGINE = ").count());
+        let everywhere = replicated.matches("ON CLUSTER `main`").count();
+        assert_eq!(everywhere, all(Layout::Single).matches(';').count());
+    }
 }

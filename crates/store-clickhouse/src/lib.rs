@@ -46,7 +46,7 @@ use crate::binary::{Reader, is_there, write_row};
 use crate::client::Client;
 use crate::ddl::Tables;
 use crate::groups::Table;
-use crate::sql::literal;
+use crate::sql::{Source, literal};
 
 /// A store in a database of ClickHouse.
 pub struct ClickHouseStore {
@@ -83,6 +83,26 @@ impl ClickHouseStore {
             .await
             .map_err(|error| error.at(format!("cannot prepare the database {database}")))?;
         Ok(store)
+    }
+
+    /// Answers from rows alone, without roll-ups: what those are judged by.
+    ///
+    /// # Errors
+    /// As [`Store::ask`].
+    pub async fn ask_rows(&self, ask: &Ask) -> Result<Answer, StoreError> {
+        self.answer(ask, false).await
+    }
+
+    async fn answer(&self, ask: &Ask, rollups: bool) -> Result<Answer, StoreError> {
+        ask.check()?;
+        let answer = match &ask.want {
+            Want::Groups(groups) => self.groups(ask, groups, rollups).await,
+            Want::Rows { limit, after } => self
+                .rows(ask, limit.saturating_add(1), *after)
+                .await
+                .map(|rows| Answer::of_rows(&rows, *limit)),
+        };
+        answer.map_err(|error| error.at("cannot answer the question"))
     }
 
     async fn prepare(&self, server: &Client, version: u64) -> Result<(), ClickHouseError> {
@@ -178,7 +198,8 @@ impl ClickHouseStore {
             }
             let sql = format!(
                 "INSERT INTO {table} ({}) SETTINGS insert_deduplication_token = {token}, \
-                 insert_deduplicate = 1, async_insert = 0, max_insert_block_size = {}, \
+                 insert_deduplicate = 1, \
+                 deduplicate_blocks_in_dependent_materialized_views = 1, async_insert = 0, max_insert_block_size = {}, \
                  min_insert_block_size_rows = {}, min_insert_block_size_bytes = 0, \
                  max_partitions_per_insert_block = 0{} FORMAT RowBinary",
                 sql::columns(),
@@ -226,12 +247,21 @@ impl ClickHouseStore {
         }
     }
 
-    async fn groups(&self, ask: &Ask, groups: &Groups) -> Result<Answer, ClickHouseError> {
+    async fn groups(
+        &self,
+        ask: &Ask,
+        groups: &Groups,
+        rollups: bool,
+    ) -> Result<Answer, ClickHouseError> {
         let mut turn = self.turn().await?;
         loop {
             let folded = self.folded(ask, &turn).await?;
-            let condition = sql::condition(ask) + folded.others();
-            let sql = sql::groups(groups, "connections", &condition, !folded.rows.is_empty());
+            let rollup = match rollups {
+                true => Source::rollup(ask, groups, folded.others()),
+                false => None,
+            };
+            let source = rollup.unwrap_or_else(|| Source::rows(ask, folded.others()));
+            let sql = sql::groups(groups, &source, !folded.rows.is_empty());
             let asked = format!("{}{}", sql.sql, self.settings());
             let answer = self.client.fetch(&asked).await?;
             if self.is_over(&mut turn).await? {
@@ -424,18 +454,7 @@ impl Store for ClickHouseStore {
     }
 
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Answer, StoreError>> {
-        async move {
-            ask.check()?;
-            let answer = match &ask.want {
-                Want::Groups(groups) => self.groups(ask, groups).await,
-                Want::Rows { limit, after } => self
-                    .rows(ask, limit.saturating_add(1), *after)
-                    .await
-                    .map(|rows| Answer::of_rows(&rows, *limit)),
-            };
-            answer.map_err(|error| error.at("cannot answer the question"))
-        }
-        .boxed()
+        self.answer(ask, true).boxed()
     }
 
     fn connections<'a>(

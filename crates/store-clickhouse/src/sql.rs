@@ -7,6 +7,8 @@ use netverdict_query::{Check, Field, Glob, GlobPart, Kind, Plan, Test};
 use netverdict_store::{COLUMNS, Place, Type, index, ip_ranges, place};
 use netverdict_types::Timestamp;
 
+use crate::ddl::{DIMENSIONS, GRAINS, SUMS};
+
 /// A text, quoted so that it stands for itself whatever is in it.
 pub(crate) fn literal(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -202,9 +204,134 @@ pub(crate) enum MeasureKind {
     Pairs(Type, Type),
 }
 
-/// The groups of the rows of `from`, a table or a subquery. With `pairs`, measures of different
-/// values tell the values, to add others.
-pub(crate) fn groups(groups: &Groups, from: &str, condition: &str, pairs: bool) -> GroupsSql {
+/// What groups are made of.
+pub(crate) struct Source {
+    /// A table, or a subquery.
+    pub(crate) from: String,
+    pub(crate) condition: String,
+    /// The number of connections of a group.
+    pub(crate) count: &'static str,
+}
+
+impl Source {
+    /// Rows: all that match and are of connections that `others` tells.
+    pub(crate) fn rows(ask: &Ask, others: &str) -> Self {
+        Self {
+            from: "connections".to_owned(),
+            condition: condition(ask) + others,
+            count: "count()",
+        }
+    }
+
+    /// Roll-ups, and rows before the first whole bucket and behind the last; `None` where they
+    /// cannot tell. Connections with later updates are taken off again.
+    pub(crate) fn rollup(ask: &Ask, groups: &Groups, others: &str) -> Option<Self> {
+        let has = |field: Field| {
+            let is_one = |column: usize| {
+                let name = COLUMNS[column].name;
+                name == "verdict" || DIMENSIONS.contains(&name)
+            };
+            match place(field) {
+                Place::Nowhere => true,
+                Place::Column(column) => is_one(column),
+                Place::Where { column, other, .. } => is_one(column) && is_one(other),
+                Place::Either { egress, ingress } => is_one(egress) && is_one(ingress),
+                Place::Difference(..) => false,
+            }
+        };
+        let adds_up = |measure: &Measure| match measure {
+            Measure::Count => true,
+            Measure::Sum(field) => match place(*field) {
+                Place::Column(column) => SUMS.contains(&COLUMNS[column].name),
+                _ => false,
+            },
+            _ => false,
+        };
+        let filter = ask.filter.by_halves();
+        let fits = groups.by.iter().all(|field| has(*field))
+            && groups.measures.iter().all(adds_up)
+            && tests(&filter).iter().all(|test| has(test.field));
+        if !fits {
+            return None;
+        }
+        let (since, until) = (ask.since, ask.until);
+        let bounds = |length: i64| {
+            let first = (since != Timestamp::MIN)
+                .then(|| since.0.checked_add(length - 1))
+                .map(|it| it.map(|it| it.div_euclid(length) * length));
+            let last = (until != Timestamp::MAX).then(|| until.0.div_euclid(length) * length);
+            match (first, last) {
+                (Some(None), _) => None,
+                (Some(Some(first)), Some(last)) if first >= last => None,
+                (first, last) => Some((first.flatten(), last)),
+            }
+        };
+        let (grain, (first, last)) = GRAINS
+            .iter()
+            .filter(|grain| groups.every.is_none_or(|every| every % grain.length == 0))
+            .find_map(|grain| Some((grain, bounds(grain.length)?)))?;
+        let within = |time: &str| {
+            let after = first.map(|first| format!(" AND {time} >= {first}"));
+            let before = last.map(|last| format!(" AND {time} < {last}"));
+            format!(
+                "true{}{}",
+                after.unwrap_or_default(),
+                before.unwrap_or_default()
+            )
+        };
+        let filter = plan(&filter);
+        let dimensions = DIMENSIONS.join(", ");
+        let sums = |sign: &str| {
+            let all = SUMS.map(|sum| format!("{sign}toInt128({sum}) AS {sum}"));
+            all.join(", ")
+        };
+        let mut parts = vec![format!(
+            "SELECT verdict, {dimensions}, bucket AS end, seen, {} FROM {} WHERE {filter} AND {}",
+            SUMS.join(", "),
+            grain.table,
+            within("bucket")
+        )];
+        if first.is_some() || last.is_some() {
+            parts.push(format!(
+                "SELECT verdict, {dimensions}, end, toInt64(1) AS seen, {} FROM connections WHERE \
+                 {} AND NOT ({}){others}",
+                sums(""),
+                condition(ask),
+                within("end")
+            ));
+        }
+        if !others.is_empty() {
+            parts.push(format!(
+                "SELECT verdict, {dimensions}, end, toInt64(-1) AS seen, {} FROM connections WHERE \
+                 {filter} AND {} AND NOT (true{others})",
+                sums("-"),
+                within("end")
+            ));
+        }
+        Some(Self {
+            from: format!("({})", parts.join(" UNION ALL ")),
+            condition: "true".to_owned(),
+            count: "sum(seen)",
+        })
+    }
+}
+
+fn tests(plan: &Plan) -> Vec<&Test> {
+    match plan {
+        Plan::And(children) | Plan::Or(children) => children.iter().flat_map(tests).collect(),
+        Plan::Not(child) | Plan::Half(child) => tests(child),
+        Plan::Test(test) => vec![test],
+    }
+}
+
+/// The groups of a source. With `pairs`, measures of different values tell the values, to add
+/// others.
+pub(crate) fn groups(groups: &Groups, source: &Source, pairs: bool) -> GroupsSql {
+    let Source {
+        from,
+        condition,
+        count,
+    } = source;
     let mut inner = Vec::new();
     let mut outer = Vec::new();
     let mut by = Vec::new();
@@ -228,7 +355,7 @@ pub(crate) fn groups(groups: &Groups, from: &str, condition: &str, pairs: bool) 
     }
     let mut measures = Vec::new();
     for (place, it) in groups.measures.iter().enumerate() {
-        let (expr, kind) = measure(*it, pairs);
+        let (expr, kind) = measure(*it, count, pairs);
         inner.push(format!("{expr} AS m{place}"));
         outer.push(match kind {
             MeasureKind::Number => format!("CAST(m{place} AS Nullable(Int64))"),
@@ -237,7 +364,7 @@ pub(crate) fn groups(groups: &Groups, from: &str, condition: &str, pairs: bool) 
         measures.push(kind);
     }
     // A column at least, and no line where there are no rows.
-    inner.push("count() AS rows".to_owned());
+    inner.push(format!("{count} AS rows"));
     outer.push("toInt64(rows)".to_owned());
     let from = match groups.has_halves() {
         false => format!("{from} WHERE {condition}"),
@@ -290,12 +417,12 @@ fn halves(by: &[Field]) -> String {
     )
 }
 
-fn measure(it: Measure, pairs: bool) -> (String, MeasureKind) {
+fn measure(it: Measure, count: &str, pairs: bool) -> (String, MeasureKind) {
     let expr = |field| value(field, None);
     let missing = || "CAST(NULL AS Nullable(Int64))".to_owned();
     let number = |sql: String| (sql, MeasureKind::Number);
     match it {
-        Measure::Count => number("count()".to_owned()),
+        Measure::Count => number(count.to_owned()),
         Measure::Sum(field) => number(expr(field).map_or_else(missing, |(expr, _)| {
             let sum = format!("sumOrNull(toInt128({expr}))");
             let [least, greatest] = [i64::MIN, i64::MAX].map(|it| format!("toInt128({it})"));
@@ -329,6 +456,7 @@ fn measure(it: Measure, pairs: bool) -> (String, MeasureKind) {
 
 #[cfg(test)]
 mod tests {
+    use netverdict_query::ask::Want;
     use netverdict_query::parse;
 
     use super::*;
@@ -357,6 +485,89 @@ mod tests {
         ] {
             let found = plan(&parse(query).unwrap().plan(Timestamp(0)).by_halves());
             assert_eq!(found, sql, "{query}");
+        }
+    }
+
+    #[test]
+    fn rollups_tell_what_they_can() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let ask = |since, until, query: &str| Ask {
+            since: Timestamp(since),
+            until: Timestamp(until),
+            filter: parse(query).unwrap().plan(Timestamp(0)),
+            want: Want::Rows {
+                limit: 0,
+                after: None,
+            },
+        };
+        let groups = |by: Field, every, measure| Groups {
+            by: vec![by],
+            every,
+            measures: vec![measure],
+            order: None,
+            top: 10,
+        };
+        let bytes = || Measure::Sum(Field::Bytes);
+        let of = |ask: Ask, groups: Groups| {
+            let source = Source::rollup(&ask, &groups, "")?;
+            let table = GRAINS
+                .iter()
+                .find(|grain| source.from.contains(&format!("FROM {} ", grain.table)))?;
+            Some((table.table, source.from.matches("SELECT").count()))
+        };
+        let dropped = "verdict=dropped";
+        for (ask, groups, expected) in [
+            // Whole hours, hours with rows at both ends, minutes with rows, rows alone.
+            (
+                ask(i64::MIN, i64::MAX, dropped),
+                groups(Field::OwnerName, None, bytes()),
+                Some(("hours", 1)),
+            ),
+            (
+                ask(1, 5 * HOUR, dropped),
+                groups(Field::SrcPod, None, Measure::Count),
+                Some(("hours", 2)),
+            ),
+            (
+                ask(HOUR / 2, HOUR, dropped),
+                groups(Field::Verdict, None, bytes()),
+                Some(("minutes", 2)),
+            ),
+            (
+                ask(1, HOUR / 90, dropped),
+                groups(Field::Verdict, None, bytes()),
+                None,
+            ),
+            // By time.
+            (
+                ask(0, HOUR, ""),
+                groups(Field::Verdict, Some(HOUR / 60), bytes()),
+                Some(("minutes", 2)),
+            ),
+            (
+                ask(0, HOUR, ""),
+                groups(Field::Verdict, Some(HOUR / 7), bytes()),
+                None,
+            ),
+            // What they do not know.
+            (
+                ask(0, HOUR, "dst.port=53"),
+                groups(Field::Verdict, None, bytes()),
+                None,
+            ),
+            (
+                ask(0, HOUR, ""),
+                groups(Field::DstPort, None, bytes()),
+                None,
+            ),
+            (
+                ask(0, HOUR, ""),
+                groups(Field::Verdict, None, Measure::Max(Field::Bytes)),
+                None,
+            ),
+        ] {
+            let text = format!("{ask:?} {groups:?}");
+            assert_eq!(of(ask, groups), expected, "{text}");
         }
     }
 }

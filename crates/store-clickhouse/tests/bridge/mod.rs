@@ -1,8 +1,10 @@
 //! ClickHouse's own engine behind a small HTTP bridge, for as long as a test lasts.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use netverdict_store_clickhouse::Options;
 
@@ -51,14 +53,37 @@ impl Bridge {
     }
 
     pub fn options(&self, database: &str) -> Options {
-        let line = format!("http://127.0.0.1:{}/{database}?timeout=5m", self.port);
-        line.parse().unwrap()
+        let mut options = Options::new(format!("http://127.0.0.1:{}", self.port));
+        options.database = database.to_owned();
+        options.timeout = Duration::from_secs(300);
+        options
+    }
+
+    /// What it answers to a statement.
+    pub fn query(&self, sql: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: bridge\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{sql}",
+            sql.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{sql}: {body}");
+        body.to_owned()
     }
 
     /// The next inserts are made, and nobody is told.
-    #[allow(dead_code)]
     pub fn lose_answers(&self, count: u32) {
         std::fs::write(self.directory.path().join("fail"), count.to_string()).unwrap();
+    }
+
+    /// How many of these are still to come.
+    pub fn answers_to_lose(&self) -> u32 {
+        let left = std::fs::read_to_string(self.directory.path().join("fail")).unwrap();
+        left.parse().unwrap()
     }
 }
 
