@@ -16,7 +16,8 @@ use netverdict_types::{
     Timestamp, Verdict,
 };
 
-const BEGIN: i64 = 1_795_500_000_000_000_000;
+/// Twenty minutes before the hour.
+const BEGIN: i64 = 1_795_498_800_000_000_000;
 const MINUTE: i64 = 60_000_000_000;
 
 #[test]
@@ -59,8 +60,8 @@ fn compare(runtime: &tokio::runtime::Runtime, store: &ParquetStore, naive: &Naiv
     let mut asks = 0;
     for (since, until) in [
         (i64::MIN, i64::MAX),
-        (BEGIN + 60 * MINUTE, BEGIN + 120 * MINUTE),
-        (BEGIN + 17 * MINUTE, BEGIN + 95 * MINUTE + 1),
+        (BEGIN + 20 * MINUTE, BEGIN + 80 * MINUTE),
+        (BEGIN + 17 * MINUTE, BEGIN + 45 * MINUTE + 1),
     ] {
         for filter in [
             "",
@@ -177,13 +178,13 @@ fn rulings() -> Vec<Arc<Ruling>> {
     out
 }
 
-/// Two and a half hours of rows; some are updates of rows of long before.
+/// An hour of rows; some are updates of rows of long before.
 fn row(rulings: &[Arc<Ruling>], number: u64) -> Connection {
     let late = number > 1200 && number.is_multiple_of(40);
     let of = if late { number - 1199 } else { number };
     let random = of.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-    let end = Timestamp(BEGIN + (number as i64 * 150 * MINUTE) / 4_800);
-    let start = end.before((random % 5) as i64 * MINUTE);
+    let end = Timestamp(BEGIN + (number as i64 * 60 * MINUTE) / 4_800);
+    let start = end.before((random % 5) as i64 * MINUTE / 4);
     let end_of = |place: u64| {
         Some(Arc::new(Endpoint {
             kind: EndpointKind::Pod,
@@ -192,8 +193,8 @@ fn row(rulings: &[Arc<Ruling>], number: u64) -> Connection {
             node: None,
         }))
     };
-    let half = |pick: u64| {
-        let ruling = rulings.get(pick as usize % (rulings.len() + 1))?;
+    let half = |pick: usize| {
+        let ruling = rulings.get(pick)?;
         Some(Half {
             since: start,
             zone: "zone".into(),
@@ -226,8 +227,8 @@ fn row(rulings: &[Arc<Ruling>], number: u64) -> Connection {
         end,
         verdict: [Verdict::Allowed, Verdict::Dropped]
             [usize::from(late || random.is_multiple_of(9))],
-        egress: half(random / 4 % 3),
-        ingress: half(random / 16),
+        egress: half([0, 5][random as usize / 4 % 2]),
+        ingress: half([1, 3, 4, 5][random as usize / 16 % 4]),
         tcp_flags: TcpFlags(0),
         counts: vec![Counts {
             probability: Probability::ALL,
