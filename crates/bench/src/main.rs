@@ -19,6 +19,7 @@ mod resolve;
 mod server;
 #[cfg(feature = "store")]
 mod store;
+mod whatif;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,7 @@ const ALL: &[Bench] = &[
         decide::cached("decide_cached_10000", 10_000)
     }),
     ("flow_decisions", flow::run),
+    ("whatif_10m", whatif::run),
     ("decide_one_group", || {
         decide::one_group("decide_one_group", 10_000)
     }),

@@ -62,7 +62,7 @@ pub(crate) fn compile() -> Result<()> {
 pub(crate) fn child() -> Result<()> {
     let text = manifests();
     let start = process_time()?;
-    let objects = objects(&text)?;
+    let objects = objects(&text, POLICIES)?;
     let read = process_time()? - start;
     drop(text);
     let start = process_time()?;
@@ -86,7 +86,10 @@ pub(crate) fn child() -> Result<()> {
 
 pub(crate) fn incremental() -> Result<()> {
     let mut compiler = Compiler::new(options());
-    let objects: Vec<Arc<Object>> = objects(&manifests())?.into_iter().map(Arc::new).collect();
+    let objects: Vec<Arc<Object>> = objects(&manifests(), POLICIES)?
+        .into_iter()
+        .map(Arc::new)
+        .collect();
     for object in &objects {
         compiler.put(object.clone());
     }
@@ -292,7 +295,7 @@ pub(crate) fn tree() -> Result<PathBuf> {
     Ok(root.to_owned())
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     let cidr = |address: [u16; 8], prefix| Cidr {
         address: std::net::IpAddr::from(address),
         prefix,
@@ -309,23 +312,28 @@ fn options() -> Options {
     }
 }
 
-fn objects(text: &str) -> Result<Vec<Object>> {
+pub(crate) fn objects(text: &str, policies: usize) -> Result<Vec<Object>> {
     let reading = read(FileId::default(), text);
     ensure!(
         reading.diagnostics.is_empty(),
         "{:?}",
         reading.diagnostics.first()
     );
-    let policies = reading.objects.iter();
-    let policies = policies.filter(|object| matches!(object.spec, Spec::NetworkPolicy(_)));
-    ensure!(policies.count() == POLICIES, "not all policies were read");
+    let found = reading.objects.iter();
+    let found = found.filter(|object| matches!(object.spec, Spec::NetworkPolicy(_)));
+    ensure!(found.count() == policies, "not all policies were read");
     Ok(reading.objects)
 }
 
 /// The cluster as people would write it.
 fn manifests() -> String {
+    cluster(POLICIES, PODS, NODES)
+}
+
+/// A cluster of 500 namespaces in YAML.
+pub(crate) fn cluster(policies: usize, pods: usize, nodes: usize) -> String {
     let mut text = String::new();
-    for node in 0..NODES {
+    for node in 0..nodes {
         let _ = write!(
             text,
             "---\napiVersion: v1\nkind: Node\nmetadata:\n  name: node-{node}\n\
@@ -344,9 +352,9 @@ fn manifests() -> String {
             space % 3
         );
     }
-    for pod in 0..PODS {
-        let (space, node) = (pod % NAMESPACES, pod % NODES);
-        let host = pod / NODES;
+    for pod in 0..pods {
+        let (space, node) = (pod % NAMESPACES, pod % nodes);
+        let host = pod / nodes;
         let _ = write!(
             text,
             "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: pod-{pod}\n  namespace: ns-{space}\n  \
@@ -361,7 +369,7 @@ fn manifests() -> String {
             host + 10,
         );
     }
-    for policy in 0..POLICIES {
+    for policy in 0..policies {
         let _ = write!(
             text,
             "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  \

@@ -27,6 +27,7 @@ mod session;
 mod sources;
 mod totals;
 mod twin;
+mod whatif;
 mod why;
 mod write;
 
@@ -59,6 +60,7 @@ enum Command {
     Sampling(sampling::Sampling),
     Server(server::Server),
     Totals(totals::Totals),
+    Whatif(whatif::Whatif),
     Why(why::Why),
 }
 
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Command::Sampling(sampling) => sampling.run(),
         Command::Server(server) => server.run(),
         Command::Totals(totals) => totals.run(),
+        Command::Whatif(whatif) => whatif.run(),
         Command::Why(why) => why.run(),
     })
 }

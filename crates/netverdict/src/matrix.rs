@@ -284,13 +284,13 @@ fn wrapped(out: &mut impl Write, heading: &str, list: &[String]) -> Result<()> {
 }
 
 /// What decided: an ACL, and the rule that it was made from.
-struct By {
-    text: String,
-    json: Value,
+pub(crate) struct By {
+    pub(crate) text: String,
+    pub(crate) json: Value,
 }
 
 /// What decided about the first port that differs, where an ACL did: what denies, else what allows.
-fn deciding(reach: &Reach<'_>, twin: &Twin, decided: &[Decided]) -> Vec<By> {
+pub(crate) fn deciding(reach: &Reach<'_>, twin: &Twin, decided: &[Decided]) -> Vec<By> {
     let denies = decided.iter().any(Decided::denies);
     decided
         .iter()

@@ -7,7 +7,7 @@ mod known;
 mod store;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use config::Config;
 use explainer::Explainer;
 use ingest::{Ingest, Writer};
 use known::Known;
-use store::Opened;
+pub(crate) use store::Opened;
 
 /// Keep connections, and answer questions about them over HTTP
 ///
@@ -86,6 +86,17 @@ impl Server {
         }
         serve(config, staged)
     }
+}
+
+/// The store in a data directory.
+///
+/// # Errors
+/// If it cannot be opened, or another process uses it.
+pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
+    store::open(&Config {
+        data: Some(directory.to_owned()),
+        ..Config::default()
+    })
 }
 
 /// Serves until a signal. A demo begins once its sources are open.

@@ -119,7 +119,9 @@ impl Inputs {
             (true, true) => self.loaded()?,
             (true, false) => {
                 let mut twin = self.loaded()?;
-                let (world, _) = world(&self.manifests, &self.settings)?;
+                let inputs =
+                    compile::Inputs::manifests(self.manifests.clone(), self.settings.clone());
+                let (world, _) = world(&inputs)?;
                 twin.place(world);
                 twin
             }
@@ -271,11 +273,19 @@ fn sets(ovs: &Replica) -> Vec<CollectorSet> {
         .collect()
 }
 
-/// What is in manifests. What is wrong with some of them is told on standard error.
-fn world(manifests: &[PathBuf], settings: &Settings) -> Result<(World, News)> {
-    let inputs = compile::Inputs::manifests(manifests.to_vec(), settings.clone());
-    let mut world = World::new(&inputs);
-    let mut news = world.take(inputs.read()?);
+/// What is in manifests, or a cluster. What is wrong with some of it is told on standard error.
+///
+/// # Errors
+/// If a path cannot be read, or the cluster not be asked.
+pub(crate) fn world(inputs: &compile::Inputs) -> Result<(World, News)> {
+    let mut world = World::new(inputs);
+    let news = world.take(inputs.read()?);
+    let news = tell_errors(&world, news);
+    Ok((world, news))
+}
+
+/// Tells errors, and how many warnings there are.
+pub(crate) fn tell_errors(world: &World, mut news: News) -> News {
     // What was assumed and what is doubtful is for `compile` to tell: here it is the answer that matters.
     let warnings = news.diagnostics.iter();
     let warnings = warnings
@@ -293,8 +303,8 @@ fn world(manifests: &[PathBuf], settings: &Settings) -> Result<(World, News)> {
             "{warnings} about the manifests: `netverdict compile` shows them"
         ));
     }
-    tell_news(&world, &news);
-    Ok((world, news))
+    tell_news(world, &news);
+    news
 }
 
 /// What manifests compile to. What is wrong with some of them is told on standard error.
@@ -302,7 +312,18 @@ fn world(manifests: &[PathBuf], settings: &Settings) -> Result<(World, News)> {
 /// # Errors
 /// If a path cannot be read, or there is neither pod nor node.
 pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twin> {
-    let (world, news) = world(manifests, settings)?;
+    let inputs = compile::Inputs::manifests(manifests.to_vec(), settings.clone());
+    let (world, news) = world(&inputs)?;
+    let mut twin = of_world(&world, &news)?;
+    twin.world = Some(world);
+    Ok(twin)
+}
+
+/// What a world compiles to now.
+///
+/// # Errors
+/// If there is neither pod nor node.
+pub(crate) fn of_world(world: &World, news: &News) -> Result<Twin> {
     let mut origins = HashMap::new();
     let mut zones = Vec::new();
     for zone in world.zones() {
@@ -323,7 +344,7 @@ pub(crate) fn compiled(manifests: &[PathBuf], settings: &Settings) -> Result<Twi
     Ok(Twin {
         zones,
         names: world.names(),
-        world: Some(world),
+        world: None,
         is_compiled: true,
         errors: news.errors,
         left_out: left_out(&news.diagnostics),

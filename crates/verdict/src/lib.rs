@@ -23,5 +23,5 @@ pub use near::{
     Ask, Denial, End, Failing, Isolating, LabelTerm, Near, NearMiss, Objects, RuleId, Term,
     Transport,
 };
-pub use reach::{Decided, Reach, RowMiss, Seat, Spot};
+pub use reach::{Decided, Reach, RowMiss, Seat, Spot, Way};
 pub use resolver::{Counts, Resolver};

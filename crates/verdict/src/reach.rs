@@ -135,7 +135,7 @@ struct Hop {
 
 /// A way through switches: the rules of each stage that can match at all, in their order.
 #[derive(Debug)]
-pub(crate) struct Way {
+pub struct Way {
     stages: Vec<(Hop, Pipeline, Vec<usize>)>,
     from: IpAddr,
     to: IpAddr,
@@ -165,6 +165,14 @@ impl Marks {
             .filter(|(stage, mark, _)| !others.contains(&(*stage, *mark)))
             .map(|(stage, _, place)| (*stage, *place))
             .collect()
+    }
+}
+
+impl Way {
+    /// Through a load balancer, whose address and port it was sent to.
+    pub fn through(mut self, vip: (IpAddr, u16)) -> Self {
+        self.vip = Some(vip);
+        self
     }
 }
 
@@ -211,8 +219,8 @@ impl<'a> Reach<'a> {
         zone.northbound.acls.get(&decided.acl?)
     }
 
-    /// The pod that has an address in a network, if it is one.
-    pub(crate) fn at(&self, address: IpAddr, network_of: Option<usize>) -> Spot {
+    /// The pod that has an address in the network of a pod, or in any, if it is one.
+    pub fn at(&self, address: IpAddr, network_of: Option<usize>) -> Spot {
         let network = network_of
             .and_then(|pod| self.pods.get(pod))
             .map(|pod| &pod.network);
@@ -346,8 +354,8 @@ impl<'a> Reach<'a> {
         share
     }
 
-    /// What decides on a way.
-    pub(crate) fn along(&self, way: &Way, transport: Transport) -> Vec<Decided> {
+    /// What decides on a way, as [`Self::ask`] tells it.
+    pub fn along(&self, way: &Way, transport: Transport) -> Vec<Decided> {
         let mut decided: Vec<Decided> = way
             .stages
             .iter()
@@ -360,7 +368,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Whether a connection passes on a way; quicker than [`Self::along`].
-    pub(crate) fn passes(&self, way: &Way, transport: Transport) -> bool {
+    pub fn passes(&self, way: &Way, transport: Transport) -> bool {
         self.passes_on(way, transport, None)
     }
 
@@ -430,7 +438,7 @@ impl<'a> Reach<'a> {
 
     /// The pods about which the rows of another cluster say something different, by name: only what they send and get can fare otherwise there.
     /// `None` where that cannot be told.
-    pub(crate) fn touched(&self, other: &Self) -> Option<HashSet<Arc<str>>> {
+    pub fn touched(&self, other: &Self) -> Option<HashSet<Arc<str>>> {
         let (own, others) = (self.tellings()?, other.tellings()?);
         let names = own.keys().chain(others.keys());
         let differs = |name: &&Arc<str>| own.get(*name) != others.get(*name);
@@ -468,8 +476,8 @@ impl<'a> Reach<'a> {
         self.pods.iter().map(tell).collect()
     }
 
-    /// The way from one end to the other; `None` if no router joins them.
-    pub(crate) fn way(&self, from: Spot, to: Spot) -> Option<Way> {
+    /// The way from one end to the other; `None` if no router joins them, or neither is a pod.
+    pub fn way(&self, from: Spot, to: Spot) -> Option<Way> {
         let seats = [from, to].map(|spot| spot.pod.and_then(|pod| self.pods.get(pod)));
         let mut hops = Vec::with_capacity(2);
         match seats {
@@ -577,7 +585,7 @@ impl<'a> Reach<'a> {
 
     /// The ranges that the cluster's own networks have: subnets of switches, networks of routers, virtual addresses, and what egress firewalls
     /// leave out.
-    pub(crate) fn own(&self) -> Vec<Cidr> {
+    pub fn own(&self) -> Vec<Cidr> {
         let mut own = Vec::new();
         for zone in &self.zones {
             let northbound = zone.northbound;

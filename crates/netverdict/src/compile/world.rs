@@ -146,6 +146,15 @@ impl Inputs {
         }
     }
 
+    /// The objects of a cluster.
+    pub(crate) fn cluster(cluster: Cluster, settings: Settings) -> Self {
+        Self {
+            paths: Vec::new(),
+            kubeconfig: Some(cluster),
+            settings,
+        }
+    }
+
     /// All there is now.
     ///
     /// # Errors
@@ -282,6 +291,17 @@ impl World {
             errors: count(&diagnostics, Severity::Error),
             diagnostics,
         }
+    }
+
+    /// Texts with this number and greater ones are not there yet.
+    pub(crate) fn next_file(&self) -> u32 {
+        let last = self.names.last_key_value();
+        last.map_or(0, |(file, _)| file.0.saturating_add(1))
+    }
+
+    /// Whether there is such an object, as it was told.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.objects.contains_key(key)
     }
 
     fn set(&mut self, key: Key, object: Option<Arc<Object>>) {

@@ -1,0 +1,222 @@
+//! `netverdict whatif`: recorded connections under other policies.
+
+pub(crate) mod recorded;
+mod show;
+
+use std::io::{BufWriter, Write, stdout};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::{ArgGroup, Args, ValueEnum};
+use netverdict_manifest::{FileId, Key, Kind};
+use netverdict_query::moment;
+use netverdict_source::kubernetes::Cluster;
+use netverdict_source::manifests::Files;
+use netverdict_source::objects::Change;
+use netverdict_types::{Clock, SystemClock, Timestamp};
+use netverdict_verdict::Reach;
+use netverdict_whatif::{Recorded, whatif};
+use serde_json::json;
+
+use crate::compile::{self, Settings};
+use crate::exit::{Done, Usage};
+use crate::remote;
+use crate::sources::Spec;
+use crate::twin::{self, Twin};
+
+use show::Shown;
+
+/// See whom a change of policies would cut off or let in, among connections that were recorded
+///
+/// Each recorded pair of client, server and port is judged twice by the twin of OVN's ACL stages:
+/// under the policies of today, and with the change. Exit status 0 if none fares otherwise, 3 if
+/// one does, 4 if nothing could be judged, 1 if a document is broken.
+#[derive(Args, Clone, Debug)]
+#[command(group(ArgGroup::new("today").required(true).args(["manifests", "kubeconfig"])))]
+#[command(group(ArgGroup::new("recorded").required(true).multiple(true).args(["source", "data"])))]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["policies", "remove"])))]
+pub(crate) struct Whatif {
+    /// Objects that are new or other than today, as `kubectl apply` takes them: files,
+    /// directories, or - for standard input
+    #[arg(value_name = "POLICY")]
+    policies: Vec<PathBuf>,
+
+    /// An object that goes: KIND/NAMESPACE/NAME, or KIND/NAME
+    #[arg(long, value_name = "OBJECT")]
+    remove: Vec<Removed>,
+
+    /// The objects of today: policies, and the pods, namespaces, nodes and services that they are
+    /// about
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    manifests: Vec<PathBuf>,
+
+    /// The same from the Kubernetes API server of this kubeconfig, or `in-cluster`
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<Cluster>,
+
+    /// Where connections were recorded: capture:FILE, bundle:FILE or server:URL
+    #[arg(long, value_name = "SOURCE")]
+    source: Vec<Spec>,
+
+    /// The data directory of a server that does not run
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Only connections that went on then or later: -7d, or 2026-11-23T08:00:00Z [default: of a
+    /// server -1d, else all]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Output {
+    /// For people: who, whom, on which port, and by which rule
+    #[default]
+    Text,
+    /// One JSON object a line (docs/whatif.schema.json)
+    Json,
+}
+
+/// An object that goes.
+#[derive(Clone, Debug)]
+struct Removed(Key);
+
+impl FromStr for Removed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no object: KIND/NAMESPACE/NAME, or KIND/NAME");
+        let (kind, rest) = text.split_once('/').ok_or_else(wrong)?;
+        let kind = Kind::parse(kind).ok_or_else(|| format!("there is no kind {kind}"))?;
+        let (namespace, name) = match (kind.is_namespaced(), rest.split_once('/')) {
+            (true, Some((namespace, name))) => (namespace, name),
+            (false, None) => ("", rest),
+            _ => return Err(wrong()),
+        };
+        Ok(Self(Key::new(kind, namespace, name)))
+    }
+}
+
+impl Whatif {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub(crate) fn run(&self) -> Result<Done> {
+        let since = self.since()?;
+        let server = remote::server(&self.source)?;
+        let strange = |source: &&Spec| server.is_none() && !source.is_recorded();
+        if let Some(other) = self.source.iter().find(strange) {
+            let message =
+                format!("{other} brings no rows of its own: give capture:FILE or bundle:FILE");
+            return Err(Usage(message).into());
+        }
+        let (before, after) = self.twins()?;
+        let mut recorded = Recorded::default();
+        match server {
+            Some(url) => recorded::of_server(url, self.since.as_deref(), &mut recorded)?,
+            None if self.source.is_empty() => {}
+            None => recorded::of_samples(&self.source, since, &mut recorded)?,
+        }
+        if let Some(directory) = &self.data {
+            recorded::of_directory(directory, since, &mut recorded)?;
+        }
+        let pairs = recorded.pairs();
+        let (old, new) = (
+            Reach::new(before.northbounds()),
+            Reach::new(after.northbounds()),
+        );
+        let report = whatif(&pairs, &old, &new);
+        let mut out = BufWriter::new(stdout().lock());
+        let shown = Shown {
+            pairs: &pairs,
+            report: &report,
+            before: (&old, &before),
+            after: (&new, &after),
+        };
+        match self.output {
+            Output::Text => shown.text(&mut out)?,
+            Output::Json => {
+                let all = shown.changes().chain(shown.unknown());
+                for line in all.chain([json!({"summary": shown.totals()})]) {
+                    writeln!(out, "{line}")?;
+                }
+            }
+        }
+        out.flush()?;
+        shown.summary();
+        Ok(match () {
+            () if before.errors + after.errors > 0 => Done::Failed,
+            () if !report.changes.is_empty() => Done::Changed,
+            () if report.judged == 0 => Done::Unknown,
+            () => Done::Ok,
+        })
+    }
+
+    fn since(&self) -> Result<Timestamp> {
+        let Some(text) = &self.since else {
+            return Ok(Timestamp::MIN);
+        };
+        moment(text, SystemClock.now()).ok_or_else(|| {
+            Usage(format!(
+                "--since {text}: this is no time, such as -7d or 2026-11-23T08:15:30Z"
+            ))
+            .into()
+        })
+    }
+
+    /// What is compiled today, and with the change.
+    fn twins(&self) -> Result<(Twin, Twin)> {
+        let settings = self.settings.clone();
+        let inputs = match &self.kubeconfig {
+            Some(cluster) => compile::Inputs::cluster(cluster.clone(), settings),
+            None => compile::Inputs::manifests(self.manifests.clone(), settings),
+        };
+        let (mut world, news) = twin::world(&inputs)?;
+        let before = twin::of_world(&world, &news)?;
+        let mut change = over(&self.policies, world.next_file())?;
+        for Removed(key) in &self.remove {
+            if !world.has(key) {
+                bail!("{key} is not there: it cannot be removed");
+            }
+            change.objects.insert(key.clone(), None);
+        }
+        let news = world.take(change);
+        let news = twin::tell_errors(&world, news);
+        let after = twin::of_world(&world, &news)?;
+        Ok((before, after))
+    }
+}
+
+/// What is in files, with texts numbered from `first`: others have the numbers before.
+fn over(paths: &[PathBuf], first: u32) -> Result<Change> {
+    if paths.is_empty() {
+        return Ok(Change::default());
+    }
+    let mut read = Files::new(paths).read()?;
+    let mut change = Change::default();
+    // What is wrong with a text is found again, with its place.
+    read.diagnostics
+        .retain(|diagnostic| diagnostic.labels.is_empty());
+    change.diagnostics = read.diagnostics;
+    for (number, text) in (first..).zip(read.texts.into_values().flatten()) {
+        let file = FileId(number);
+        let reading = netverdict_manifest::read(file, &text.text);
+        change.diagnostics.extend(reading.diagnostics);
+        let objects = reading.objects.into_iter();
+        change
+            .objects
+            .extend(objects.map(|object| (object.key.clone(), Some(Arc::new(object)))));
+        change.texts.insert(file, Some(text));
+    }
+    Ok(change)
+}

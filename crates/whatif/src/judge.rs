@@ -1,0 +1,375 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use netverdict_manifest::{Cidr, Protocol};
+use netverdict_types::{Action, EndpointKind, Service, Verdict};
+use netverdict_verdict::{Decided, Reach, Spot, Transport, Way};
+
+use crate::recorded::{End, Pair};
+
+/// What other policies change for recorded connections.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Pairs that are let through before and not after, or the other way round.
+    pub changes: Vec<Change>,
+    /// Pairs that cannot be judged.
+    pub unjudged: Vec<Unjudged>,
+    /// How many pairs were judged, before and after.
+    pub judged: usize,
+    /// How many connections these were.
+    pub judged_connections: u64,
+    /// Of these, connections that were recorded with another verdict than the ACLs of before give
+    /// them: other policies were in force, or not all that judged them was sampled.
+    pub not_reproduced: u64,
+    /// Of these, those without a verdict.
+    pub without_verdict: u64,
+}
+
+/// A pair that fares otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Which, by its place in what was asked.
+    pub pair: usize,
+    /// Allowed, dropped or rejected.
+    pub before: Verdict,
+    /// Likewise.
+    pub after: Verdict,
+    /// What decided in each stage before ([`Reach::along`]).
+    pub decided_before: Vec<Decided>,
+    /// What decides after.
+    pub decided_after: Vec<Decided>,
+}
+
+/// A pair that cannot be judged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unjudged {
+    /// Which, by its place in what was asked.
+    pub pair: usize,
+    /// Why.
+    pub why: Unknown,
+}
+
+/// Why a pair cannot be judged.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Unknown {
+    /// A pod that is not there, or has no address of this family; its labels are not known.
+    Pod(Arc<str>),
+    /// An address of the cluster that nobody has.
+    Address(IpAddr),
+    /// A service without backends, or unknown, where it was not seen which backend answered.
+    Backend(Arc<str>),
+    /// The backends of a service fare differently, and it was not seen which one answered.
+    Backends(Arc<str>),
+    /// Neither end is a pod, or no router joins them: no policy stands between.
+    NoPolicy,
+}
+
+impl Unknown {
+    /// The word used in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pod(_) => "pod",
+            Self::Address(_) => "address",
+            Self::Backend(_) => "backend",
+            Self::Backends(_) => "backends",
+            Self::NoPolicy => "no-policy",
+        }
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Pod(name) => format!("{name} is not there: its labels are not known"),
+            Self::Address(address) => format!("nobody has {address} now"),
+            Self::Backend(name) => format!("no backend of {name} is known"),
+            Self::Backends(name) => {
+                format!("it was not seen which backend of {name} answered, and they differ")
+            }
+            Self::NoPolicy => "no policy stands between the ends".to_owned(),
+        }
+    }
+}
+
+/// Judges each pair twice. Pairs of which neither end is touched by what differs are judged once.
+pub fn whatif(pairs: &[Pair], before: &Reach<'_>, after: &Reach<'_>) -> Report {
+    let touched = before.touched(after);
+    let mut report = Report::default();
+    let [old, new] = [before, after].map(Judge::new);
+    let mut order: Vec<(Result<Ends, Unknown>, usize)> = pairs
+        .iter()
+        .enumerate()
+        .map(|(number, pair)| (old.ends(pair), number))
+        .collect();
+    // Those that go the same way side by side.
+    order.sort_unstable_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.cmp(b)));
+    let mut ways = [Last::default(), Last::default()];
+    for (ends, number) in order {
+        let Some(pair) = pairs.get(number) else {
+            continue;
+        };
+        let transport = transport(pair);
+        let is_touched = |ends: &Ends| match &touched {
+            None => true,
+            Some(touched) => old.names(ends).any(|name| touched.contains(name)),
+        };
+        let verdicts = ends.and_then(|ends| {
+            let [old_way, new_way] = &mut ways;
+            let was = old.verdict(pair, &ends, transport, old_way)?;
+            let is = match is_touched(&ends) {
+                false => was,
+                true => new.verdict(pair, &new.ends(pair)?, transport, new_way)?,
+            };
+            Ok((was, is))
+        });
+        let (was, is) = match verdicts {
+            Ok(verdicts) => verdicts,
+            Err(why) => {
+                report.unjudged.push(Unjudged { pair: number, why });
+                continue;
+            }
+        };
+        let seen = pair.seen;
+        report.judged += 1;
+        report.judged_connections += seen.connections;
+        report.without_verdict += seen.connections - seen.allowed - seen.denied;
+        report.not_reproduced += match was {
+            Verdict::Allowed => seen.denied,
+            _ => seen.allowed,
+        };
+        if (was == Verdict::Allowed) != (is == Verdict::Allowed) {
+            let decided_before = old.decided(pair, transport);
+            let decided_after = new.decided(pair, transport);
+            report.changes.push(Change {
+                pair: number,
+                before: exact(was, &decided_before),
+                after: exact(is, &decided_after),
+                decided_before,
+                decided_after,
+            });
+        }
+    }
+    report.changes.sort_by_key(|change| change.pair);
+    report.unjudged.sort_by_key(|unjudged| unjudged.pair);
+    report
+}
+
+/// The ends of a pair in one cluster.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Ends {
+    from: Seat,
+    /// Several where the backend is not known.
+    to: Vec<Seat>,
+    vip: Option<(IpAddr, u16)>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Seat {
+    pod: Option<usize>,
+    address: IpAddr,
+    /// Of a backend, where it is not the connection's.
+    port: Option<u16>,
+}
+
+/// The way that was asked last.
+#[derive(Default)]
+struct Last(Option<(Ends, Vec<Option<Way>>)>);
+
+struct Judge<'r, 'a> {
+    reach: &'r Reach<'a>,
+    own: Vec<Cidr>,
+}
+
+impl<'r, 'a> Judge<'r, 'a> {
+    fn new(reach: &'r Reach<'a>) -> Self {
+        Self {
+            own: reach.own(),
+            reach,
+        }
+    }
+
+    /// What becomes of a connection; of equal backends one.
+    fn verdict(
+        &self,
+        pair: &Pair,
+        ends: &Ends,
+        transport: Transport,
+        last: &mut Last,
+    ) -> Result<Verdict, Unknown> {
+        if last.0.as_ref().is_none_or(|(of, _)| of != ends) {
+            let ways = ends.to.iter().map(|to| self.way(ends, to)).collect();
+            last.0 = Some((ends.clone(), ways));
+        }
+        let mut verdict = None;
+        let ways = last.0.iter().flat_map(|(_, ways)| ways);
+        for (way, to) in ways.zip(&ends.to) {
+            let transport = at_port(transport, to.port);
+            let one = match way {
+                // A pod reaches itself, whatever policies say.
+                _ if ends.from.pod.is_some() && to.pod == ends.from.pod => Verdict::Allowed,
+                None => return Err(Unknown::NoPolicy),
+                Some(way) if self.reach.passes(way, transport) => Verdict::Allowed,
+                Some(_) => Verdict::Dropped,
+            };
+            match verdict {
+                None => verdict = Some(one),
+                Some(other) if other == one => {}
+                Some(_) => return Err(Unknown::Backends(service_name(pair))),
+            }
+        }
+        verdict.ok_or_else(|| Unknown::Backend(service_name(pair)))
+    }
+
+    /// What decides in each stage.
+    fn decided(&self, pair: &Pair, transport: Transport) -> Vec<Decided> {
+        let decided = self.ends(pair).ok().and_then(|ends| {
+            let to = ends.to.first()?;
+            let way = self.way(&ends, to)?;
+            Some(self.reach.along(&way, at_port(transport, to.port)))
+        });
+        decided.unwrap_or_default()
+    }
+
+    fn way(&self, ends: &Ends, to: &Seat) -> Option<Way> {
+        let way = self.reach.way(ends.from.spot(), to.spot())?;
+        Some(match ends.vip {
+            Some(vip) => way.through(vip),
+            None => way,
+        })
+    }
+
+    fn names<'s>(&'s self, ends: &'s Ends) -> impl Iterator<Item = &'s Arc<str>> {
+        let pods = std::iter::once(&ends.from).chain(&ends.to);
+        pods.filter_map(|seat| Some(&self.reach.pods().get(seat.pod?)?.name))
+    }
+
+    fn ends(&self, pair: &Pair) -> Result<Ends, Unknown> {
+        let from = self.seat(&pair.from)?;
+        let Some(service) = &pair.service else {
+            return Ok(Ends {
+                from,
+                to: vec![self.seat(&pair.to)?],
+                vip: None,
+            });
+        };
+        let to = match pair.has_backend {
+            true => vec![self.seat(&pair.to)?],
+            false => self.backends(service, from),
+        };
+        Ok(Ends {
+            from,
+            to,
+            vip: service.port.or(pair.port).map(|port| (service.ip, port)),
+        })
+    }
+
+    /// Who has the place of an end here.
+    fn seat(&self, end: &End) -> Result<Seat, Unknown> {
+        let address = end.address;
+        let seat = |pod, address| Seat {
+            pod,
+            address,
+            port: None,
+        };
+        let endpoint = end.endpoint.as_deref();
+        let name = endpoint.and_then(|endpoint| {
+            let name = endpoint.name.as_deref()?;
+            match (endpoint.kind, endpoint.namespace.as_deref()) {
+                (EndpointKind::Pod, Some(namespace)) => Some(format!("{namespace}/{name}")),
+                (EndpointKind::Pod | EndpointKind::Port, None) => Some(name.to_owned()),
+                _ => None,
+            }
+        });
+        if let Some(name) = name {
+            let is_it = |pod: usize| {
+                let of = self.reach.pods().get(pod).map(|seat| &*seat.name);
+                // In another network than the default one its name goes on.
+                let rest = of.and_then(|of| of.strip_prefix(&*name));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+            };
+            if let Some(pod) = self.reach.at(address, None).pod.filter(|pod| is_it(*pod)) {
+                return Ok(seat(Some(pod), address));
+            }
+            let found = self.reach.pod(&name).and_then(|pod| {
+                let addresses = &self.reach.pods().get(pod)?.addresses;
+                let mut addresses = addresses.iter();
+                let address = addresses.find(|it| it.is_ipv4() == address.is_ipv4())?;
+                Some(seat(Some(pod), *address))
+            });
+            return found.ok_or_else(|| Unknown::Pod(name.into()));
+        }
+        let is_named = endpoint.is_some_and(|endpoint| endpoint.kind != EndpointKind::External);
+        let pod = self.reach.at(address, None).pod;
+        if pod.is_none() && !is_named && self.own.iter().any(|own| holds(*own, address)) {
+            return Err(Unknown::Address(address));
+        }
+        Ok(seat(pod.filter(|_| !is_named), address))
+    }
+
+    fn backends(&self, service: &Service, from: Seat) -> Vec<Seat> {
+        let zones = (0..self.reach.zones()).filter_map(|zone| self.reach.northbound(zone));
+        let mut backends: Vec<Seat> = zones
+            .flat_map(|zone| zone.load_balancers.values())
+            .filter(|balancer| balancer.row.protocol == service.protocol)
+            .flat_map(|balancer| &balancer.row.vips)
+            .filter(|vip| (vip.ip, vip.port) == (service.ip, service.port))
+            .flat_map(|vip| &vip.backends)
+            .map(|(address, port)| Seat {
+                pod: self.reach.at(*address, from.pod).pod,
+                address: *address,
+                port: *port,
+            })
+            .collect();
+        backends.sort_unstable();
+        backends.dedup();
+        backends
+    }
+}
+
+/// What denies first says how.
+fn exact(verdict: Verdict, decided: &[Decided]) -> Verdict {
+    let first = decided.iter().find(|one| one.denies());
+    match (verdict, first.map(|one| one.action)) {
+        (Verdict::Allowed, _) => Verdict::Allowed,
+        (_, Some(Action::Reject)) => Verdict::Rejected,
+        _ => Verdict::Dropped,
+    }
+}
+
+impl Seat {
+    fn spot(self) -> Spot {
+        Spot {
+            pod: self.pod,
+            address: self.address,
+        }
+    }
+}
+
+fn service_name(pair: &Pair) -> Arc<str> {
+    let name = pair.service.as_deref().map(|it| match &it.namespace {
+        Some(namespace) => format!("{namespace}/{}", it.name),
+        None => it.name.clone(),
+    });
+    name.unwrap_or_default().into()
+}
+
+fn transport(pair: &Pair) -> Transport {
+    let port = pair.port.unwrap_or_default();
+    match pair.protocol {
+        6 => Transport::Port(Protocol::Tcp, port),
+        17 => Transport::Port(Protocol::Udp, port),
+        132 => Transport::Port(Protocol::Sctp, port),
+        1 | 58 => Transport::Icmp,
+        other => Transport::Other(other),
+    }
+}
+
+fn at_port(transport: Transport, port: Option<u16>) -> Transport {
+    match (transport, port) {
+        (Transport::Port(protocol, _), Some(port)) => Transport::Port(protocol, port),
+        _ => transport,
+    }
+}
+
+fn holds(range: Cidr, address: IpAddr) -> bool {
+    range.contains(&Cidr::from_address(address))
+}
