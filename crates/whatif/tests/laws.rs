@@ -1,5 +1,5 @@
 //! What must hold for any policies and any recorded connections.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../../verdict/tests/common/mod.rs"]
 mod common;
