@@ -130,11 +130,12 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         parquet: encoder,
     });
     let address = listening.address();
+    let metrics = app.metrics().clone();
     let http = Http::start(&runtime, listening, app);
     let mut session = Session::new(&config.inputs, &config.databases, None)?;
     session.tick(TICK);
-    let writer = Writer::start(&runtime, store)?;
-    let mut ingest = Ingest::new(config.flow.limits(), live.clone(), &writer);
+    let writer = Writer::start(&runtime, store, metrics.clone())?;
+    let mut ingest = Ingest::new(config.flow.limits(), live.clone(), metrics, &writer);
     tell(format_args!("answering at http://{address}/api/v1"));
     let interrupter = session.interrupter();
     let mut running = None;

@@ -1,5 +1,6 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -7,8 +8,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::{
-    aggregates, connections, explain, export, health, places, policies, problem, query, sources,
-    stream,
+    aggregates, connections, explain, export, health, metrics, places, policies, problem, query,
+    sources, stream,
 };
 
 /// All paths, and what answers there.
@@ -23,9 +24,11 @@ pub fn router(app: App) -> Router {
             "/api/v1/openapi.json",
             axum::routing::get(async || axum::Json(openapi())),
         )
+        .route("/metrics", axum::routing::get(metrics::scrape))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(limit)
+        .layer(from_fn_with_state(app.clone(), metrics::timed))
         .with_state(app)
 }
 

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::cluster::{Cluster, Encoder};
 use crate::limits::Limits;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::subject::Subject;
 
@@ -36,6 +37,7 @@ struct Shared {
     parts: Parts,
     queries: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -44,8 +46,14 @@ impl App {
         Self(Arc::new(Shared {
             queries: Arc::new(Semaphore::new(parts.limits.queries)),
             streams: Arc::new(Semaphore::new(parts.limits.streams)),
+            metrics: Arc::new(Metrics::new()),
             parts,
         }))
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
     }
 
     pub(crate) fn live(&self) -> &Arc<Live> {

@@ -15,6 +15,7 @@ mod export;
 mod health;
 mod limits;
 mod live;
+mod metrics;
 mod params;
 mod places;
 mod policies;
@@ -33,5 +34,6 @@ pub use cluster::{
 };
 pub use limits::Limits;
 pub use live::{Live, Read};
+pub use metrics::Metrics;
 pub use serve::{ServeError, Server};
 pub use subject::Subject;

@@ -15,6 +15,7 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::live::{Live, Waiter};
+use crate::metrics::Metrics;
 use crate::params::Params;
 use crate::problem::{Problem, Problems};
 use crate::subject::Subject;
@@ -72,6 +73,7 @@ pub(crate) async fn live(
         next,
         live,
         subject,
+        metrics: app.metrics().clone(),
         _turn: app.stream()?,
     };
     let gap = restarted.then(|| lost(None));
@@ -88,6 +90,7 @@ struct Reader {
     next: u64,
     plan: Plan,
     subject: Subject,
+    metrics: Arc<Metrics>,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -102,6 +105,7 @@ impl Reader {
             self.next = read.next;
             let mut events = Vec::new();
             if read.lost > 0 {
+                self.metrics.live_lost(read.lost);
                 events.push(lost(Some(read.lost)));
             }
             let run = self.live.run();

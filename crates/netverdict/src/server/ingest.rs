@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use netverdict_flow::{Flow, Limits};
-use netverdict_server::Live;
+use netverdict_server::{Live, Metrics};
 use netverdict_store::{Batch, Store, StoreError};
 use netverdict_types::{Clock, Connection, Decision, SystemClock};
 use tokio::runtime::Runtime;
@@ -22,16 +22,23 @@ const WAITING: usize = 16;
 pub(crate) struct Ingest {
     flow: Flow,
     live: Arc<Live>,
+    metrics: Arc<Metrics>,
     sender: mpsc::Sender<Vec<Connection>>,
     retries: Arc<AtomicU64>,
     rows: Vec<Connection>,
 }
 
 impl Ingest {
-    pub(crate) fn new(limits: Limits, live: Arc<Live>, writer: &Writer) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        writer: &Writer,
+    ) -> Self {
         Self {
             flow: Flow::new(limits),
             live,
+            metrics,
             sender: writer.sender.clone(),
             retries: writer.retries.clone(),
             rows: Vec::new(),
@@ -67,6 +74,7 @@ impl Ingest {
         let rows = &mut self.rows;
         self.flow
             .advance(SystemClock.now(), |update| rows.push(update));
+        self.metrics.set_open(self.flow.len());
         self.hand_on()
     }
 
@@ -84,6 +92,7 @@ impl Ingest {
         if self.rows.is_empty() {
             return Ok(());
         }
+        self.metrics.count(&self.rows);
         self.live.publish(self.rows.iter().cloned().map(Arc::new));
         let mut rows = std::mem::take(&mut self.rows);
         while !rows.is_empty() {
@@ -114,12 +123,16 @@ impl Writer {
     ///
     /// # Errors
     /// If the store does not tell where that is.
-    pub(crate) fn start(runtime: &Runtime, store: Arc<dyn Store>) -> Result<Self> {
+    pub(crate) fn start(
+        runtime: &Runtime,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
         let name = writer();
         let last = runtime.block_on(store.last(&name))?.unwrap_or(0);
         let (sender, batches) = mpsc::channel(WAITING);
         let retries = Arc::new(AtomicU64::new(0));
-        let task = runtime.spawn(keep(store, name, last, batches, retries.clone()));
+        let task = runtime.spawn(keep(store, name, last, batches, retries.clone(), metrics));
         Ok(Self {
             sender,
             task,
@@ -146,6 +159,7 @@ async fn keep(
     mut number: u64,
     mut batches: mpsc::Receiver<Vec<Connection>>,
     retries: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 ) -> Result<()> {
     while let Some(rows) = batches.recv().await {
         number += 1;
@@ -154,16 +168,21 @@ async fn keep(
             number,
             rows,
         };
+        let began = Instant::now();
         let mut pause = PAUSE[0];
         loop {
             match store.append(batch.clone()).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    metrics.appended(batch.rows.len(), began.elapsed());
+                    break;
+                }
                 Err(StoreError::Closed) => bail!("the store is closed"),
                 Err(error) => {
                     tracing::error!(
                         "{} connections are not kept yet: {error}; again in {pause:?}",
                         batch.rows.len()
                     );
+                    metrics.append_failed();
                     retries.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(pause).await;
                     pause = (2 * pause).min(PAUSE[1]);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod exports;
+mod metrics;
 mod questions;
 mod streams;
 mod support;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_server::{
-    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Parts, Refusal, Server,
-    SourceState, WhatifRequest, Workload, router,
+    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal,
+    Server, SourceState, WhatifRequest, Workload, router,
 };
 use netverdict_store::judge::{Naive, Random, batches};
 use netverdict_types::{Action, Clock, Connection, Direction, Owner, OwnerKind, Rule, Timestamp};
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 pub struct Running {
     pub store: Arc<Naive>,
     pub live: Arc<Live>,
+    pub metrics: Arc<Metrics>,
     pub cluster: Arc<Told>,
     url: String,
     stop: Option<oneshot::Sender<()>>,
@@ -65,6 +66,7 @@ impl Running {
             limits,
             parquet: None,
         });
+        let metrics = app.metrics().clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -79,6 +81,7 @@ impl Running {
         Self {
             store,
             live,
+            metrics,
             cluster,
             url,
             stop: Some(stop),
