@@ -239,7 +239,9 @@ fn rule_word(rule: &Rule) -> String {
         Some(block) => Some(format!("block-{block}")),
     };
     let index = rule.index.map(|index| index.to_string());
-    let parts = [index, rule.protocol.clone(), block, rule.kind.clone()];
+    // ovn-kubernetes writes `None` for a rule without ports.
+    let protocol = rule.protocol.clone().filter(|protocol| protocol != "None");
+    let parts = [index, protocol, block, rule.kind.clone()];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     parts.join("/")
 }
