@@ -82,6 +82,11 @@ impl Filter {
         }
     }
 
+    /// The same text for the same filter, apart from time.
+    pub(crate) fn text(&self) -> String {
+        format!("{:?}", self.root)
+    }
+
     /// True unless no row of this time can match.
     pub(crate) fn may_overlap(&self, start: (i64, i64), end: (i64, i64)) -> bool {
         end.1 >= self.since && start.0 < self.until

@@ -1,6 +1,7 @@
 //! Groups of rows, first by codes: one line for each combination of codes of one segment, with
 //! names put in afterwards. DataFusion joins the lines of all segments by their values.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{cast, concat, take};
 use datafusion::arrow::datatypes::{
-    DataType, Field as ArrowField, Int64Type, Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    DataType, Decimal128Type, Field as ArrowField, Int64Type, Schema, SchemaRef, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{RowConverter, SortField};
@@ -139,7 +140,7 @@ impl Question {
             })
     }
 
-    /// True where [`crate::rollup::HALVES`] tells as much as the rows: groups by policy at least,
+    /// True where the roll-up of halves tells as much as the rows: groups by policy at least,
     /// so that the halves of a connection are of one group only where they are of one policy.
     pub(crate) fn answered_by_halves(&self) -> bool {
         self.policies && self.answered_by(&HALVES) && self.subtracts()
@@ -150,6 +151,55 @@ impl Question {
         self.measures
             .iter()
             .all(|metric| matches!(metric, Metric::Count | Metric::Sum(_)))
+    }
+
+    /// Lines with those of one group joined, where that is all sums.
+    pub(crate) fn joined(&self, lines: RecordBatch) -> Result<RecordBatch, ScanError> {
+        let keys = usize::from(self.every.is_some()) + self.by.len();
+        if !self.subtracts() || keys == 0 {
+            return Ok(lines);
+        }
+        let by = &lines.columns()[..keys];
+        let fields = by
+            .iter()
+            .map(|column| SortField::new(column.data_type().clone()))
+            .collect();
+        let groups = RowConverter::new(fields)?.convert_columns(by)?;
+        let mut known = HashMap::new();
+        let mut first = Vec::new();
+        let slots: Vec<usize> = groups
+            .iter()
+            .enumerate()
+            .map(|(line, group)| {
+                *known.entry(group).or_insert_with(|| {
+                    first.push(line as u32);
+                    first.len() - 1
+                })
+            })
+            .collect();
+        let count = first.len();
+        let first = UInt32Array::from(first);
+        let mut columns = by
+            .iter()
+            .map(|column| take(column, &first, None))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut weights = vec![0; count];
+        let of_lines = lines.column(keys).as_primitive::<Int64Type>().values();
+        for (slot, weight) in slots.iter().zip(of_lines) {
+            weights[*slot] += weight;
+        }
+        columns.push(Arc::new(Int64Array::from(weights)));
+        for column in &lines.columns()[keys + 1..] {
+            let mut all: Vec<Option<i128>> = vec![None; count];
+            let of_lines = column.as_primitive::<Decimal128Type>();
+            for (slot, sum) in slots.iter().zip(of_lines) {
+                if let Some(sum) = sum {
+                    *all[*slot].get_or_insert(0) += sum;
+                }
+            }
+            columns.push(sums(all.into_iter())?);
+        }
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 }
 

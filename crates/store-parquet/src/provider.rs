@@ -39,6 +39,7 @@ pub(crate) async fn grouped(
         question: question.clone(),
         work: Arc::new(Work {
             snapshot,
+            asked: format!("{question:?} {}", filter.text()),
             filter,
             rollups,
             failed: Mutex::default(),
@@ -75,7 +76,9 @@ pub(crate) async fn grouped(
 struct Work {
     snapshot: Snapshot,
     filter: Filter,
-    /// Whether roll-ups may be used.
+    /// The same text for the same question, apart from time.
+    asked: String,
+    /// Whether roll-ups, and answers of before, may be used.
     rollups: bool,
     failed: Mutex<Option<ScanError>>,
 }
@@ -188,12 +191,36 @@ fn of_segment(
     if !filter.may_overlap(facts.start, facts.end) {
         return Ok(None);
     }
-    let names = segment.open()?.names.clone();
+    let opened = segment.open()?;
+    // Of a whole segment the answer stays what it is, until more of its rows die.
+    let whole = work.rollups && filter.covers(facts.start, facts.end);
+    let asked = whole.then(|| format!("{} {}", segment.dead.len(), work.asked));
+    if let Some(known) = asked.as_deref().and_then(|asked| opened.answer(asked)) {
+        return Ok(known);
+    }
+    let lines = read_segment(question, work, segment, &opened.names)?;
+    let lines = match lines {
+        Some(lines) => Some(question.joined(lines)?),
+        None => None,
+    };
+    if let Some(asked) = asked {
+        opened.remember(asked, &lines);
+    }
+    Ok(lines)
+}
+
+fn read_segment(
+    question: &Question,
+    work: &Work,
+    segment: &Segment,
+    names: &Arc<Names>,
+) -> Result<Option<RecordBatch>, ScanError> {
+    let (facts, filter) = (&segment.facts, &work.filter);
     if work.rollups
         && facts.files.contains_key(HALVES.file)
         && question.answered_by_halves()
         && filter.only(&[Col::Verdict])
-        && let Some(lines) = of_halves(question, work, segment, &names)?
+        && let Some(lines) = of_halves(question, work, segment, names)?
     {
         return Ok(lines);
     }
@@ -214,7 +241,8 @@ fn of_segment(
             continue;
         };
         let filter = filter.of_all_time();
-        grouper.add(&mut Chunk::of_part(&part(rollup, names)), &filter, 1)?;
+        let rollup = part(rollup, names.clone());
+        grouper.add(&mut Chunk::of_part(&rollup), &filter, 1)?;
         if !segment.dead.is_empty() {
             groups(segment, &work.filter, |chunk| {
                 grouper.add(&mut chunk.only_dead(), &work.filter, -1)

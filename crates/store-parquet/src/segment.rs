@@ -4,7 +4,7 @@
 //! beside it; roll-ups lie there too ([`crate::rollup`]). What is deleted from a segment later is
 //! named in a file of its own, so that the rows stay as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -82,12 +82,41 @@ pub(crate) struct Opened {
     file: Pread,
     metadata: ArrowReaderMetadata,
     rollups: Mutex<Vec<(&'static str, RecordBatch)>>,
+    answers: Mutex<VecDeque<(String, Option<RecordBatch>)>>,
     /// When it was asked last, in the order of [`ASKED`].
     asked: AtomicU64,
     pub(crate) names: Arc<Names>,
     /// Of each group.
     pub(crate) bounds: Vec<Bounds>,
 }
+
+impl Opened {
+    /// What was answered to a question about the whole segment.
+    pub(crate) fn answer(&self, question: &str) -> Option<Option<RecordBatch>> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = answers.iter();
+        known
+            .find(|(known, _)| known == question)
+            .map(|(_, answer)| answer.clone())
+    }
+
+    /// Remembers a short answer, as its rows never change.
+    pub(crate) fn remember(&self, question: String, answer: &Option<RecordBatch>) {
+        if answer.as_ref().is_some_and(|it| it.num_rows() > SHORT) {
+            return;
+        }
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= ANSWERS {
+            answers.pop_front();
+        }
+        answers.push_back((question, answer.clone()));
+    }
+}
+
+/// Answers of more lines are not remembered.
+const SHORT: usize = 4096;
+/// So many answers are.
+const ANSWERS: usize = 4;
 
 /// What is known of some rows without reading them.
 #[derive(Clone, Debug, Default)]
@@ -286,6 +315,7 @@ impl Segment {
             file,
             metadata,
             rollups: Mutex::default(),
+            answers: Mutex::default(),
             asked: AtomicU64::new(0),
             names: Arc::new(self.read_names()?),
             bounds,
