@@ -109,6 +109,7 @@ impl Tables<'_> {
             ("updates", "end"),
             ("minutes", "bucket"),
             ("hours", "bucket"),
+            ("workloads", "bucket"),
         ]
         .map(alter)
         .to_vec()
@@ -152,24 +153,22 @@ fn first(tables: &Tables<'_>) -> Vec<String> {
         "cityHash64(writer)",
     ));
     for grain in GRAINS {
-        let Grain { table, length } = grain;
+        let Grain { table, length, .. } = grain;
+        let dimensions = grain.dimensions().join(", ");
         all.extend(tables.table(
             table,
-            &rollup_columns(),
+            &rollup_columns(&grain),
             &format!("SummingMergeTree((seen, {}))", SUMS.join(", ")),
             &format!(
                 "PARTITION BY intDiv(bucket, {DAY}) PRIMARY KEY (bucket, verdict) ORDER BY \
-                 (bucket, verdict, {}) {common}",
-                DIMENSIONS.join(", ")
+                 (bucket, {dimensions}) {common}"
             ),
             "rand()",
         ));
         let sums = SUMS.map(|sum| format!("sum(toInt128({sum})) AS {sum}"));
-        let dimensions = DIMENSIONS.join(", ");
         all.push(format!(
             "CREATE MATERIALIZED VIEW IF NOT EXISTS {table}_view{} TO {} AS SELECT {} AS bucket, \
-             verdict, {dimensions}, toInt64(count()) AS seen, {} FROM {} GROUP BY bucket, verdict, \
-             {dimensions}",
+             {dimensions}, toInt64(count()) AS seen, {} FROM {} GROUP BY bucket, {dimensions}",
             tables.everywhere(),
             tables.local(table),
             bucket("end", length),
@@ -186,30 +185,41 @@ pub(crate) struct Grain {
     pub(crate) table: &'static str,
     /// Nanoseconds of a bucket.
     pub(crate) length: i64,
+    /// True where sums are told apart by workloads too. There are many more of these.
+    has_workloads: bool,
 }
 
-/// The longest first.
-pub(crate) const GRAINS: [Grain; 2] = [
+impl Grain {
+    /// The columns that tell sums apart, besides time.
+    pub(crate) fn dimensions(&self) -> Vec<&'static str> {
+        let workloads: &[_] = if self.has_workloads { &WORKLOADS } else { &[] };
+        RULINGS.iter().chain(workloads).copied().collect()
+    }
+}
+
+/// The cheapest to ask first.
+pub(crate) const GRAINS: [Grain; 3] = [
     Grain {
         table: "hours",
         length: 3_600_000_000_000,
+        has_workloads: false,
     },
     Grain {
         table: "minutes",
         length: 60_000_000_000,
+        has_workloads: false,
+    },
+    Grain {
+        table: "workloads",
+        length: 3_600_000_000_000,
+        has_workloads: true,
     },
 ];
 
-/// What tells sums apart, besides time and verdict.
-pub(crate) const DIMENSIONS: [&str; 22] = [
+const RULINGS: [&str; 17] = [
+    "verdict",
     "network",
     "protocol",
-    "src_namespace",
-    "src_name",
-    "src_kind",
-    "dst_namespace",
-    "dst_name",
-    "dst_kind",
     "egress_verdict",
     "egress_action",
     "egress_direction",
@@ -226,6 +236,15 @@ pub(crate) const DIMENSIONS: [&str; 22] = [
     "ingress_rule_index",
 ];
 
+const WORKLOADS: [&str; 6] = [
+    "src_namespace",
+    "src_name",
+    "src_kind",
+    "dst_namespace",
+    "dst_name",
+    "dst_kind",
+];
+
 /// What is added up, besides the number of rows, `seen`.
 pub(crate) const SUMS: [&str; 6] = [
     "packets",
@@ -236,8 +255,9 @@ pub(crate) const SUMS: [&str; 6] = [
     "dropped_bytes",
 ];
 
-fn rollup_columns() -> String {
-    let wanted = |column: &&Column| column.name == "verdict" || DIMENSIONS.contains(&column.name);
+fn rollup_columns(grain: &Grain) -> String {
+    let dimensions = grain.dimensions();
+    let wanted = |column: &&Column| dimensions.contains(&column.name);
     let dimensions = COLUMNS.iter().filter(wanted).map(definition);
     let sums = SUMS.map(|sum| format!("{sum} Int128 CODEC(ZSTD(1))"));
     let all: Vec<_> = ["bucket Int64 CODEC(Delta(8), ZSTD(1))".to_owned()]

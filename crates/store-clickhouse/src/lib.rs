@@ -326,10 +326,10 @@ impl ClickHouseStore {
         if turn.updates == 0 {
             return Ok(Folded::default());
         }
-        let columns = sql::columns();
+        let (columns, ids) = (sql::columns(), sql::updated(ask));
         let sql = format!(
-            "SELECT {columns} FROM (SELECT {columns} FROM connections WHERE id IN (SELECT id FROM \
-             updates) UNION ALL SELECT {columns} FROM updates){}",
+            "SELECT {columns} FROM (SELECT {columns} FROM connections WHERE id IN ({ids}) UNION ALL \
+             SELECT {columns} FROM updates WHERE id IN ({ids})){}",
             self.settings()
         );
         let mut connections: HashMap<ConnectionId, Connection> = HashMap::new();

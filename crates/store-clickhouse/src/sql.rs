@@ -7,7 +7,7 @@ use netverdict_query::{Check, Field, Glob, GlobPart, Kind, Plan, Test};
 use netverdict_store::{COLUMNS, Place, Type, index, ip_ranges, place};
 use netverdict_types::Timestamp;
 
-use crate::ddl::{DIMENSIONS, GRAINS, SUMS};
+use crate::ddl::{GRAINS, Grain, SUMS};
 
 /// A text, quoted so that it stands for itself whatever is in it.
 pub(crate) fn literal(text: &str) -> String {
@@ -56,6 +56,27 @@ pub(crate) fn condition(ask: &Ask) -> String {
         _ = write!(sql, " AND start < {}", ask.until.0);
     }
     sql
+}
+
+/// The ids of connections with later updates that are, once folded, within the time asked for.
+pub(crate) fn updated(ask: &Ask) -> String {
+    let all = "SELECT id FROM updates";
+    let mut having = Vec::new();
+    if ask.since != Timestamp::MIN {
+        having.push(format!("max(until) >= {}", ask.since.0));
+    }
+    if ask.until != Timestamp::MAX {
+        having.push(format!("min(since) < {}", ask.until.0));
+    }
+    if having.is_empty() {
+        return all.to_owned();
+    }
+    let times = "SELECT id, start AS since, end AS until FROM";
+    format!(
+        "SELECT id FROM ({times} connections WHERE id IN ({all}) UNION ALL {times} updates) \
+         GROUP BY id HAVING {}",
+        having.join(" AND ")
+    )
 }
 
 /// What a row behind a cursor is.
@@ -226,11 +247,9 @@ impl Source {
     /// Roll-ups, and rows before the first whole bucket and behind the last; `None` where they
     /// cannot tell. Connections with later updates are taken off again.
     pub(crate) fn rollup(ask: &Ask, groups: &Groups, others: &str) -> Option<Self> {
-        let has = |field: Field| {
-            let is_one = |column: usize| {
-                let name = COLUMNS[column].name;
-                name == "verdict" || DIMENSIONS.contains(&name)
-            };
+        let has = |grain: &Grain, field: Field| {
+            let dimensions = grain.dimensions();
+            let is_one = |column: usize| dimensions.contains(&COLUMNS[column].name);
             match place(field) {
                 Place::Nowhere => true,
                 Place::Column(column) => is_one(column),
@@ -248,12 +267,14 @@ impl Source {
             _ => false,
         };
         let filter = ask.filter.by_halves();
-        let fits = groups.by.iter().all(|field| has(*field))
-            && groups.measures.iter().all(adds_up)
-            && tests(&filter).iter().all(|test| has(test.field));
-        if !fits {
+        if !groups.measures.iter().all(adds_up) {
             return None;
         }
+        let knows = |grain: &&Grain| {
+            groups.every.is_none_or(|every| every % grain.length == 0)
+                && groups.by.iter().all(|field| has(grain, *field))
+                && tests(&filter).iter().all(|test| has(grain, test.field))
+        };
         let (since, until) = (ask.since, ask.until);
         let bounds = |length: i64| {
             let first = (since != Timestamp::MIN)
@@ -268,7 +289,7 @@ impl Source {
         };
         let (grain, (first, last)) = GRAINS
             .iter()
-            .filter(|grain| groups.every.is_none_or(|every| every % grain.length == 0))
+            .filter(knows)
             .find_map(|grain| Some((grain, bounds(grain.length)?)))?;
         let within = |time: &str| {
             let after = first.map(|first| format!(" AND {time} >= {first}"));
@@ -280,20 +301,20 @@ impl Source {
             )
         };
         let filter = plan(&filter);
-        let dimensions = DIMENSIONS.join(", ");
+        let dimensions = grain.dimensions().join(", ");
         let sums = |sign: &str| {
             let all = SUMS.map(|sum| format!("{sign}toInt128({sum}) AS {sum}"));
             all.join(", ")
         };
         let mut parts = vec![format!(
-            "SELECT verdict, {dimensions}, bucket AS end, seen, {} FROM {} WHERE {filter} AND {}",
+            "SELECT {dimensions}, bucket AS end, seen, {} FROM {} WHERE {filter} AND {}",
             SUMS.join(", "),
             grain.table,
             within("bucket")
         )];
         if first.is_some() || last.is_some() {
             parts.push(format!(
-                "SELECT verdict, {dimensions}, end, toInt64(1) AS seen, {} FROM connections WHERE \
+                "SELECT {dimensions}, end, toInt64(1) AS seen, {} FROM connections WHERE \
                  {} AND NOT ({}){others}",
                 sums(""),
                 condition(ask),
@@ -302,7 +323,7 @@ impl Source {
         }
         if !others.is_empty() {
             parts.push(format!(
-                "SELECT verdict, {dimensions}, end, toInt64(-1) AS seen, {} FROM connections WHERE \
+                "SELECT {dimensions}, end, toInt64(-1) AS seen, {} FROM connections WHERE \
                  {filter} AND {} AND NOT (true{others})",
                 sums("-"),
                 within("end")
@@ -526,7 +547,7 @@ mod tests {
             (
                 ask(1, 5 * HOUR, dropped),
                 groups(Field::SrcPod, None, Measure::Count),
-                Some(("hours", 2)),
+                Some(("workloads", 2)),
             ),
             (
                 ask(HOUR / 2, HOUR, dropped),
