@@ -5,6 +5,7 @@ mod explainer;
 mod ingest;
 mod known;
 mod store;
+mod tried;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use netverdict_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::compile::{self, Settings};
 use crate::databases::Databases;
 use crate::demo::{Stage, Staged};
 use crate::exit::{Done, tell};
@@ -29,6 +31,7 @@ use explainer::Explainer;
 use ingest::{Ingest, Writer};
 use known::Known;
 pub(crate) use store::Opened;
+use tried::Tries;
 
 /// Keep connections, and answer questions about them over HTTP
 ///
@@ -120,7 +123,8 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         Some(staged) => twin::Inputs::of_manifests(&staged.manifests),
         None => twin::Inputs::of_databases(config.databases.clone()),
     };
-    let known = Arc::new(Known::new(Explainer::new(twin)));
+    let tries = Tries::new(store.clone(), today(&config, demo.as_ref()));
+    let known = Arc::new(Known::new(Explainer::new(twin), tries));
     let app = App::new(Parts {
         store: store.clone(),
         live: live.clone(),
@@ -172,6 +176,26 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
     kept?;
     served?;
     Ok(Done::Ok)
+}
+
+/// Where the objects are that policies are about, if that is known.
+fn today(config: &Config, demo: Option<&Staged>) -> Option<compile::Inputs> {
+    let manifests = |paths| compile::Inputs::manifests(paths, Settings::default());
+    if let Some(staged) = demo {
+        return Some(manifests(vec![staged.manifests.clone()]));
+    }
+    let Inputs {
+        manifests: paths,
+        kubeconfig,
+        ..
+    } = &config.inputs;
+    match kubeconfig {
+        Some(cluster) => Some(compile::Inputs::cluster(
+            cluster.clone(),
+            Settings::default(),
+        )),
+        None => (!paths.is_empty()).then(|| manifests(paths.clone())),
+    }
 }
 
 /// The tasks that answer.

@@ -12,13 +12,14 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
 use netverdict_manifest::{FileId, Key, Kind};
 use netverdict_query::moment;
+use netverdict_server::Refusal;
 use netverdict_source::kubernetes::Cluster;
 use netverdict_source::manifests::Files;
-use netverdict_source::objects::Change;
+use netverdict_source::objects::{Change, Text};
 use netverdict_types::{Clock, SystemClock, Timestamp};
 use netverdict_verdict::Reach;
-use netverdict_whatif::{Recorded, whatif};
-use serde_json::json;
+use netverdict_whatif::{Pair, Recorded, whatif};
+use serde_json::{Value, json};
 
 use crate::compile::{self, Settings};
 use crate::exit::{Done, Usage};
@@ -197,6 +198,48 @@ impl Whatif {
     }
 }
 
+/// What other policies, given as a text, change for pairs: those that fare otherwise and those
+/// that cannot be judged (docs/whatif.schema.json), and a summary.
+///
+/// # Errors
+/// If the text makes no sense, or the objects of today cannot be read.
+pub(crate) fn tried(
+    today: &compile::Inputs,
+    policies: &str,
+    pairs: &[Pair],
+) -> Result<Value, Refusal> {
+    let fault = |error: anyhow::Error| Refusal::Fault(format!("{error:#}"));
+    let (mut world, news) = twin::world(today).map_err(fault)?;
+    let before = twin::of_world(&world, &news).map_err(fault)?;
+    let mut change = Change::default();
+    let text = Text {
+        name: "policies".to_owned(),
+        text: policies.into(),
+    };
+    put(&mut change, FileId(world.next_file()), text);
+    let news = world.take(change);
+    if news.errors > 0 {
+        return Err(Refusal::Wrong(world.render(&news.diagnostics, false)));
+    }
+    let after = twin::of_world(&world, &news).map_err(fault)?;
+    let (old, new) = (
+        Reach::new(before.northbounds()),
+        Reach::new(after.northbounds()),
+    );
+    let report = whatif(pairs, &old, &new);
+    let shown = Shown {
+        pairs,
+        report: &report,
+        before: (&old, &before),
+        after: (&new, &after),
+    };
+    Ok(json!({
+        "changes": shown.changes().collect::<Vec<_>>(),
+        "unknown": shown.unknown().collect::<Vec<_>>(),
+        "summary": shown.totals(),
+    }))
+}
+
 /// What is in files, with texts numbered from `first`: others have the numbers before.
 fn over(paths: &[PathBuf], first: u32) -> Result<Change> {
     if paths.is_empty() {
@@ -209,14 +252,17 @@ fn over(paths: &[PathBuf], first: u32) -> Result<Change> {
         .retain(|diagnostic| diagnostic.labels.is_empty());
     change.diagnostics = read.diagnostics;
     for (number, text) in (first..).zip(read.texts.into_values().flatten()) {
-        let file = FileId(number);
-        let reading = netverdict_manifest::read(file, &text.text);
-        change.diagnostics.extend(reading.diagnostics);
-        let objects = reading.objects.into_iter();
-        change
-            .objects
-            .extend(objects.map(|object| (object.key.clone(), Some(Arc::new(object)))));
-        change.texts.insert(file, Some(text));
+        put(&mut change, FileId(number), text);
     }
     Ok(change)
+}
+
+fn put(change: &mut Change, file: FileId, text: Text) {
+    let reading = netverdict_manifest::read(file, &text.text);
+    change.diagnostics.extend(reading.diagnostics);
+    let objects = reading.objects.into_iter();
+    change
+        .objects
+        .extend(objects.map(|object| (object.key.clone(), Some(Arc::new(object)))));
+    change.texts.insert(file, Some(text));
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use common::{World, texts};
+use common::{Dice, World, random, texts};
 use netverdict_manifest::Protocol;
+use netverdict_policy::Options;
 use netverdict_types::{
     Connection, ConnectionId, Endpoint, EndpointKind, Service, Socket, TcpFlags, Timestamp, Verdict,
 };
@@ -18,16 +19,24 @@ use netverdict_whatif::{Recorded, Report, Unknown, whatif};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// The shop with those of its policies whose bit is set.
-fn world(mask: u64) -> World {
-    let [cluster, (name, policies)]: [(String, String); 2] = texts().try_into().unwrap();
-    let documents = policies.split("\n---").enumerate();
+/// The shop with random policies: of those that the seed makes, those whose bit is set.
+fn world(seed: u64, mask: u64) -> World {
+    let [cluster, (name, _)]: [(String, String); 2] = texts().try_into().unwrap();
+    let policies = random::policies(&mut Dice(seed));
+    let documents = policies.split("---\n").skip(1).enumerate();
     let kept: Vec<&str> = documents
         .filter(|(number, _)| mask >> (number % 64) & 1 == 1)
         .map(|(_, document)| document)
         .collect();
-    let policies = format!("---\n{}", kept.join("\n---"));
-    World::new(&[cluster, (name, policies)])
+    let mut all = vec![cluster];
+    if !kept.is_empty() {
+        all.push((name, kept.join("---\n")));
+    }
+    let options = Options {
+        stateless: seed.is_multiple_of(2),
+        ..Options::default()
+    };
+    World::with(&all, options).unwrap_or_else(|| panic!("these are right:\n{}", all[1].1))
 }
 
 /// Somebody who speaks, as it was recorded.
@@ -152,10 +161,10 @@ proptest! {
 
     #[test]
     fn other_policies_change_what_the_matrix_says(
-        masks in (any::<u64>(), any::<u64>()),
+        (seed, masks) in (any::<u64>(), (any::<u64>(), any::<u64>())),
         rolls in vec((0..10_000_usize, 0..10_000_usize, 0..10_000_usize), 1..200),
     ) {
-        let worlds = (world(masks.0), world(masks.1));
+        let worlds = (world(seed, masks.0), world(seed, masks.1));
         let rows = (worlds.0.rows(), worlds.1.rows());
         let (before, after) = (Reach::new(&rows.0), Reach::new(&rows.1));
         let space = Space::new(&[&before, &after], []);
@@ -192,10 +201,10 @@ proptest! {
 
     #[test]
     fn the_same_policies_change_nothing(
-        mask in any::<u64>(),
+        (seed, mask) in (any::<u64>(), any::<u64>()),
         rolls in vec((0..10_000_usize, 0..10_000_usize, 0..10_000_usize), 1..100),
     ) {
-        let worlds = (world(mask), world(mask));
+        let worlds = (world(seed, mask), world(seed, mask));
         let rows = (worlds.0.rows(), worlds.1.rows());
         let (before, after) = (Reach::new(&rows.0), Reach::new(&rows.1));
         let space = Space::new(&[&before, &after], []);
@@ -210,7 +219,7 @@ proptest! {
         rolls in vec((0..30_usize, 0..30_usize, 0..5_usize), 1..100),
         turn in 0..100_usize,
     ) {
-        let world = world(u64::MAX);
+        let world = world(1, u64::MAX);
         let rows = world.rows();
         let reach = Reach::new(&rows);
         let space = Space::new(&[&reach], []);
@@ -234,7 +243,7 @@ proptest! {
 
 #[test]
 fn what_cannot_be_judged_is_named() {
-    let world = world(u64::MAX);
+    let world = world(1, u64::MAX);
     let rows = world.rows();
     let reach = Reach::new(&rows);
     let seat = &reach.pods()[0];

@@ -17,11 +17,13 @@ use crate::engine::Engine;
 use crate::session::Glance;
 
 use super::explainer::Explainer;
+use super::tried::Tries;
 
 /// What is known now, as of the last look.
 pub(crate) struct Known {
     seen: Mutex<Seen>,
     explainer: Arc<Explainer>,
+    tries: Arc<Tries>,
     /// Explanations come one by one: each may take a whole core for a while.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -38,11 +40,12 @@ struct Seen {
 }
 
 impl Known {
-    /// Nothing yet; questions are for `explainer`.
-    pub(crate) fn new(explainer: Explainer) -> Self {
+    /// Nothing yet; questions are for `explainer` and `tries`.
+    pub(super) fn new(explainer: Explainer, tries: Tries) -> Self {
         Self {
             seen: Mutex::default(),
             explainer: Arc::new(explainer),
+            tries: Arc::new(tries),
             turn: Arc::default(),
         }
     }
@@ -121,9 +124,19 @@ impl Cluster for Known {
         .boxed()
     }
 
-    fn whatif(&self, _: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
-        let what = "changes of policies are not tried by this server".to_owned();
-        async { Err(Refusal::NotHere(what)) }.boxed()
+    fn whatif(&self, question: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+        async move {
+            let pairs = self.tries.pairs(&question).await?;
+            let turn = self.turn.clone().lock_owned().await;
+            let tries = self.tries.clone();
+            let judging = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                tries.judge(&question.policies, &pairs)
+            });
+            let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
+            judging.await.unwrap_or_else(fault)
+        }
+        .boxed()
     }
 }
 

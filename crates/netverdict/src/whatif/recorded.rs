@@ -99,7 +99,7 @@ pub(super) fn of_directory(
 }
 
 /// Rows that are read at once.
-const PAGE: usize = 1 << 18;
+const PAGE: usize = 1 << 16;
 
 /// Those that a store has, by pages.
 ///

@@ -216,15 +216,15 @@ impl Shown<'_> {
         }
         if report.not_reproduced > 0 {
             tell(format_args!(
-                "{} were recorded with another verdict than the policies of today give: these have \
+                "{} recorded with another verdict than the policies of today give: these have \
                  changed since, or not all that judged was sampled",
-                counted(report.not_reproduced, "connection")
+                were(report.not_reproduced)
             ));
         }
         if report.without_verdict > 0 {
             tell(format_args!(
-                "{} were recorded without a verdict; they are judged all the same",
-                counted(report.without_verdict, "connection")
+                "{} recorded without a verdict, and judged all the same",
+                were(report.without_verdict)
             ));
         }
     }
@@ -243,6 +243,11 @@ fn counted(count: u64, what: &str) -> String {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     }
+}
+
+fn were(connections: u64) -> String {
+    let were = if connections == 1 { "was" } else { "were" };
+    format!("{} {were}", counted(connections, "connection"))
 }
 
 /// An end as people name it.
