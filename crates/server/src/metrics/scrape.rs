@@ -538,3 +538,33 @@ fn signed(value: u64) -> i64 {
 fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(LONGEST)].to_owned()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use netverdict_store::judge::{Random, batches};
+
+    use super::super::series::Bounds;
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_named_so() {
+        let mut series = Series::new(Bounds { rules: 0, pairs: 0 });
+        for batch in batches(&mut Random::new(3), 300) {
+            batch.rows.iter().for_each(|row| series.count(row));
+        }
+        let mut registry = Registry::default();
+        rules(&mut registry, &series);
+        pairs(&mut registry, &series);
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        for told in [
+            "rule_connections_total{direction=\"Egress\",verdict=\"dropped\",kind=\"overflow\",network=\"overflow\",namespace=\"overflow\",name=\"overflow\",rule=\"overflow\"} ",
+            "denied_connections_total{src_kind=\"overflow\",src_namespace=\"overflow\",dst_kind=\"overflow\",dst_namespace=\"overflow\"} ",
+        ] {
+            assert!(page.contains(told), "{page}");
+        }
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        assert!(lines.into_iter().all(|line| line.contains("overflow")));
+    }
+}
