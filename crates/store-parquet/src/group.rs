@@ -10,7 +10,7 @@ use datafusion::arrow::array::{
     Int64Array, PrimitiveArray, RecordBatch, StringArray, UInt32Array,
 };
 use datafusion::arrow::buffer::BooleanBuffer;
-use datafusion::arrow::compute::{cast, concat, take};
+use datafusion::arrow::compute::{cast, concat, concat_batches, take};
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Field as ArrowField, Int64Type, Schema, SchemaRef, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
@@ -23,9 +23,9 @@ use netverdict_query::ask::{Groups, Measure};
 use netverdict_store::{COLUMNS, Place, Type, place};
 use netverdict_types::Verdict;
 
-use crate::filter::{Filter, millionths};
+use crate::filter::{Filter, meet, millionths};
 use crate::names::Names;
-use crate::rollup::{COUNT, Grain, HALVES, SUMS};
+use crate::rollup::{COUNT, Grain, HALVES, SUMS, policies};
 use crate::row::Col;
 use crate::scan::{Chunk, Part, ScanError};
 
@@ -36,7 +36,7 @@ pub(crate) struct Question {
     every: Option<i64>,
     measures: Vec<Metric>,
     halves: bool,
-    /// Whether groups are by policy, of either half.
+    /// Whether groups are by policy, of either half, and nothing names a half.
     policies: bool,
     /// The columns whose values tell lines apart.
     keys: Vec<Col>,
@@ -92,6 +92,12 @@ impl Question {
                 _ => {}
             }
         }
+        // Of one half, which is named: it must be known for the lines of the other one too.
+        let late = measures.iter().filter_map(|metric| match metric.number() {
+            Some(Number::Late(val)) => Some(val),
+            _ => None,
+        });
+        let named_half = by.iter().chain(late).any(Val::names_half);
         let halves = groups.has_halves();
         if halves {
             keys.extend([Col::Egress, Col::Ingress]);
@@ -116,9 +122,10 @@ impl Question {
             every: groups.every,
             measures,
             halves,
-            policies: [Field::OwnerNamespace, Field::OwnerName]
-                .iter()
-                .all(|field| groups.by.contains(field)),
+            policies: !named_half
+                && [Field::OwnerNamespace, Field::OwnerName]
+                    .iter()
+                    .all(|field| groups.by.contains(field)),
             keys,
             schema: Arc::new(Schema::new(fields)),
         }
@@ -143,7 +150,13 @@ impl Question {
     /// True where the roll-up of halves tells as much as the rows: groups by policy at least,
     /// so that the halves of a connection are of one group only where they are of one policy.
     pub(crate) fn answered_by_halves(&self) -> bool {
-        self.policies && self.answered_by(&HALVES) && self.subtracts()
+        self.by_each_half() && self.answered_by(&HALVES)
+    }
+
+    /// True where each half may be grouped by itself: the halves of a connection are of one group
+    /// only where they are of one policy.
+    pub(crate) fn by_each_half(&self) -> bool {
+        self.policies && self.subtracts()
     }
 
     /// True where rows can be taken off again: nothing is told but counts and sums.
@@ -272,6 +285,11 @@ impl Val {
                 ingress.cols(into);
             }
         }
+    }
+
+    /// True where it is read from the ruling of one half whatever half a line is for.
+    fn names_half(&self) -> bool {
+        matches!(self, Self::Named(Col::Egress | Col::Ingress, ..))
     }
 
     fn data_type(&self) -> DataType {
@@ -494,6 +512,16 @@ impl<'a> Grouper<'a> {
         sign: i64,
     ) -> Result<(), ScanError> {
         let rows = filter.rows(chunk)?;
+        self.add_rows(chunk, rows, sign)
+    }
+
+    /// Takes some rows of a chunk in; `None` is all.
+    pub(crate) fn add_rows(
+        &mut self,
+        chunk: &mut Chunk<'_>,
+        rows: Option<BooleanBuffer>,
+        sign: i64,
+    ) -> Result<(), ScanError> {
         let selected: Option<Vec<u32>> = rows.map(|rows| picked(&rows));
         let count = selected.as_ref().map_or(chunk.bounds().rows, Vec::len);
         if count == 0 {
@@ -742,6 +770,65 @@ impl<'a> Grouper<'a> {
         Ok(Lines {
             len: self.weight.len(),
             columns,
+        })
+    }
+}
+
+/// Groups each half by itself, and takes off what is of one group: far fewer lines than pairs of
+/// halves.
+pub(crate) struct ByHalf<'a> {
+    once: Grouper<'a>,
+    twice: Grouper<'a>,
+    /// The policy of each ruling.
+    policies: Vec<u32>,
+}
+
+impl<'a> ByHalf<'a> {
+    pub(crate) fn new(question: &'a Question, names: &Arc<Names>) -> Self {
+        Self {
+            once: Grouper::new(question, names.clone()),
+            twice: Grouper::new(question, names.clone()).of_overlap(),
+            policies: policies(names),
+        }
+    }
+
+    pub(crate) fn add(&mut self, chunk: &mut Chunk<'_>, filter: &Filter) -> Result<(), ScanError> {
+        let rows = filter.rows(chunk)?;
+        if rows.as_ref().is_some_and(|rows| rows.count_set_bits() == 0) {
+            return Ok(());
+        }
+        let (egress, ingress) = (chunk.column(Col::Egress)?, chunk.column(Col::Ingress)?);
+        let out = egress.as_primitive::<UInt32Type>().values();
+        let into = ingress.as_primitive::<UInt32Type>().values();
+        let has = |codes: &[u32]| BooleanBuffer::collect_bool(codes.len(), |row| codes[row] != 0);
+        let (has_out, has_into) = (has(out), has(into));
+        let policy = &self.policies;
+        let same = BooleanBuffer::collect_bool(out.len(), |row| {
+            out[row] != 0
+                && into[row] != 0
+                && policy.get(out[row] as usize) == policy.get(into[row] as usize)
+        });
+        let none: ArrayRef = Arc::new(UInt32Array::from(vec![0; out.len()]));
+        let all = |wanted: BooleanBuffer| meet(rows.clone(), Some(wanted));
+        let neither = !&(&has_out | &has_into);
+        self.twice.add_rows(chunk, all(same), -1)?;
+        self.once.add_rows(chunk, all(neither), 1)?;
+        chunk.replace(Col::Ingress, none.clone());
+        self.once.add_rows(chunk, all(has_out), 1)?;
+        chunk.replace(Col::Ingress, ingress.clone());
+        chunk.replace(Col::Egress, none);
+        self.once.add_rows(chunk, all(has_into), 1)
+    }
+
+    pub(crate) fn finish(self) -> Result<Option<RecordBatch>, ScanError> {
+        let schema = self.once.question.schema.clone();
+        let lines: Vec<RecordBatch> = [self.once.finish()?, self.twice.finish()?]
+            .into_iter()
+            .flatten()
+            .collect();
+        Ok(match lines.is_empty() {
+            true => None,
+            false => Some(concat_batches(&schema, &lines)?),
         })
     }
 }

@@ -19,7 +19,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use netverdict_query::ask::{Groups, Measure};
 
 use crate::filter::Filter;
-use crate::group::{Grouper, Question, TIME, WEIGHT, by_name, measure_name, part};
+use crate::group::{ByHalf, Grouper, Question, TIME, WEIGHT, by_name, measure_name, part};
 use crate::names::Names;
 use crate::rollup::{BUCKET, FIRST_END, GRAINS, Grain, HALVES, LAST_START, SIDE, Side};
 use crate::row::Col;
@@ -249,6 +249,11 @@ fn read_segment(
             })?;
         }
         return grouper.finish();
+    }
+    if question.by_each_half() {
+        let mut halves = ByHalf::new(question, names);
+        groups(segment, filter, |mut chunk| halves.add(&mut chunk, filter))?;
+        return halves.finish();
     }
     groups(segment, filter, |mut chunk| {
         grouper.add(&mut chunk, filter, 1)

@@ -98,24 +98,15 @@ pub(crate) struct Rollups {
 
 impl Rollups {
     pub(crate) fn new(names: &Names) -> Self {
-        let mut known = HashMap::new();
-        let policies = (0..names.codes(Table::Rulings) as u32)
-            .map(|code| {
-                let fact = names.ruling(code).and_then(|ruling| ruling.fact.as_ref());
-                let owner = fact.map(|fact| &fact.acl.owner);
-                let policy = owner.map_or((None, None), |owner| {
-                    (owner.namespace.as_deref(), owner.name.as_deref())
-                });
-                let next = known.len() as u32;
-                *known.entry(policy).or_insert(next)
-            })
-            .collect();
         let all = GRAINS
             .into_iter()
             .chain([HALVES])
             .map(Rollup::new)
             .collect();
-        Self { all, policies }
+        Self {
+            all,
+            policies: policies(names),
+        }
     }
 
     /// Takes rows in, sorted so that those of a group mostly follow each other.
@@ -142,6 +133,22 @@ impl Rollups {
             .map(|rollup| Ok((rollup.grain.file, rollup.finish()?)))
             .collect()
     }
+}
+
+/// The policy of each ruling, as a number.
+pub(crate) fn policies(names: &Names) -> Vec<u32> {
+    let mut known = HashMap::new();
+    (0..names.codes(Table::Rulings) as u32)
+        .map(|code| {
+            let fact = names.ruling(code).and_then(|ruling| ruling.fact.as_ref());
+            let owner = fact.map(|fact| &fact.acl.owner);
+            let policy = owner.map_or((None, None), |owner| {
+                (owner.namespace.as_deref(), owner.name.as_deref())
+            });
+            let next = known.len() as u32;
+            *known.entry(policy).or_insert(next)
+        })
+        .collect()
 }
 
 struct Rollup {

@@ -136,6 +136,11 @@ impl<'a> Chunk<'a> {
         Ok(column)
     }
 
+    /// Puts another column in the place of one.
+    pub(crate) fn replace(&mut self, col: Col, column: ArrayRef) {
+        self.columns[col as usize] = Some(column);
+    }
+
     /// A column that only roll-ups have.
     pub(crate) fn extra(&self, name: &str) -> Option<ArrayRef> {
         match &self.source {
