@@ -107,7 +107,7 @@ pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
 /// # Errors
 /// As [`Server::run`].
 fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
-    let listening = Listening::listen(config.listen.unwrap_or(LISTEN))?;
+    let listening = Listening::listen(config.listen.unwrap_or(LISTEN), config.security()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("server")
@@ -133,14 +133,14 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         limits: config.limits.server(),
         parquet: encoder,
     });
-    let address = listening.address();
+    let address = format!("{}://{}", listening.scheme(), listening.address());
     let metrics = app.metrics().clone();
     let http = Http::start(&runtime, listening, app);
     let mut session = Session::new(&config.inputs, &config.databases, None)?;
     session.tick(TICK);
     let writer = Writer::start(&runtime, store, metrics.clone())?;
     let mut ingest = Ingest::new(config.flow.limits(), live.clone(), metrics, &writer);
-    tell(format_args!("answering at http://{address}/api/v1"));
+    tell(format_args!("answering at {address}/api/v1"));
     let interrupter = session.interrupter();
     let mut running = None;
     let ended = session.run(&mut |step| match step {

@@ -1,5 +1,4 @@
 use axum::Json;
-use axum::extract::State;
 use netverdict_query::ask::{Cell, Groups, Measure, Want};
 use netverdict_query::{Kind, Question};
 use netverdict_types::Timestamp;
@@ -7,11 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::params::{Params, Which};
 use crate::places::protocol;
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// A line for each group.
 #[derive(Serialize, ToSchema)]
@@ -39,8 +37,7 @@ const BUCKETS: i64 = 20_000;
 /// `q` says behind `|` what to tell: `verdict=dropped | count, sum(dropped.packets) by policy every 1m top 5` (docs/query-language.md).
 #[utoipa::path(get, path = "/aggregates", tag = "connections", params(Which), responses((status = 200, body = Aggregates), Problems))]
 pub(crate) async fn aggregates(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
 ) -> Result<Json<Aggregates>, Problem> {
     let question = Question::parse(which.q.as_deref().unwrap_or_default())?;
@@ -66,7 +63,7 @@ pub(crate) async fn aggregates(
             format_args!("makes more than {BUCKETS} pieces of the time: write a longer `every`"),
         ));
     }
-    let answer = app.ask(&subject, ask).await?;
+    let answer = app.ask(ask).await?;
     let kinds = kinds(&groups);
     let lines = answer.lines.iter();
     let lines = lines.map(|line| {

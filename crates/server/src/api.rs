@@ -17,7 +17,7 @@ use crate::{
 /// Who asks is what a layer around it says ([`Subject`](crate::Subject) in the request's
 /// extensions), and everybody else is trusted with everything.
 pub fn router(app: App) -> Router {
-    let limit = DefaultBodyLimit::max(app.limits().body);
+    let limit = DefaultBodyLimit::max(app.unscoped().limits.body);
     let (router, _) = paths().split_for_parts();
     router
         .route(

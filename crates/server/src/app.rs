@@ -1,8 +1,9 @@
+mod scoped;
+
 use std::sync::Arc;
 
-use netverdict_query::ask::{Answer, Ask};
 use netverdict_store::Store;
-use netverdict_types::{Clock, Connection};
+use netverdict_types::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -11,7 +12,8 @@ use crate::limits::Limits;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use crate::subject::Subject;
+
+pub(crate) use scoped::Scoped;
 
 /// What a server answers from.
 pub struct Parts {
@@ -29,7 +31,7 @@ pub struct Parts {
     pub parquet: Option<Encoder>,
 }
 
-/// All that handlers share.
+/// All that handlers share. They ask through a `Scoped` of it, which knows who asks.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
 
@@ -56,19 +58,24 @@ impl App {
         &self.0.metrics
     }
 
-    pub(crate) fn live(&self) -> &Arc<Live> {
+    /// All that it answers from, whoever asks: for what tells nothing of connections, such as health.
+    pub(crate) fn unscoped(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    fn live(&self) -> &Arc<Live> {
         &self.0.parts.live
     }
 
-    pub(crate) fn cluster(&self) -> &dyn Cluster {
+    fn cluster(&self) -> &dyn Cluster {
         &*self.0.parts.cluster
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
+    fn store(&self) -> &dyn Store {
         &*self.0.parts.store
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
+    fn clock(&self) -> &dyn Clock {
         &*self.0.parts.clock
     }
 
@@ -76,28 +83,8 @@ impl App {
         &self.0.parts.limits
     }
 
-    pub(crate) fn parquet(&self) -> Option<Encoder> {
+    fn parquet(&self) -> Option<Encoder> {
         self.0.parts.parquet
-    }
-
-    /// Answers a question as far as `subject` may have it answered.
-    pub(crate) async fn ask(&self, subject: &Subject, ask: Ask) -> Result<Answer, Problem> {
-        let ask = subject.restrict(ask);
-        self.work(async { Ok(self.store().ask(&ask).await?) }).await
-    }
-
-    /// Whole connections, those parts of them that `subject` may see.
-    pub(crate) async fn connections(
-        &self,
-        subject: &Subject,
-        ask: Ask,
-    ) -> Result<Vec<Arc<Connection>>, Problem> {
-        let ask = subject.restrict(ask);
-        let rows = self
-            .work(async { Ok(self.store().connections(&ask).await?) })
-            .await?;
-        let rows = rows.into_iter().map(Arc::new);
-        Ok(rows.filter_map(|row| subject.shows(row)).collect())
     }
 
     /// Takes a turn, and not too long.
@@ -117,7 +104,7 @@ impl App {
     }
 
     /// The right to stream; it ends with what is returned.
-    pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let streams = self.0.streams.clone();
         streams.try_acquire_owned().map_err(|_| Problem::busy())
     }

@@ -1,17 +1,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use netverdict_query::ask::{Cursor, Want};
 use netverdict_query::parse;
 use netverdict_types::{Connection, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::params::{Params, Place, Range, Which};
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// A connection; docs/connection.schema.json describes its parts.
 #[derive(ToSchema)]
@@ -52,7 +51,7 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    pub(crate) fn limit(&self, app: &App, default: usize) -> Result<usize, Problem> {
+    pub(crate) fn limit(&self, app: &Scoped, default: usize) -> Result<usize, Problem> {
         let most = app.limits().page;
         match self.limit {
             None => Ok(default.min(most)),
@@ -74,8 +73,7 @@ impl Paging {
     responses((status = 200, body = Page), Problems)
 )]
 pub(crate) async fn list(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
 ) -> Result<Json<Page>, Problem> {
@@ -93,7 +91,7 @@ pub(crate) async fn list(
         limit: limit + 1,
         after,
     };
-    let mut rows = app.connections(&subject, range.ask(&query, want)).await?;
+    let mut rows = app.connections(range.ask(&query, want)).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
     let last = rows.last().filter(|_| more).map(|row| place(row, range));
@@ -127,8 +125,7 @@ pub(crate) fn place(row: &Connection, range: Range) -> Place {
     )
 )]
 pub(crate) async fn one(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     path: Result<Path<uuid::Uuid>, axum::extract::rejection::PathRejection>,
 ) -> Result<Json<Row>, Problem> {
     let Path(id) = path?;
@@ -142,7 +139,7 @@ pub(crate) async fn one(
         after: None,
     };
     let query = parse(&format!("id={id}"))?;
-    let found = app.connections(&subject, all.ask(&query, want)).await?;
+    let found = app.connections(all.ask(&query, want)).await?;
     match found.into_iter().next() {
         Some(row) => Ok(Json(Row(row))),
         None => Err(Problem::missing(format!("there is no connection {id}"))),

@@ -1,9 +1,8 @@
 use axum::Json;
-use axum::extract::State;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::cluster::{ExplainRequest, Refusal, WhatifRequest};
 use crate::params::Body;
 use crate::problem::{Problem, Problems};
@@ -29,11 +28,10 @@ pub(crate) struct Explanation(Value);
     )
 )]
 pub(crate) async fn explain(
-    State(app): State<App>,
+    app: Scoped,
     Body(question): Body<ExplainRequest>,
 ) -> Result<Json<Value>, Problem> {
-    let answer = app.work(async { Ok(app.cluster().explain(question).await?) });
-    answer.await.map(Json)
+    app.explain(question).await.map(Json)
 }
 
 /// What other policies would change
@@ -51,11 +49,10 @@ pub(crate) async fn explain(
     )
 )]
 pub(crate) async fn whatif(
-    State(app): State<App>,
+    app: Scoped,
     Body(question): Body<WhatifRequest>,
 ) -> Result<Json<Value>, Problem> {
-    let answer = app.work(async { Ok(app.cluster().whatif(question).await?) });
-    answer.await.map(Json)
+    app.whatif(question).await.map(Json)
 }
 
 impl From<Refusal> for Problem {

@@ -2,7 +2,6 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -12,12 +11,11 @@ use netverdict_types::{Connection, Timestamp};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::cluster::Encode;
 use crate::connections::place;
 use crate::params::{Params, Place, Range, Which};
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// In which form.
 #[derive(Deserialize, IntoParams)]
@@ -53,8 +51,7 @@ enum Format {
     )
 )]
 pub(crate) async fn export(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
     Params(wanted): Params<As>,
 ) -> Result<Response, Problem> {
@@ -77,7 +74,6 @@ pub(crate) async fn export(
         range: which.range(&app)?,
         left: app.limits().export,
         app,
-        subject,
         after: None,
         encoder: Some(encoder),
     };
@@ -107,8 +103,7 @@ pub(crate) async fn export(
 
 /// A file under way.
 struct File {
-    app: App,
-    subject: Subject,
+    app: Scoped,
     query: Query,
     range: Range,
     after: Option<Place>,
@@ -132,7 +127,7 @@ impl File {
             after: self.after.map(|place| place.cursor),
         };
         let ask = self.range.ask(&self.query, want);
-        let rows = self.app.connections(&self.subject, ask).await?;
+        let rows = self.app.connections(ask).await?;
         self.left -= rows.len() as u64;
         self.after = rows.last().map(|last| place(last, self.range));
         let fault = |error: io::Error| Problem::fault(&error);

@@ -18,11 +18,11 @@ pub(crate) async fn lives() -> &'static str {
     )
 )]
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, String) {
-    if !app.cluster().is_ready() {
+    if !app.unscoped().cluster.is_ready() {
         let waiting = "waiting for policies and sources\n".to_owned();
         return (StatusCode::SERVICE_UNAVAILABLE, waiting);
     }
-    match app.store().state().await {
+    match app.unscoped().store.state().await {
         Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (
             StatusCode::SERVICE_UNAVAILABLE,

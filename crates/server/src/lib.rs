@@ -5,9 +5,11 @@
 //! policy logic.
 #![forbid(unsafe_code)]
 
+mod access;
 mod aggregates;
 mod api;
 mod app;
+mod audit;
 mod cluster;
 mod connections;
 mod explain;
@@ -21,11 +23,16 @@ mod places;
 mod policies;
 mod problem;
 mod query;
+mod rate;
+mod roles;
 mod serve;
 mod sources;
 mod stream;
 mod subject;
+mod tls;
+mod who;
 
+pub use access::{Access, AccessError, AccessFiles};
 pub use api::{openapi, router};
 pub use app::{App, Parts};
 pub use cluster::{
@@ -35,5 +42,7 @@ pub use cluster::{
 pub use limits::Limits;
 pub use live::{Live, Read};
 pub use metrics::Metrics;
-pub use serve::{ServeError, Server};
-pub use subject::Subject;
+pub use roles::TextError;
+pub use serve::{Security, ServeError, Server};
+pub use subject::{Namespaces, Subject};
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::problem::Problem;
 
 /// Parameters behind `?`, with our kind of error.
@@ -68,7 +68,7 @@ impl Which {
     }
 
     /// The time, as of now.
-    pub(crate) fn range(&self, app: &App) -> Result<Range, Problem> {
+    pub(crate) fn range(&self, app: &Scoped) -> Result<Range, Problem> {
         let now = app.clock().now();
         let read = |name: &str, text: &Option<String>, default: Timestamp| match text {
             None => Ok(default),
@@ -96,7 +96,7 @@ impl Which {
     }
 
     /// The question for all rows.
-    pub(crate) fn ask(&self, app: &App, want: Want) -> Result<(Ask, Range), Problem> {
+    pub(crate) fn ask(&self, app: &Scoped, want: Want) -> Result<(Ask, Range), Problem> {
         let range = self.range(app)?;
         Ok((range.ask(&self.query()?, want), range))
     }

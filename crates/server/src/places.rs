@@ -1,18 +1,16 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use netverdict_query::Field;
 use netverdict_query::ask::{Cell, Groups, Measure, Order, Want};
 use netverdict_types::{Timestamp, Verdict, protocol_name};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::cluster::Workload;
 use crate::params::{Params, Which};
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// Connections by their verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
@@ -96,19 +94,16 @@ pub(crate) struct Within {
 /// Those known now and those seen within the time, with their connections by verdict.
 #[utoipa::path(get, path = "/namespaces", tag = "cluster", params(Which), responses((status = 200, body = Namespaces), Problems))]
 pub(crate) async fn namespaces(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
 ) -> Result<Json<Namespaces>, Problem> {
     let mut names: BTreeMap<String, Namespace> = BTreeMap::new();
-    let known = app.cluster().workloads().into_iter();
+    let known = app.workloads().into_iter();
     for name in known.filter_map(|workload| workload.namespace) {
-        if subject.shows_namespace(Some(&name)) {
-            of_name(&mut names, name).workloads += 1;
-        }
+        of_name(&mut names, name).workloads += 1;
     }
     for (outward, field) in [(true, Field::SrcNamespace), (false, Field::DstNamespace)] {
-        let seen = seen(&app, &subject, &which, &[field]).await?;
+        let seen = seen(&app, &which, &[field]).await?;
         for Seen {
             values,
             verdict,
@@ -119,9 +114,6 @@ pub(crate) async fn namespaces(
             let [Cell::Text(name)] = &values[..] else {
                 continue;
             };
-            if !subject.shows_namespace(Some(name)) {
-                continue;
-            }
             let namespace = of_name(&mut names, name.to_string());
             let side = match outward {
                 true => &mut namespace.out,
@@ -149,15 +141,13 @@ fn of_name(names: &mut BTreeMap<String, Namespace>, name: String) -> &mut Namesp
 /// Pods and other ends with names, those known now and those seen within the time, with their connections by verdict.
 #[utoipa::path(get, path = "/workloads", tag = "cluster", params(Which, Within), responses((status = 200, body = Workloads), Problems))]
 pub(crate) async fn workloads(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
     Params(within): Params<Within>,
 ) -> Result<Json<Workloads>, Problem> {
     let is_wanted = |workload: &Workload| {
         let namespace = workload.namespace.as_deref();
-        let fits = within.namespace.is_none() || namespace == within.namespace.as_deref();
-        fits && subject.shows_namespace(namespace)
+        within.namespace.is_none() || namespace == within.namespace.as_deref()
     };
     let unseen = |workload: Workload, known| Place {
         workload,
@@ -166,7 +156,7 @@ pub(crate) async fn workloads(
         into: Verdicts::default(),
     };
     let mut places: BTreeMap<Workload, Place> = BTreeMap::new();
-    for workload in app.cluster().workloads().into_iter().filter(&is_wanted) {
+    for workload in app.workloads().into_iter().filter(&is_wanted) {
         places.insert(workload.clone(), unseen(workload, true));
     }
     let sides = [
@@ -189,7 +179,7 @@ pub(crate) async fn workloads(
             verdict,
             connections,
             last,
-        } in seen(&app, &subject, &which, &fields).await?
+        } in seen(&app, &which, &fields).await?
         {
             let Some(workload) = workload(&values) else {
                 continue;
@@ -288,8 +278,7 @@ enum Level {
 /// Who talked to whom within the time, through which service, on which port, with connections by verdict.
 #[utoipa::path(get, path = "/topology", tag = "cluster", params(Which, Between), responses((status = 200, body = Topology), Problems))]
 pub(crate) async fn topology(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
     Params(between): Params<Between>,
 ) -> Result<Json<Topology>, Problem> {
@@ -310,7 +299,7 @@ pub(crate) async fn topology(
         Field::Protocol,
         Field::DstPort,
     ]);
-    let (seen, more) = groups(&app, &subject, &which, &by).await?;
+    let (seen, more) = groups(&app, &which, &by).await?;
     let mut edges: BTreeMap<Vec<Cell>, Edge> = BTreeMap::new();
     for Seen {
         values,
@@ -356,22 +345,12 @@ struct Seen {
     last: Option<Timestamp>,
 }
 
-async fn seen(
-    app: &App,
-    subject: &Subject,
-    which: &Which,
-    by: &[Field],
-) -> Result<Vec<Seen>, Problem> {
-    Ok(groups(app, subject, which, by).await?.0)
+async fn seen(app: &Scoped, which: &Which, by: &[Field]) -> Result<Vec<Seen>, Problem> {
+    Ok(groups(app, which, by).await?.0)
 }
 
 /// Groups by these fields and the verdict, the largest first; and how many there are beyond.
-async fn groups(
-    app: &App,
-    subject: &Subject,
-    which: &Which,
-    by: &[Field],
-) -> Result<(Vec<Seen>, u64), Problem> {
+async fn groups(app: &Scoped, which: &Which, by: &[Field]) -> Result<(Vec<Seen>, u64), Problem> {
     let want = Want::Groups(Groups {
         by: by.iter().copied().chain([Field::Verdict]).collect(),
         every: None,
@@ -380,7 +359,7 @@ async fn groups(
         top: app.limits().groups,
     });
     let (ask, _) = which.ask(app, want)?;
-    let answer = app.ask(subject, ask).await?;
+    let answer = app.ask(ask).await?;
     let more = answer.total.saturating_sub(answer.lines.len() as u64);
     let lines = answer.lines.into_iter().filter_map(|mut line| {
         let last = number(&line.pop()?).map(Timestamp);

@@ -1,18 +1,16 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use netverdict_query::Field;
 use netverdict_query::ask::{Cell, Groups, Measure, Want};
 use netverdict_types::{Direction, Owner, OwnerKind, Rule, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::cluster::KnownRule;
 use crate::params::{Params, Which};
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// How often something decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
@@ -100,11 +98,10 @@ struct UsedRule {
 /// Those in force, used or not, and those that decided something within the time.
 #[utoipa::path(get, path = "/policies", tag = "policies", params(Which), responses((status = 200, body = Policies), Problems))]
 pub(crate) async fn policies(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
 ) -> Result<Json<Policies>, Problem> {
-    let rules = used(&app, &subject, &which).await?;
+    let rules = used(&app, &which).await?;
     let mut policies: BTreeMap<Key, Policy> = BTreeMap::new();
     for rule in rules {
         let owner = Owner {
@@ -136,12 +133,11 @@ pub(crate) async fn policies(
 /// Those in force, used or not, and those that decided something within the time.
 #[utoipa::path(get, path = "/rules", tag = "policies", params(Which, Choice), responses((status = 200, body = Rules), Problems))]
 pub(crate) async fn rules(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(which): Params<Which>,
     Params(choice): Params<Choice>,
 ) -> Result<Json<Rules>, Problem> {
-    let mut items = used(&app, &subject, &which).await?;
+    let mut items = used(&app, &which).await?;
     if let Some(unused) = choice.unused {
         items.retain(|rule| (rule.used.connections == 0) == unused);
     }
@@ -171,7 +167,7 @@ const MEASURES: [Measure; 5] = [
 ];
 
 /// Rules in force, and those that decided something.
-async fn used(app: &App, subject: &Subject, which: &Which) -> Result<Vec<UsedRule>, Problem> {
+async fn used(app: &Scoped, which: &Which) -> Result<Vec<UsedRule>, Problem> {
     let want = Want::Groups(Groups {
         by: BY.to_vec(),
         every: None,
@@ -180,10 +176,9 @@ async fn used(app: &App, subject: &Subject, which: &Which) -> Result<Vec<UsedRul
         top: app.limits().groups,
     });
     let (ask, _) = which.ask(app, want)?;
-    let answer = app.ask(subject, ask).await?;
+    let answer = app.ask(ask).await?;
     let mut rules: BTreeMap<Key, UsedRule> = BTreeMap::new();
-    let known = app.cluster().rules().into_iter();
-    for rule in known.filter(|rule| subject.shows_owner(&rule.owner)) {
+    for rule in app.rules() {
         let key = Key::of(&rule.owner, rule.action.as_str());
         match rules.get_mut(&key) {
             Some(same) => same.also(rule),

@@ -47,6 +47,27 @@ impl Problem {
         Self::new(Kind::CannotKnow, what.into())
     }
 
+    /// Nobody that is known asks.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(
+            Kind::Unauthorized,
+            "give a token that this server knows: Authorization: Bearer TOKEN".to_owned(),
+        )
+    }
+
+    /// One who is known may not have it.
+    pub(crate) fn forbidden(what: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, what.into())
+    }
+
+    /// One asks too often.
+    pub(crate) fn too_often() -> Self {
+        Self::new(
+            Kind::TooOften,
+            "you ask more often than you may; ask again in a moment".to_owned(),
+        )
+    }
+
     /// Too many ask.
     pub(crate) fn busy() -> Self {
         Self::new(
@@ -106,6 +127,9 @@ enum Kind {
     WrongQuery,
     WrongParameter,
     WrongBody,
+    Unauthorized,
+    Forbidden,
+    TooOften,
     NotFound,
     WrongMethod,
     TooLarge,
@@ -122,6 +146,9 @@ impl Kind {
             Self::WrongQuery => "wrong-query",
             Self::WrongParameter => "wrong-parameter",
             Self::WrongBody => "wrong-body",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooOften => "too-often",
             Self::NotFound => "not-found",
             Self::WrongMethod => "wrong-method",
             Self::TooLarge => "too-large",
@@ -138,6 +165,9 @@ impl Kind {
             Self::WrongQuery => "The query is wrong",
             Self::WrongParameter => "A parameter is wrong",
             Self::WrongBody => "The request's body is wrong",
+            Self::Unauthorized => "Nobody knows who asks",
+            Self::Forbidden => "Who asks may not have this",
+            Self::TooOften => "Asked too often",
             Self::NotFound => "There is no such thing",
             Self::WrongMethod => "There is no such method here",
             Self::TooLarge => "The request's body is too large",
@@ -152,6 +182,9 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Self::WrongQuery | Self::WrongParameter | Self::WrongBody => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooOften => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -172,7 +205,15 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"netverdict\"");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        let later = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if later.contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -241,6 +282,15 @@ pub(crate) enum Problems {
     /// What was asked makes no sense; `report` shows the place in a query.
     #[response(status = 400, content_type = "application/problem+json")]
     Wrong(#[to_schema] Problem),
+    /// No token, or one that nobody knows.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] Problem),
+    /// Who asks may not have this.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// Asked more often than one may.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooOften(#[to_schema] Problem),
     /// Too many ask at the same time.
     #[response(status = 503, content_type = "application/problem+json")]
     Busy(#[to_schema] Problem),

@@ -1,13 +1,11 @@
 use axum::Json;
-use axum::extract::State;
 use netverdict_query::{Completion, CompletionKind, Field as Asked, Grammar, Name, complete_with};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::params::Params;
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// Where the cursor stands.
 #[derive(Deserialize, IntoParams)]
@@ -63,8 +61,7 @@ impl From<Completion> for Piece {
 /// Completes a query
 #[utoipa::path(get, path = "/complete", operation_id = "complete", tag = "queries", params(Cursor), responses((status = 200, body = Completions), Problems))]
 pub(crate) async fn completions(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     Params(cursor): Params<Cursor>,
 ) -> Result<Json<Completions>, Problem> {
     let place = cursor.cursor.unwrap_or(cursor.q.len());
@@ -74,7 +71,7 @@ pub(crate) async fn completions(
             "is behind the query's end or within a character",
         ));
     }
-    let known = |name: &Name, begun: &str| values(&app, &subject, name, begun);
+    let known = |name: &Name, begun: &str| values(&app, name, begun);
     let items = complete_with(&cursor.q, place, Grammar::Question, known);
     Ok(Json(Completions {
         items: items.into_iter().map(Piece::from).collect(),
@@ -85,7 +82,7 @@ pub(crate) async fn completions(
 const PROPOSED: usize = 50;
 
 /// Names of the cluster that a field may have, those that begin so.
-fn values(app: &App, subject: &Subject, name: &Name, begun: &str) -> Vec<String> {
+fn values(app: &Scoped, name: &Name, begun: &str) -> Vec<String> {
     let Some((space, field)) = name.targets.first() else {
         return Vec::new();
     };
@@ -97,14 +94,8 @@ fn values(app: &App, subject: &Subject, name: &Name, begun: &str) -> Vec<String>
         (Some(_), Some(namespace)) => name.map(|name| format!("{namespace}/{name}")),
         _ => name,
     };
-    let workloads = || {
-        let all = app.cluster().workloads().into_iter();
-        all.filter(|it| subject.shows_namespace(it.namespace.as_deref()))
-    };
-    let owners = || {
-        let all = app.cluster().rules().into_iter().map(|rule| rule.owner);
-        all.filter(|owner| subject.shows_owner(owner))
-    };
+    let workloads = || app.workloads().into_iter();
+    let owners = || app.rules().into_iter().map(|rule| rule.owner);
     let found: Vec<Option<String>> = match field {
         Asked::SrcNamespace | Asked::DstNamespace | Asked::ServiceNamespace => {
             workloads().map(|it| it.namespace).collect()

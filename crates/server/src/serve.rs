@@ -4,12 +4,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
+use tokio::task::JoinHandle;
+
+use crate::access::Access;
+use crate::tls::Tls;
 
 /// A server that listens, and does not answer yet.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    security: Security,
+}
+
+/// What stands between a server and those who ask it.
+#[derive(Clone, Default)]
+pub struct Security {
+    /// Encrypts, and proves who answers.
+    pub tls: Option<Tls>,
+    /// Tells who asks.
+    pub access: Access,
 }
 
 /// Why a server cannot listen, or ended.
@@ -20,6 +33,11 @@ pub enum ServeError {
         "{0} can be reached from other machines, and nothing protects it there: listen on 127.0.0.1 or [::1], or configure TLS"
     )]
     Exposed(SocketAddr),
+    /// TLS without a question who asks.
+    #[error(
+        "{0} can be reached from other machines, and anybody there could ask: configure a client CA or tokens (docs/security.md), or listen on 127.0.0.1 or [::1]"
+    )]
+    Open(SocketAddr),
     /// The address cannot be used.
     #[error("cannot listen on {address}")]
     Listen {
@@ -44,26 +62,47 @@ pub enum ServeError {
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Listens on an address of this machine's loopback.
+    /// Listens: without TLS, and tokens or client certificates, on this machine's loopback only.
     ///
     /// # Errors
     /// [`ServeError`] for other addresses, and those that are taken.
-    pub fn listen(address: SocketAddr) -> Result<Self, ServeError> {
+    pub fn listen(address: SocketAddr, security: Security) -> Result<Self, ServeError> {
         if !address.ip().is_loopback() {
-            return Err(ServeError::Exposed(address));
+            match &security.tls {
+                None => return Err(ServeError::Exposed(address)),
+                Some(tls) if !tls.asks_clients() && !security.access.asks_tokens() => {
+                    return Err(ServeError::Open(address));
+                }
+                Some(_) => {}
+            }
         }
         let listen = || {
             let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+            Ok((listener, address))
         };
-        listen().map_err(|cause| ServeError::Listen { address, cause })
+        match listen() {
+            Ok((listener, address)) => Ok(Self {
+                listener,
+                address,
+                security,
+            }),
+            Err(cause) => Err(ServeError::Listen { address, cause }),
+        }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// `http`, or `https` with TLS.
+    pub fn scheme(&self) -> &'static str {
+        match self.security.tls {
+            None => "http",
+            Some(_) => "https",
+        }
     }
 
     /// Answers until `stop`, and finishes what was begun. Streams must be closed by then
@@ -76,7 +115,14 @@ impl Server {
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let Self { listener, address } = self;
+        let Self {
+            listener,
+            address,
+            security,
+        } = self;
+        let router = security.access.protect(router);
+        let tls = security.tls.clone();
+        let _watch = Watch::start(security);
         let handle = Handle::new();
         let ending = handle.clone();
         let waiting = tokio::spawn(async move {
@@ -84,13 +130,66 @@ impl Server {
             ending.graceful_shutdown(Some(GRACE));
         });
         let served = async {
-            axum_server::from_tcp(listener)?
-                .handle(handle)
-                .serve(router.into_make_service_with_connect_info::<SocketAddr>())
-                .await
+            let server = axum_server::from_tcp(listener)?.handle(handle);
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            match tls {
+                None => server.serve(service).await,
+                Some(tls) => server.acceptor(tls).serve(service).await,
+            }
         };
         let ended = served.await;
         waiting.abort();
         ended.map_err(|cause| ServeError::Failed { address, cause })
     }
+}
+
+/// How often it is looked whether certificates, tokens and roles changed.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Looks after files until it is dropped.
+struct Watch(JoinHandle<()>);
+
+impl Watch {
+    fn start(security: Security) -> Self {
+        Self(tokio::spawn(async move {
+            let mut told = Vec::new();
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let wrong = security.reload();
+                if wrong != told {
+                    for wrong in &wrong {
+                        tracing::warn!("what was there before stays in use: {wrong}");
+                    }
+                }
+                told = wrong;
+            }
+        }))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Security {
+    /// Looks whether files changed; tells what is wrong with them.
+    fn reload(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        match self.tls.as_ref().map(Tls::reload) {
+            Some(Ok(true)) => tracing::info!("certificates changed, and are in use"),
+            Some(Ok(false)) | None => {}
+            Some(Err(error)) => wrong.push(told(&error)),
+        }
+        if let Err(error) = self.access.reload() {
+            wrong.push(told(&error));
+        }
+        wrong
+    }
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
 }

@@ -1,10 +1,9 @@
 use axum::Json;
-use axum::extract::State;
 use netverdict_types::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::cluster::{Counter, SourceState};
 use crate::problem::{Problem, Problems};
 
@@ -49,14 +48,16 @@ struct LiveState {
 
 /// Sources and their losses
 #[utoipa::path(get, path = "/sources", operation_id = "sources", tag = "server", responses((status = 200, body = Sources), Problems))]
-pub(crate) async fn list(State(app): State<App>) -> Result<Json<Sources>, Problem> {
-    let state = app.work(async { Ok(app.store().state().await?) }).await?;
+pub(crate) async fn list(app: Scoped) -> Result<Json<Sources>, Problem> {
+    let app = app.whole()?;
+    let parts = app.unscoped();
+    let state = app.work(async { Ok(parts.store.state().await?) }).await?;
     let losses = state.losses.into_iter().map(|(name, value)| Counter {
         name: name.to_owned(),
         value,
     });
     Ok(Json(Sources {
-        sources: app.cluster().sources(),
+        sources: parts.cluster.sources(),
         store: StoreState {
             rows: state.rows,
             bytes: state.bytes,
@@ -65,8 +66,8 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<Sources>, Proble
             losses: losses.collect(),
         },
         live: LiveState {
-            updates: app.live().next(),
-            readers: app.live().readers(),
+            updates: parts.live.next(),
+            readers: parts.live.readers(),
         },
     }))
 }

@@ -2,7 +2,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
@@ -13,12 +12,11 @@ use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
-use crate::app::App;
+use crate::app::Scoped;
 use crate::live::{Live, Waiter};
 use crate::metrics::Metrics;
 use crate::params::Params;
 use crate::problem::{Problem, Problems};
-use crate::subject::Subject;
 
 /// Updates that are taken out of the ring at once.
 const CHUNK: usize = 256;
@@ -47,8 +45,7 @@ pub(crate) struct Watch {
     responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream, without end"), Problems)
 )]
 pub(crate) async fn live(
-    State(app): State<App>,
-    subject: Subject,
+    app: Scoped,
     headers: HeaderMap,
     Params(watch): Params<Watch>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
@@ -72,9 +69,9 @@ pub(crate) async fn live(
         waiter: live.waiter(),
         next,
         live,
-        subject,
         metrics: app.metrics().clone(),
         _turn: app.stream()?,
+        app,
     };
     let gap = restarted.then(|| lost(None));
     let events = stream::iter(gap)
@@ -89,8 +86,8 @@ struct Reader {
     waiter: Waiter,
     next: u64,
     plan: Plan,
-    subject: Subject,
     metrics: Arc<Metrics>,
+    app: Scoped,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -113,10 +110,9 @@ impl Reader {
             for (number, update) in read.updates {
                 let id = Id { run, number };
                 last = Some(id);
-                if !self.plan.matches(&*update) {
-                    continue;
-                }
-                if let Some(shown) = self.subject.shows(update)
+                // The filter is asked of what is shown, or it would tell of what is not.
+                if let Some(shown) = self.app.update(update)
+                    && self.plan.matches(&*shown)
                     && let Ok(json) = serde_json::to_string(&*shown)
                 {
                     last = None;

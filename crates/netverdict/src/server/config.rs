@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use netverdict_server::{Access, AccessFiles, Security, TlsFiles};
 use serde::Deserialize;
 
 use crate::databases::Databases;
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) databases: Databases,
     pub(crate) limits: Limits,
     pub(crate) flow: Flow,
+    tls: Option<Tls>,
+    access: AccessFile,
 }
 
 /// The file, as people write it; docs/server.md tells of each field.
@@ -44,7 +47,31 @@ struct File {
     keep: Keep,
     limits: Limits,
     flow: Flow,
+    tls: Option<Tls>,
+    access: AccessFile,
 }
+
+/// What the server proves itself with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: PathBuf,
+    private_key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// Who may ask.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AccessFile {
+    tokens: Option<PathBuf>,
+    roles: Option<PathBuf>,
+    audit: Option<PathBuf>,
+    requests_per_second: Option<u32>,
+}
+
+/// Requests a second of one who asks, if nobody says otherwise.
+const REQUESTS: u32 = 200;
 
 /// How long connections are kept: as long as both allow.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -203,6 +230,37 @@ impl Config {
             databases,
             limits: file.limits,
             flow: file.flow,
+            tls: file.tls,
+            access: file.access,
+        })
+    }
+
+    /// What stands between the server and those who ask it.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or makes no sense.
+    pub(crate) fn security(&self) -> Result<Security> {
+        let tls = self.tls.clone().map(|tls| {
+            netverdict_server::Tls::new(TlsFiles {
+                certificate: tls.certificate,
+                private_key: tls.private_key,
+                client_ca: tls.client_ca,
+            })
+        });
+        let AccessFile {
+            tokens,
+            roles,
+            audit,
+            requests_per_second,
+        } = self.access.clone();
+        let files = AccessFiles {
+            tokens,
+            roles,
+            audit,
+        };
+        Ok(Security {
+            tls: tls.transpose()?,
+            access: Access::new(files, Some(requests_per_second.unwrap_or(REQUESTS)))?,
         })
     }
 
@@ -263,6 +321,12 @@ mod tests {
             range_days = 7
             [flow]
             window_milliseconds = 5000
+            [tls]
+            certificate = "/etc/netverdict/tls.crt"
+            private_key = "/etc/netverdict/tls.key"
+            client_ca = "/etc/netverdict/ca.crt"
+            [access]
+            requests_per_second = 5
             "#,
         )
         .unwrap();
@@ -273,6 +337,8 @@ mod tests {
         assert_eq!((limits.page, limits.range), (50, 7 * DAY));
         assert_eq!(limits.body, netverdict_server::Limits::default().body);
         assert_eq!(config.flow.limits().window, 5 * SECOND);
+        let error = format!("{:#}", config.security().err().unwrap());
+        assert!(error.contains("/etc/netverdict/tls.crt"), "{error}");
     }
 
     #[test]

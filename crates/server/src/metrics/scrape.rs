@@ -38,7 +38,7 @@ pub(crate) async fn scrape(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
-    let store = timeout(PATIENCE, app.store().state()).await;
+    let store = timeout(PATIENCE, app.unscoped().store.state()).await;
     let store = store.ok().and_then(Result::ok);
     let mut page = String::new();
     text::encode(&mut page, &registry(&app, store)).map_err(|error| Problem::fault(&error))?;
@@ -343,7 +343,7 @@ fn places(registry: &mut Registry, app: &App, store: Option<&StoreState>) {
         };
         losses.get_or_create(&labels).inc_by(count);
     };
-    for state in app.cluster().sources() {
+    for state in app.unscoped().cluster.sources() {
         let (place, source) = match &*state.name {
             "connections" => ("flow", ""),
             "decisions" => ("decisions", ""),
@@ -453,7 +453,7 @@ fn known(registry: &mut Registry, app: &App) {
     let rules = Family::<BySampling, Gauge>::default();
     let sampled = rules.get_or_create_owned(&BySampling { sampled: "true" });
     let silent = rules.get_or_create_owned(&BySampling { sampled: "false" });
-    for rule in app.cluster().rules() {
+    for rule in app.unscoped().cluster.rules() {
         match rule.sampled {
             true => sampled.inc(),
             false => silent.inc(),
@@ -462,7 +462,7 @@ fn known(registry: &mut Registry, app: &App) {
     let help = "Rules in force, by whether their packets are sampled in all zones";
     registry.register("rules", help, rules);
     let ready: Gauge = Gauge::default();
-    ready.set(i64::from(app.cluster().is_ready()));
+    ready.set(i64::from(app.unscoped().cluster.is_ready()));
     registry.register("ready", "1 once policies and sources are there", ready);
 }
 
@@ -490,11 +490,11 @@ fn own(registry: &mut Registry, app: &App) {
         metrics.append_failures.clone(),
     );
     let updates: Counter = Counter::default();
-    updates.inc_by(app.live().next());
+    updates.inc_by(app.unscoped().live.next());
     let help = "Updates of connections that were told to the live stream";
     registry.register("live_updates", help, updates);
     let readers: Gauge = Gauge::default();
-    readers.set(signed(app.live().readers() as u64));
+    readers.set(signed(app.unscoped().live.readers() as u64));
     registry.register("live_readers", "Readers of the live stream", readers);
     registry.register(
         "http_requests",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_server::{
-    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal,
+    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal, Security,
     Server, SourceState, WhatifRequest, Workload, router,
 };
 use netverdict_store::judge::{Naive, Random, batches};
@@ -55,6 +55,10 @@ impl Running {
     }
 
     pub fn new(limits: Limits, ring: usize) -> Self {
+        Self::secured(limits, ring, Security::default())
+    }
+
+    pub fn secured(limits: Limits, ring: usize, security: Security) -> Self {
         let store = Arc::new(Naive::default());
         let live = Arc::new(Live::new(ring));
         let cluster = Arc::new(Told::default());
@@ -72,8 +76,8 @@ impl Running {
             .enable_all()
             .build()
             .unwrap();
-        let server = Server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let url = format!("http://{}", server.address());
+        let server = Server::listen("127.0.0.1:0".parse().unwrap(), security).unwrap();
+        let url = format!("{}://{}", server.scheme(), server.address());
         let (stop, stopped) = oneshot::channel::<()>();
         runtime.spawn(server.run(router(app), async {
             let _ = stopped.await;

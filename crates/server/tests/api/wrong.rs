@@ -1,6 +1,6 @@
 //! Questions that have none.
 
-use netverdict_server::{Limits, ServeError, Server};
+use netverdict_server::{Limits, Security, ServeError, Server};
 
 use crate::support::{Running, escaped};
 
@@ -102,7 +102,7 @@ fn bodies_are_checked() {
 #[test]
 fn other_machines_stay_outside_without_tls() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
-        let listening = Server::listen(address.parse().unwrap());
+        let listening = Server::listen(address.parse().unwrap(), Security::default());
         assert!(
             matches!(listening, Err(ServeError::Exposed(_))),
             "{address}"
