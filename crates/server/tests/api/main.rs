@@ -4,6 +4,7 @@
 mod exports;
 mod metrics;
 mod questions;
+mod security;
 mod streams;
 mod support;
 mod wrong;

@@ -133,7 +133,7 @@ impl Drop for Running {
     }
 }
 
-fn got(response: ureq::http::Response<ureq::Body>) -> Got {
+pub fn got(response: ureq::http::Response<ureq::Body>) -> Got {
     let kind = response.headers().get("content-type");
     Got {
         status: response.status().as_u16(),
