@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_server::{
-    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal, Security,
-    Server, SourceState, WhatifRequest, Workload, router,
+    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal,
+    Security, Server, SourceState, WhatifRequest, Workload, router,
 };
 use netverdict_store::judge::{Naive, Random, batches};
 use netverdict_types::{Action, Clock, Connection, Direction, Owner, OwnerKind, Rule, Timestamp};
