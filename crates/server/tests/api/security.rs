@@ -212,7 +212,7 @@ fn a_tenant_cannot_ask_for_what_is_hidden() {
             theirs,
             "{hidden}"
         );
-        assert_eq!(count(&format!("{hidden} like 'hidden*'")), 0, "{hidden}");
+        assert_eq!(count(&format!("{hidden}~hidden*")), 0, "{hidden}");
     }
     for connection in &all {
         let id = serde_json::to_value(connection).unwrap()["id"]
