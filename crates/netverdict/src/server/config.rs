@@ -23,8 +23,8 @@ pub(crate) struct Config {
     pub(crate) databases: Databases,
     pub(crate) limits: Limits,
     pub(crate) flow: Flow,
-    tls: Option<Tls>,
-    access: AccessFile,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) access: AccessFile,
 }
 
 /// The file, as people write it; docs/server.md tells of each field.
@@ -54,7 +54,7 @@ struct File {
 /// What the server proves itself with.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tls {
+pub(crate) struct Tls {
     certificate: PathBuf,
     private_key: PathBuf,
     client_ca: Option<PathBuf>,
@@ -63,7 +63,7 @@ struct Tls {
 /// Who may ask.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct AccessFile {
+pub(crate) struct AccessFile {
     tokens: Option<PathBuf>,
     roles: Option<PathBuf>,
     audit: Option<PathBuf>,
