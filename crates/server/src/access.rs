@@ -112,12 +112,12 @@ impl Access {
     }
 
     /// Who asks; the name of one who may not is told too.
-    fn subject(&self, headers: &HeaderMap) -> Result<Subject, (String, Problem)> {
+    fn subject(&self, headers: &HeaderMap) -> Result<Subject, Box<(String, Problem)>> {
         let known = self.0.known.load();
         let Some(tokens) = &known.tokens else {
             return Ok(Subject::everyone());
         };
-        let unknown = || (String::new(), Problem::unauthorized());
+        let unknown = || Box::new((String::new(), Problem::unauthorized()));
         let token = bearer(headers).ok_or_else(unknown)?;
         let who = tokens.find(token).ok_or_else(unknown)?;
         let subject = match &known.roles {
@@ -127,7 +127,7 @@ impl Access {
         subject.ok_or_else(|| {
             let name = &who.name;
             let what = format!("no role names {name:?} or a group of theirs");
-            (name.clone(), Problem::forbidden(what))
+            Box::new((name.clone(), Problem::forbidden(what)))
         })
     }
 }
@@ -192,7 +192,7 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
     let known = access.subject(request.headers());
     let name = match &known {
         Ok(subject) => subject.name().to_owned(),
-        Err((name, _)) => name.clone(),
+        Err(refused) => refused.0.clone(),
     };
     let key = match name.is_empty() {
         true => Key::Address(address),
@@ -202,7 +202,7 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
     let may = rate.is_none_or(|rate| rate.take(key, began));
     let response = match known {
         _ if !may => Problem::too_often().into_response(),
-        Err((_, problem)) => problem.into_response(),
+        Err(refused) => refused.1.into_response(),
         Ok(subject) if path == METRICS && !subject.sees_all() => Problem::forbidden(
             "metrics tell of the whole cluster: they need a role with the namespaces \"*\"",
         )

@@ -316,6 +316,9 @@ impl Seen {
     }
 }
 
+/// The values of a group, and what is told of it.
+type Group = (Vec<Cell>, Vec<Cell>);
+
 /// A bucket's start, and the values of a group.
 type Key = (Option<Cell>, Vec<Cell>);
 
@@ -381,7 +384,7 @@ impl<'a> Joined<'a> {
             mut values,
         } = self;
         let total = groups.len() as u64;
-        let mut buckets: BTreeMap<Option<Cell>, Vec<(Vec<Cell>, Vec<Cell>)>> = BTreeMap::new();
+        let mut buckets: BTreeMap<Option<Cell>, Vec<Group>> = BTreeMap::new();
         for (key, mut told) in groups {
             for (place, measure) in question.measures.iter().enumerate() {
                 if let Measure::Distinct(..) = measure {
