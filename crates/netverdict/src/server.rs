@@ -96,7 +96,7 @@ impl Server {
 /// # Errors
 /// If it cannot be opened, or another process uses it.
 pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
-    store::open(&Config {
+    store::open_directory(&Config {
         data: Some(directory.to_owned()),
         ..Config::default()
     })
@@ -117,7 +117,7 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         store,
         encoder,
         temporary: _temporary,
-    } = store::open(&config)?;
+    } = store::open(&config, &runtime)?;
     let live = Arc::new(Live::new(config.limits.live));
     let twin = match &demo {
         Some(staged) => twin::Inputs::of_manifests(&staged.manifests),
@@ -138,7 +138,7 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
     let http = Http::start(&runtime, listening, app);
     let mut session = Session::new(&config.inputs, &config.databases, None)?;
     session.tick(TICK);
-    let writer = Writer::start(&runtime, store, metrics.clone())?;
+    let writer = Writer::start(&runtime, store, address.port(), metrics.clone())?;
     let mut ingest = Ingest::new(config.flow.limits(), live.clone(), metrics, &writer);
     tell(format_args!("answering at {address}/api/v1"));
     let interrupter = session.interrupter();

@@ -126,9 +126,10 @@ impl Writer {
     pub(crate) fn start(
         runtime: &Runtime,
         store: Arc<dyn Store>,
+        port: u16,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
-        let name = writer();
+        let name = writer(port);
         let last = runtime.block_on(store.last(&name))?.unwrap_or(0);
         let (sender, batches) = mpsc::channel(WAITING);
         let retries = Arc::new(AtomicU64::new(0));
@@ -193,9 +194,9 @@ async fn keep(
     Ok(())
 }
 
-/// The name of this writer among those that share a store.
-fn writer() -> String {
+/// The name of this writer among those that share a store; the same when it is started anew.
+fn writer(port: u16) -> String {
     let name = nix::unistd::gethostname().ok();
     let name = name.and_then(|name| name.into_string().ok());
-    format!("server@{}", name.as_deref().unwrap_or("localhost"))
+    format!("server@{}:{port}", name.as_deref().unwrap_or("localhost"))
 }

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use netverdict_server::Encoder;
 use netverdict_store::Store;
+use netverdict_store_clickhouse::ClickHouseStore;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::config::Config;
+
+/// Opens the store of a directory.
+pub(crate) use embedded::open as open_directory;
 
 /// A store, and what goes with it.
 pub(crate) struct Opened {
@@ -22,13 +27,28 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// If it cannot be opened, or is none that is built in.
-pub(crate) fn open(config: &Config) -> Result<Opened> {
-    if let Some(store) = &config.store {
-        bail!(
-            "{store}: there is no such store; there are directories of this machine: data = \"DIR\""
-        );
+pub(crate) fn open(config: &Config, runtime: &Runtime) -> Result<Opened> {
+    let Some(line) = &config.store else {
+        return embedded::open(config);
+    };
+    if config.data.is_some() || config.keep.days.is_some() || config.keep.gigabytes.is_some() {
+        bail!("data and keep are for a store in a directory: leave them out beside store");
     }
-    embedded::open(config)
+    let url = match line.strip_prefix("clickhouse:") {
+        Some(host) if host.starts_with("//") => format!("http:{host}"),
+        Some(url) => url.to_owned(),
+        None => bail!(
+            "store: there is no such store; there is clickhouse://HOST:8123/DATABASE, or \
+             clickhouse:https://HOST:8443/DATABASE"
+        ),
+    };
+    let options = url.parse().context("store")?;
+    let store = runtime.block_on(ClickHouseStore::open(options))?;
+    Ok(Opened {
+        store: Arc::new(store),
+        encoder: embedded::ENCODER,
+        temporary: None,
+    })
 }
 
 #[cfg(feature = "parquet")]
@@ -38,13 +58,15 @@ mod embedded {
     use std::time::Duration;
 
     use anyhow::{Context, Result};
-    use netverdict_server::Encode;
+    use netverdict_server::{Encode, Encoder};
     use netverdict_store_parquet::{File, Options, ParquetStore};
     use netverdict_types::Connection;
 
     use super::{Config, Opened};
 
-    pub(super) fn open(config: &Config) -> Result<Opened> {
+    pub(super) const ENCODER: Option<Encoder> = Some(begin);
+
+    pub(crate) fn open(config: &Config) -> Result<Opened> {
         let (directory, temporary) = match &config.data {
             Some(directory) => (directory.clone(), None),
             None => {
@@ -62,7 +84,7 @@ mod embedded {
         let store = ParquetStore::open(options).with_context(|| directory.display().to_string())?;
         Ok(Opened {
             store: Arc::new(store),
-            encoder: Some(begin),
+            encoder: ENCODER,
             temporary,
         })
     }
@@ -89,11 +111,14 @@ mod embedded {
     use std::sync::Arc;
 
     use anyhow::{Result, bail};
+    use netverdict_server::Encoder;
     use netverdict_store::judge::Naive;
 
     use super::{Config, Opened};
 
-    pub(super) fn open(config: &Config) -> Result<Opened> {
+    pub(super) const ENCODER: Option<Encoder> = None;
+
+    pub(crate) fn open(config: &Config) -> Result<Opened> {
         let keep = &config.keep;
         if let Some(directory) = &config.data {
             bail!(
@@ -108,7 +133,7 @@ mod embedded {
         }
         Ok(Opened {
             store: Arc::new(Naive::default()),
-            encoder: None,
+            encoder: ENCODER,
             temporary: None,
         })
     }
