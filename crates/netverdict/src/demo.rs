@@ -360,6 +360,7 @@ impl Datapath {
                 break;
             }
             self.traffic.run(now, |place, packet, time| {
+                let packet = self.twin.addressed(place, packet);
                 emitter.send(&mut self.twin, place, packet, time)
             });
             for socket in &sockets {

@@ -233,21 +233,21 @@ impl<S> Twin<S> {
         })
     }
 
-    /// A packet with the MAC addresses that the host at a port gives it: its own, and that of the destination if it is on the switch, else
+    /// A packet with the MAC addresses that the host at a port gives it: its own, if the port names it, and that of the destination if it is on the switch, else
     /// that of the switch's router.
     pub fn addressed(&self, from: Place, packet: Packet) -> Packet {
         let macs = || {
             let zone = self.zones.get(from.zone)?;
             let port = zone.northbound.port(from.port)?;
             let switch = port.switch?;
-            let (own, _) = port.hosts().next()?;
+            let own = port.hosts().next().and_then(|(own, _)| mac(own));
             let (_, to) = packet.ip?;
             let next = zone.routers.neighbour(switch, to).or_else(|| {
                 let ports = &zone.northbound.switch(switch)?.ports;
                 let (router, port) = ports.iter().find_map(|port| zone.routers.behind(*port))?;
                 Some(zone.routers.list.get(router)?.ports.get(port)?.mac)
             });
-            Some((mac(own)?, next?))
+            Some((own.unwrap_or(packet.eth_src), next?))
         };
         match macs() {
             Some((own, next)) => packet.between(own, next),

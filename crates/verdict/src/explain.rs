@@ -17,7 +17,7 @@ use std::sync::Arc;
 use netverdict_manifest::{Key, Kind, Span};
 use netverdict_pipeline::conntrack::Conntrack;
 use netverdict_pipeline::journey::{Lost, Outcome, Place, Twin};
-use netverdict_pipeline::{Lport, Northbound, Stages};
+use netverdict_pipeline::{Northbound, Stages};
 use netverdict_types::{Direction, EndpointKind, Owner, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
@@ -408,7 +408,7 @@ impl<S: Stages> Asking<'_, '_, S> {
         for zone in self.twin.zones_mut() {
             zone.conntrack = Conntrack::default();
         }
-        let first = self.first_packet(place);
+        let first = packet::first(self.source, self.target, self.transport);
         let (request, outcome) = match self.source == self.target {
             true => (Way::within(&first), None),
             false => {
@@ -464,20 +464,6 @@ impl<S: Stages> Asking<'_, '_, S> {
         case
     }
 
-    fn first_packet(&self, place: Place) -> netverdict_pipeline::Packet {
-        let zone = self.twin.zones().get(place.zone);
-        let northbound = zone.map(|zone| &*zone.northbound);
-        let mac = |find: &dyn Fn(&netverdict_pipeline::Northbound, Lport) -> Option<[u8; 6]>| {
-            northbound
-                .and_then(|northbound| find(northbound, place.port))
-                .unwrap_or_default()
-        };
-        let mut packet = packet::first(self.source, self.target, self.transport);
-        packet.eth_src = mac(&atlas::own_mac);
-        packet.eth_dst = mac(&|northbound, port| atlas::next_hop(northbound, port, self.target));
-        packet
-    }
-
     fn send(
         &mut self,
         from: Place,
@@ -486,6 +472,7 @@ impl<S: Stages> Asking<'_, '_, S> {
     ) -> (Way, Outcome) {
         let mut trace = Trace::default();
         let now = Timestamp(seconds * 1_000_000_000);
+        let packet = self.twin.addressed(from, packet);
         let outcome = self.twin.send(from, packet, now, &mut trace);
         let way = way::read(self.twin, self.atlas, self.texts, &packet, &trace, &outcome);
         (way, outcome)

@@ -187,7 +187,7 @@ pub(super) fn starts(
         };
         Some(Start {
             place,
-            packet: twin.addressed(place, packet),
+            packet,
             bulk: from.name.starts_with("iperf"),
         })
     });

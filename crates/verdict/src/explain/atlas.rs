@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use netverdict_pipeline::journey::Place;
-use netverdict_pipeline::{Lport, Northbound, Port, SwitchId};
+use netverdict_pipeline::{Northbound, Port, SwitchId};
 use netverdict_types::EndpointKind;
 use serde::Serialize;
 
@@ -394,37 +394,4 @@ fn owner(port: &Port) -> Option<(EndpointKind, Option<Arc<str>>, Arc<str>)> {
         "" => Some((EndpointKind::Port, None, port.name.clone())),
         _ => None,
     }
-}
-
-/// The MAC address that a packet to an address goes to first: its own, if it is on the switch, else the router's.
-pub(super) fn next_hop(zone: &Northbound, from: Lport, to: IpAddr) -> Option<[u8; 6]> {
-    let switch = zone.switch(zone.port(from)?.switch?)?;
-    let ports = || switch.ports.iter().filter_map(|port| zone.port(*port));
-    let here = ports().find_map(|port| {
-        let mut hosts = port.hosts();
-        hosts.find_map(|(mac, mut hosts)| hosts.any(|host| host == to).then(|| mac.to_owned()))
-    });
-    let router = || {
-        ports().find_map(|port| {
-            let name = port.options.get("router-port")?;
-            let router = zone.router_ports.values().find(|port| port.name == *name)?;
-            Some(router.mac.clone())
-        })
-    };
-    mac(&here.or_else(router)?)
-}
-
-/// The MAC address of a port for one of its addresses.
-pub(super) fn own_mac(zone: &Northbound, port: Lport) -> Option<[u8; 6]> {
-    let (text, _) = zone.port(port)?.hosts().next()?;
-    mac(text)
-}
-
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut bytes {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    parts.next().is_none().then_some(bytes)
 }
