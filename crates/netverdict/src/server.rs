@@ -133,12 +133,13 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         limits: config.limits.server(),
         parquet: encoder,
     });
+    let port = listening.address().port();
     let address = format!("{}://{}", listening.scheme(), listening.address());
     let metrics = app.metrics().clone();
     let http = Http::start(&runtime, listening, app);
     let mut session = Session::new(&config.inputs, &config.databases, None)?;
     session.tick(TICK);
-    let writer = Writer::start(&runtime, store, address.port(), metrics.clone())?;
+    let writer = Writer::start(&runtime, store, port, metrics.clone())?;
     let mut ingest = Ingest::new(config.flow.limits(), live.clone(), metrics, &writer);
     tell(format_args!("answering at {address}/api/v1"));
     let interrupter = session.interrupter();
