@@ -179,7 +179,7 @@ pub fn namespace(number: u64) -> String {
 
 fn pod_ip(pod: u64) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(
-        0x0a80_0000 + ((pod % NODES) << 8 | pod / NODES) as u32,
+        0x0a80_0000 + (((pod % NODES) << 8) | (pod / NODES)) as u32,
     ))
 }
 
