@@ -26,6 +26,12 @@ const NODES: usize = 40;
 /// Connections that are there at the same time: more would be swapped.
 const BATCH: usize = 50_000;
 
+/// What the cluster's default denies become: most connections are let through.
+const OPEN: [&str; 2] = [
+    "  podSelector: {}\n  policyTypes: [Ingress, Egress]\n",
+    "  podSelector: {}\n  ingress: [{ports: [{port: 8080}, {port: 443}]}]\n",
+];
+
 /// What is changed: one namespace lets in no more but its own.
 const CHANGE: &str = "\
 apiVersion: networking.k8s.io/v1
@@ -38,7 +44,8 @@ spec:
 ";
 
 pub(crate) fn run() -> Result<()> {
-    let all = objects(&cluster(POLICIES, PODS, NODES), POLICIES)?;
+    let text = cluster(POLICIES, PODS, NODES).replace(OPEN[0], OPEN[1]);
+    let all = objects(&text, POLICIES)?;
     let pods: Vec<(IpAddr, Arc<Endpoint>)> = all.iter().filter_map(pod).collect();
     let mut compiler = Compiler::new(options());
     for object in all {
@@ -53,6 +60,7 @@ pub(crate) fn run() -> Result<()> {
     let mut random = 1_u64;
     for number in 0..CONNECTIONS {
         random = next(random);
+        // Each pair comes at least once.
         let key = match number < KEYS {
             true => number,
             false => (random >> 33) as usize % KEYS,
