@@ -23,8 +23,8 @@ const KEYS: usize = 200_000;
 const POLICIES: usize = 2_000;
 const PODS: usize = 20_000;
 const NODES: usize = 40;
-/// Connections that are there at the same time: more would be swapped.
-const BATCH: usize = 50_000;
+/// Connections that are there at the same time, as they come from a decoder.
+const BATCH: usize = 1_000;
 
 /// What the cluster's default denies become: most connections are let through.
 const OPEN: [&str; 2] = [

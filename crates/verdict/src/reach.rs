@@ -20,6 +20,8 @@ use crate::near::{Ask, Transport};
 pub struct Reach<'a> {
     zones: Vec<Zone<'a>>,
     pods: Vec<Seat>,
+    /// For each pod the rules of its stages towards the router, and from there.
+    routed: Vec<[OnceLock<Stages>; 2]>,
     by_name: HashMap<Arc<str>, usize>,
     by_address: HashMap<IpAddr, Vec<usize>>,
 }
@@ -85,6 +87,9 @@ pub struct RowMiss {
     pub failing: Vec<String>,
 }
 
+/// The rules of each stage ([`Pipeline::ALL`]) that can match, in their order.
+type Stages = [Arc<[usize]>; Pipeline::ALL.len()];
+
 #[derive(Debug)]
 struct Zone<'a> {
     northbound: &'a Northbound,
@@ -136,7 +141,7 @@ struct Hop {
 /// A way through switches: the rules of each stage that can match at all, in their order.
 #[derive(Debug)]
 pub struct Way {
-    stages: Vec<(Hop, Pipeline, Vec<usize>)>,
+    stages: Vec<(Hop, Pipeline, Arc<[usize]>)>,
     from: IpAddr,
     to: IpAddr,
     /// Where it was sent before load balancing.
@@ -182,6 +187,7 @@ impl<'a> Reach<'a> {
         let mut this = Self {
             zones: zones.into_iter().map(Zone::new).collect(),
             pods: Vec::new(),
+            routed: Vec::new(),
             by_name: HashMap::new(),
             by_address: HashMap::new(),
         };
@@ -190,6 +196,7 @@ impl<'a> Reach<'a> {
                 this.take_ports(number, northbound);
             }
         }
+        this.routed.resize_with(this.pods.len(), Default::default);
         this
     }
 
@@ -270,7 +277,7 @@ impl<'a> Reach<'a> {
         let Some(denier) = self.acl(denied).map(|row| &row.acl) else {
             return Vec::new();
         };
-        let is_it = |(hop, pipeline, _): &&(Hop, Pipeline, Vec<usize>)| {
+        let is_it = |(hop, pipeline, _): &&(Hop, Pipeline, Arc<[usize]>)| {
             hop.zone == denied.zone && *pipeline == denied.pipeline
         };
         let mut misses = Vec::new();
@@ -480,23 +487,31 @@ impl<'a> Reach<'a> {
     pub fn way(&self, from: Spot, to: Spot) -> Option<Way> {
         let seats = [from, to].map(|spot| spot.pod.and_then(|pod| self.pods.get(pod)));
         let mut hops = Vec::with_capacity(2);
+        let routed = |spot: Spot, to_router: bool| {
+            let stages = self.routed.get(spot.pod?)?;
+            Some(&stages[usize::from(!to_router)])
+        };
         match seats {
             [Some(from), Some(to)] if from.network != to.network => return None,
             [Some(from), Some(to)] if (from.zone, from.switch) == (to.zone, to.switch) => {
-                hops.push((from, from.port, to.port, Direction::Egress));
+                hops.push((from, from.port, to.port, Direction::Egress, None));
             }
-            [Some(from), Some(to)] => {
-                hops.push((from, from.port, self.router(from), Direction::Egress));
-                hops.push((to, self.router(to), to.port, Direction::Ingress));
+            [sender, receiver] => {
+                if let Some(seat) = sender {
+                    let (port, router) = (seat.port, self.router(seat));
+                    hops.push((seat, port, router, Direction::Egress, routed(from, true)));
+                }
+                if let Some(seat) = receiver {
+                    let (port, router) = (seat.port, self.router(seat));
+                    hops.push((seat, router, port, Direction::Ingress, routed(to, false)));
+                }
             }
-            [Some(from), None] => {
-                hops.push((from, from.port, self.router(from), Direction::Egress));
-            }
-            [None, Some(to)] => hops.push((to, self.router(to), to.port, Direction::Ingress)),
-            [None, None] => return None,
+        }
+        if hops.is_empty() {
+            return None;
         }
         let mut stages = Vec::with_capacity(3 * hops.len());
-        for (seat, inport, outport, side) in hops {
+        for (seat, inport, outport, side, known) in hops {
             let hop = Hop {
                 zone: seat.zone,
                 switch: seat.switch,
@@ -504,10 +519,13 @@ impl<'a> Reach<'a> {
                 outport,
                 side,
             };
-            for pipeline in Pipeline::ALL {
-                let rules = self.candidates(hop, pipeline);
-                stages.push((hop, pipeline, rules));
-            }
+            let find = || Pipeline::ALL.map(|pipeline| self.candidates(hop, pipeline).into());
+            let rules = match known {
+                Some(known) => known.get_or_init(find).clone(),
+                None => find(),
+            };
+            let of_hop = Pipeline::ALL.into_iter().zip(rules);
+            stages.extend(of_hop.map(|(pipeline, rules)| (hop, pipeline, rules)));
         }
         Some(Way {
             stages,
@@ -656,7 +674,7 @@ impl<'a> Reach<'a> {
 
     fn decide(
         &self,
-        (hop, pipeline, rules): &(Hop, Pipeline, Vec<usize>),
+        (hop, pipeline, rules): &(Hop, Pipeline, Arc<[usize]>),
         way: &Way,
         transport: Transport,
         reply: bool,
@@ -742,9 +760,12 @@ impl<'a> Reach<'a> {
                 side,
                 ..*hop
             };
-            let stages: Vec<_> = back
+            let stages: Vec<(Hop, Pipeline, Arc<[usize]>)> = back
                 .iter()
-                .map(|pipeline| (returning, *pipeline, self.candidates(returning, *pipeline)))
+                .map(|pipeline| {
+                    let rules = self.candidates(returning, *pipeline);
+                    (returning, *pipeline, rules.into())
+                })
                 .collect();
             let untracked = |reply: bool| {
                 let (stages, way) = match reply {
@@ -784,7 +805,7 @@ impl<'a> Reach<'a> {
     fn is_stateless(
         &self,
         zone: &Zone<'_>,
-        (hop, pipeline, rules): &(Hop, Pipeline, Vec<usize>),
+        (hop, pipeline, rules): &(Hop, Pipeline, Arc<[usize]>),
         way: &Way,
         transport: Transport,
         reply: bool,

@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use netverdict_manifest::{Cidr, Protocol};
 use netverdict_types::{Action, EndpointKind, Service, Verdict};
 use netverdict_verdict::{Decided, Reach, Spot, Transport, Way};
@@ -94,7 +96,7 @@ impl Unknown {
 pub fn whatif(pairs: &[Pair], before: &Reach<'_>, after: &Reach<'_>) -> Report {
     let touched = before.touched(after);
     let mut report = Report::default();
-    let [old, new] = [before, after].map(Judge::new);
+    let [mut old, mut new] = [before, after].map(Judge::new);
     let mut order: Vec<(Result<Ends, Unknown>, usize)> = pairs
         .iter()
         .enumerate()
@@ -102,22 +104,23 @@ pub fn whatif(pairs: &[Pair], before: &Reach<'_>, after: &Reach<'_>) -> Report {
         .collect();
     // Those that go the same way side by side.
     order.sort_unstable_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.cmp(b)));
-    let mut ways = [Last::default(), Last::default()];
     for (ends, number) in order {
         let Some(pair) = pairs.get(number) else {
             continue;
         };
         let transport = transport(pair);
-        let is_touched = |ends: &Ends| match &touched {
-            None => true,
-            Some(touched) => old.names(ends).any(|name| touched.contains(name)),
-        };
         let verdicts = ends.and_then(|ends| {
-            let [old_way, new_way] = &mut ways;
-            let was = old.verdict(pair, &ends, transport, old_way)?;
-            let is = match is_touched(&ends) {
+            let is_touched = match &touched {
+                None => true,
+                Some(touched) => old.names(&ends).any(|name| touched.contains(name)),
+            };
+            let was = old.verdict(pair, ends, transport)?;
+            let is = match is_touched {
                 false => was,
-                true => new.verdict(pair, &new.ends(pair)?, transport, new_way)?,
+                true => {
+                    let ends = new.ends(pair)?;
+                    new.verdict(pair, ends, transport)?
+                }
             };
             Ok((was, is))
         });
@@ -157,9 +160,24 @@ pub fn whatif(pairs: &[Pair], before: &Reach<'_>, after: &Reach<'_>) -> Report {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Ends {
     from: Seat,
-    /// Several where the backend is not known.
-    to: Vec<Seat>,
+    to: Targets,
     vip: Option<(IpAddr, u16)>,
+}
+
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Targets {
+    One(Seat),
+    /// Where it is not known which of them answered.
+    Backends(Vec<Seat>),
+}
+
+impl Targets {
+    fn iter(&self) -> std::slice::Iter<'_, Seat> {
+        match self {
+            Self::One(seat) => std::slice::from_ref(seat).iter(),
+            Self::Backends(seats) => seats.iter(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -170,13 +188,13 @@ struct Seat {
     port: Option<u16>,
 }
 
-/// The way that was asked last.
-#[derive(Default)]
-struct Last(Option<(Ends, Vec<Option<Way>>)>);
-
 struct Judge<'r, 'a> {
     reach: &'r Reach<'a>,
     own: Vec<Cidr>,
+    /// By where the end is kept: pairs share ends.
+    seats: HashMap<*const End, Result<Seat, Unknown>, FixedState>,
+    /// The ways that were asked last.
+    last: Option<(Ends, Vec<Option<Way>>)>,
 }
 
 impl<'r, 'a> Judge<'r, 'a> {
@@ -184,24 +202,37 @@ impl<'r, 'a> Judge<'r, 'a> {
         Self {
             own: reach.own(),
             reach,
+            seats: HashMap::default(),
+            last: None,
         }
     }
 
     /// What becomes of a connection; of equal backends one.
     fn verdict(
+        &mut self,
+        pair: &Pair,
+        ends: Ends,
+        transport: Transport,
+    ) -> Result<Verdict, Unknown> {
+        let last = self.last.take().filter(|(of, _)| *of == ends);
+        let (ends, ways) = last.unwrap_or_else(|| {
+            let ways = ends.to.iter().map(|to| self.way(&ends, to)).collect();
+            (ends, ways)
+        });
+        let verdict = self.on_ways(pair, &ends, &ways, transport);
+        self.last = Some((ends, ways));
+        verdict
+    }
+
+    fn on_ways(
         &self,
         pair: &Pair,
         ends: &Ends,
+        ways: &[Option<Way>],
         transport: Transport,
-        last: &mut Last,
     ) -> Result<Verdict, Unknown> {
-        if last.0.as_ref().is_none_or(|(of, _)| of != ends) {
-            let ways = ends.to.iter().map(|to| self.way(ends, to)).collect();
-            last.0 = Some((ends.clone(), ways));
-        }
         let mut verdict = None;
-        let ways = last.0.iter().flat_map(|(_, ways)| ways);
-        for (way, to) in ways.zip(&ends.to) {
+        for (way, to) in ways.iter().zip(ends.to.iter()) {
             let transport = at_port(transport, to.port);
             let one = match way {
                 // A pod reaches itself, whatever policies say.
@@ -220,9 +251,9 @@ impl<'r, 'a> Judge<'r, 'a> {
     }
 
     /// What decides in each stage.
-    fn decided(&self, pair: &Pair, transport: Transport) -> Vec<Decided> {
+    fn decided(&mut self, pair: &Pair, transport: Transport) -> Vec<Decided> {
         let decided = self.ends(pair).ok().and_then(|ends| {
-            let to = ends.to.first()?;
+            let to = ends.to.iter().next()?;
             let way = self.way(&ends, to)?;
             Some(self.reach.along(&way, at_port(transport, to.port)))
         });
@@ -238,28 +269,38 @@ impl<'r, 'a> Judge<'r, 'a> {
     }
 
     fn names<'s>(&'s self, ends: &'s Ends) -> impl Iterator<Item = &'s Arc<str>> {
-        let pods = std::iter::once(&ends.from).chain(&ends.to);
+        let pods = std::iter::once(&ends.from).chain(ends.to.iter());
         pods.filter_map(|seat| Some(&self.reach.pods().get(seat.pod?)?.name))
     }
 
-    fn ends(&self, pair: &Pair) -> Result<Ends, Unknown> {
-        let from = self.seat(&pair.from)?;
+    fn ends(&mut self, pair: &Pair) -> Result<Ends, Unknown> {
+        let from = self.known(&pair.from)?;
         let Some(service) = &pair.service else {
             return Ok(Ends {
                 from,
-                to: vec![self.seat(&pair.to)?],
+                to: Targets::One(self.known(&pair.to)?),
                 vip: None,
             });
         };
         let to = match pair.has_backend {
-            true => vec![self.seat(&pair.to)?],
-            false => self.backends(service, from),
+            true => Targets::One(self.known(&pair.to)?),
+            false => Targets::Backends(self.backends(service, from)),
         };
         Ok(Ends {
             from,
             to,
             vip: service.port.or(pair.port).map(|port| (service.ip, port)),
         })
+    }
+
+    fn known(&mut self, end: &Arc<End>) -> Result<Seat, Unknown> {
+        let place = Arc::as_ptr(end);
+        if let Some(seat) = self.seats.get(&place) {
+            return seat.clone();
+        }
+        let seat = self.seat(end);
+        self.seats.insert(place, seat.clone());
+        seat
     }
 
     /// Who has the place of an end here.
