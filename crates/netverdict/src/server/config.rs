@@ -348,7 +348,7 @@ mod tests {
             ("listen = \"here\"", "listen"),
             ("source = [\"psmple\"]", "psmple"),
             ("[limits]\nrows = 1", "rows"),
-            ("nb = [\"ssl:x\"]", "nb"),
+            ("nb = [\"ssl:x:y\"]", "nb"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
             assert!(error.contains(named), "{text}: {error}");
