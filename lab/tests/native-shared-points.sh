@@ -15,6 +15,8 @@ run() { # records lab-traffic on node 2 as $LAB_OUT/$1.nvcap and replays it as $
   NETVERDICT_LOG=info node 2 netverdict record "$LAB_OUT/$1.nvcap" $(databases 2) 2>"$LAB_OUT/$1.record" &
   pid=$!
   listens 2
+  # The exporter sends its templates again only when it has something to send.
+  until grep -q 'templates have come' "$LAB_OUT/$1.record"; do kill -0 $pid; lab-traffic --messages 1 icmp-by-ingress-v4 >/dev/null; done
   lab-traffic >"$LAB_OUT/$1.traffic"
   kill -INT $pid
   wait $pid

@@ -247,7 +247,7 @@ impl Ipfix {
                 zones: options.zones.clone(),
                 decoder: Decoder::new(options.limits),
                 counters,
-                told: false,
+                told: Told::Nothing,
             },
         })
     }
@@ -309,8 +309,15 @@ struct Messages {
     zones: HashMap<IpAddr, ZoneId>,
     decoder: Decoder,
     counters: Arc<Counters>,
-    /// The user was told that records wait for their templates.
-    told: bool,
+    told: Told,
+}
+
+/// What the user was told last about templates, which a collector that starts late waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    RecordsWait,
+    TemplatesCame,
 }
 
 impl Codec for Messages {
@@ -337,12 +344,23 @@ impl Codec for Messages {
 
     fn count(&mut self) {
         self.counters.set(&self.decoder);
-        if !self.told && self.decoder.waiting() > 0 {
-            self.told = true;
-            tracing::warn!(
-                "IPFIX records came before their template and wait for it: Open vSwitch repeats \
-                 its templates every `template_interval` seconds (table IPFIX; 600 by default)"
-            );
+        let waiting = self.decoder.waiting();
+        match self.told {
+            Told::Nothing if waiting > 0 => {
+                self.told = Told::RecordsWait;
+                tracing::warn!(
+                    "IPFIX records came before their template and wait for it: Open vSwitch \
+                     repeats its templates every `template_interval` seconds (table IPFIX; 600 \
+                     by default)"
+                );
+            }
+            Told::Nothing | Told::RecordsWait
+                if waiting == 0 && self.decoder.counters().templates > 0 =>
+            {
+                self.told = Told::TemplatesCame;
+                tracing::info!("the IPFIX templates have come: records are read from here on");
+            }
+            _ => {}
         }
     }
 
