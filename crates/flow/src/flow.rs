@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use netverdict_types::{
     Connection, Decision, Direction, Endpoint, IcmpKind, Origin, Probability, Ruling, Service,
-    Tally, TcpFlags, Timestamp,
+    Tally, TcpFlags, Timestamp, Verdict,
 };
 
 use crate::counting::{Seen, Side};
@@ -65,6 +65,9 @@ pub struct Counts {
     pub connections: u64,
     /// Updates handed over.
     pub updates: u64,
+    /// Connections that were told with one verdict and later with a worse one, by the places of both
+    /// in [`Verdict::ALL`].
+    pub turned: [[u64; Verdict::ALL.len()]; Verdict::ALL.len()],
     /// Decisions that belong to no connection: an address or the protocol is not known.
     pub keyless: u64,
     /// Decisions that belong to no connection: a later fragment has no ports.
@@ -161,6 +164,8 @@ struct Entry {
     after: u32,
     seq: u32,
     queue: u8,
+    /// As it was told last.
+    verdict: Verdict,
     flags: TcpFlags,
     /// True where its first packet was seen, by TCP.
     is_open: bool,

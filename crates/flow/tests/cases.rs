@@ -275,6 +275,12 @@ fn a_change_of_policies_in_mid_life_is_kept() {
             (moment(100), Verdict::Dropped)
         ]
     );
+    let turned = flow.counts().turned;
+    assert_eq!(
+        turned[Verdict::Allowed as usize][Verdict::Dropped as usize],
+        1
+    );
+    assert_eq!(turned.iter().flatten().sum::<u64>(), 1);
 }
 
 #[test]

@@ -26,6 +26,13 @@ fn one_row_for_each_connection() {
         );
         assert_eq!(outcome.right, scenario.connections);
         assert!(outcome.late_reports > 30 && outcome.repeated_reports > 100);
+        let turned = outcome.counts.turned;
+        for (place, came_to) in outcome.came_to.into_iter().enumerate() {
+            let to: u64 = turned.iter().map(|to| to[place]).sum();
+            let from: u64 = turned[place].iter().sum();
+            assert_eq!(came_to, to as i64 - from as i64, "{turned:?}");
+        }
+        assert!(outcome.came_to.iter().any(|came_to| *came_to > 0));
         assert!(outcome.reused > 300 && outcome.served > 3_000);
     }
 }

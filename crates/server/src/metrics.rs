@@ -8,7 +8,7 @@ mod text;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use netverdict_types::Connection;
+use netverdict_types::{Connection, Verdict};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -58,6 +58,12 @@ impl Metrics {
     pub fn set_open(&self, connections: usize) {
         self.open
             .set(i64::try_from(connections).unwrap_or(i64::MAX));
+    }
+
+    /// So many connections were told with one verdict and later with a worse one, by the places of both
+    /// in [`Verdict::ALL`].
+    pub fn set_turned(&self, turned: [[u64; Verdict::ALL.len()]; Verdict::ALL.len()]) {
+        self.series().turned = turned;
     }
 
     /// The store kept so many rows, and it took so long.

@@ -1,6 +1,6 @@
 //! A packet and its connection.
 
-use netverdict_types::{Connection, Decision, Direction, EndpointKind, Tally, TcpFlags};
+use netverdict_types::{Connection, Decision, Direction, EndpointKind, Tally, TcpFlags, Verdict};
 
 use super::{ENDS, Entry, Flow, Note, Queues};
 use crate::intern::says_the_same;
@@ -46,6 +46,7 @@ impl Flow {
             after: NONE,
             seq: 0,
             queue: Queues::NEWS,
+            verdict: Verdict::Unknown,
             flags: TcpFlags(0),
             is_open: false,
             is_sure: packet.reply.is_some(),

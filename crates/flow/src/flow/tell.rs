@@ -17,6 +17,10 @@ impl Flow {
         self.dequeue(number);
         let entry = &mut self.entries[number];
         entry.is_told = true;
+        let was = std::mem::replace(&mut entry.verdict, update.verdict);
+        if update.seq > 0 && was != update.verdict {
+            self.counts.turned[was as usize][update.verdict as usize] += 1;
+        }
         let queue = match entry.has_ended() {
             true => Queues::ENDED,
             false => Queues::REST,

@@ -47,6 +47,9 @@ pub struct Outcome {
     pub first: Option<String>,
     pub decisions: u64,
     pub updates: u64,
+    /// By the places of verdicts in [`Verdict::ALL`]: how many more connections have one at the end than
+    /// had when they were first told.
+    pub came_to: [i64; Verdict::ALL.len()],
     pub counts: Counts,
     /// Most connections that were remembered at a time.
     pub most: usize,
@@ -193,6 +196,8 @@ struct Seen {
 /// Updates of one id, folded as far as they are looked at.
 #[derive(Debug)]
 struct Row {
+    /// As it was first told.
+    first: Verdict,
     whole: Connection,
     updates: u32,
 }
@@ -427,6 +432,7 @@ impl State {
         match &mut truth.row {
             None => {
                 truth.row = Some(Row {
+                    first: row.verdict,
                     whole: row,
                     updates: 1,
                 });
@@ -454,6 +460,10 @@ impl State {
             let truth = truths.remove(0);
             if truths.is_empty() {
                 self.truths.remove(&who);
+            }
+            if let Some(row) = &truth.row {
+                self.outcome.came_to[row.first as usize] -= 1;
+                self.outcome.came_to[row.whole.verdict as usize] += 1;
             }
             match fault(&truth) {
                 None => self.outcome.right += 1,

@@ -75,6 +75,7 @@ impl Ingest {
         self.flow
             .advance(SystemClock.now(), |update| rows.push(update));
         self.metrics.set_open(self.flow.len());
+        self.metrics.set_turned(self.flow.counts().turned);
         self.hand_on()
     }
 

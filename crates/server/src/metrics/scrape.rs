@@ -59,6 +59,7 @@ fn registry(app: &App, store: Option<StoreState>) -> Registry {
     // The lock is held no longer than it takes to copy.
     let series = metrics.series().clone();
     connections(&mut registry, &series);
+    turned(&mut registry, &series);
     rules(&mut registry, &series);
     pairs(&mut registry, &series);
     bounds(&mut registry, &series);
@@ -126,6 +127,33 @@ fn connections(registry: &mut Registry, series: &Series) {
         counter.inc_by(value);
         registry.register(name, help, counter);
     }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct FromTo {
+    from: &'static str,
+    to: &'static str,
+}
+
+fn turned(registry: &mut Registry, series: &Series) {
+    let changes = Family::<FromTo, Counter>::default();
+    for (from, turned) in Verdict::ALL.iter().zip(&series.turned) {
+        for (to, count) in Verdict::ALL.iter().zip(turned) {
+            // A verdict only ever becomes worse.
+            if to.severity() > from.severity() {
+                let labels = FromTo {
+                    from: from.as_str(),
+                    to: to.as_str(),
+                };
+                changes.get_or_create(&labels).inc_by(*count);
+            }
+        }
+    }
+    registry.register(
+        "verdict_changes",
+        "Connections whose verdict became worse after they were first told",
+        changes,
+    );
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -30,6 +30,7 @@ pub(super) struct Series {
     bounds: Bounds,
     hasher: RandomState,
     pub(super) verdicts: [Sums; Verdict::ALL.len()],
+    pub(super) turned: Turned,
     pub(super) dropped: Sums,
     /// As they were seen, not as they are estimated.
     pub(super) sampled: Sums,
@@ -40,6 +41,10 @@ pub(super) struct Series {
     /// What found no room in `pairs`.
     pub(super) pairs_overflow: u64,
 }
+
+/// Connections whose verdict became worse after they were told, by the places of both verdicts in
+/// [`Verdict::ALL`].
+pub(super) type Turned = [[u64; Verdict::ALL.len()]; Verdict::ALL.len()];
 
 /// Connections, and their packets and bytes as far as samples tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -77,6 +82,7 @@ impl Series {
             bounds,
             hasher: RandomState::default(),
             verdicts: [Sums::default(); Verdict::ALL.len()],
+            turned: Turned::default(),
             dropped: Sums::default(),
             sampled: Sums::default(),
             rules: HashTable::new(),
