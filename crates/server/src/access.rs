@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use netverdict_types::{Clock as _, SystemClock};
 
 use crate::audit::{Audit, Line};
+use crate::console;
 use crate::problem::Problem;
 use crate::rate::{Key, Rate};
 use crate::roles::{Roles, TextError};
@@ -175,14 +176,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim_start())
 }
 
-/// Paths that tell nothing of anybody, for those who look whether the server lives.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// Tells of all namespaces in one text.
 const METRICS: &str = "/metrics";
 
 async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if OPEN.contains(&path) {
+    // So are those for who looks whether the server lives.
+    if console::owns(path) {
         return next.run(request).await;
     }
     let (time, began) = (SystemClock.now(), Instant::now());

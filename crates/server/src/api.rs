@@ -2,14 +2,15 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use serde_json::Value;
+use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::{
-    aggregates, connections, explain, export, health, metrics, places, policies, problem, query,
-    sources, stream,
+    aggregates, connections, console, explain, export, health, metrics, places, policies, problem,
+    query, sources, stream,
 };
 
 /// All paths, and what answers there.
@@ -25,11 +26,18 @@ pub fn router(app: App) -> Router {
             axum::routing::get(async || axum::Json(openapi())),
         )
         .route("/metrics", axum::routing::get(metrics::scrape))
-        .fallback(problem::no_such_path)
+        .fallback_service(console())
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(limit)
         .layer(from_fn_with_state(app.clone(), metrics::timed))
         .with_state(app)
+}
+
+/// Everything else is the console's. Its files are sent packed; what the API streams is not.
+fn console() -> Router {
+    Router::new()
+        .fallback(console::serve)
+        .layer(CompressionLayer::new())
 }
 
 /// The same as an OpenAPI 3.1 document, which docs/openapi.json is.

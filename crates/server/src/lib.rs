@@ -12,6 +12,7 @@ mod app;
 mod audit;
 mod cluster;
 mod connections;
+mod console;
 mod explain;
 mod export;
 mod health;

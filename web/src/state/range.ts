@@ -1,0 +1,27 @@
+import { useUrl } from './url';
+
+/** Times as the API takes them: `-5m`, `now`, RFC 3339. */
+export interface Range {
+  since: string;
+  until: string;
+}
+
+export const LAST = ['-5m', '-15m', '-30m', '-1h', '-2h', '-6h', '-12h', '-1d', '-2d', '-7d', '-14d'] as const;
+
+/** The time that all pages ask about: `since` and `until` in their address. */
+export function useRange(): [Range, (range: Range) => void] {
+  const [since, setSince] = useUrl('since', '-5m');
+  const [until, setUntil] = useUrl('until', 'now');
+  const set = (range: Range) => {
+    setSince(range.since, true);
+    setUntil(range.until);
+  };
+  return [{ since, until }, set];
+}
+
+/** Every how many milliseconds a page asks again; false for never. In `refresh`, in seconds. */
+export function useRefresh(): [number | false, (seconds: string) => void] {
+  const [seconds, set] = useUrl('refresh', '');
+  const every = Number(seconds);
+  return [every > 0 ? every * 1000 : false, (value) => set(value)];
+}
