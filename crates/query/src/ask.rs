@@ -9,12 +9,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use netverdict_types::{Connection, Direction, Timestamp};
+use netverdict_types::{Connection, Timestamp};
 use uuid::Uuid;
 
 use crate::field::{Field, Kind, Name};
 use crate::literal::print_number;
-use crate::plan::{HALVES, Plan};
+use crate::plan::Plan;
 use crate::record::{Record, Value};
 
 /// A question to a store, or to a live record: the same answer everywhere.
@@ -367,13 +367,11 @@ pub fn row_fields() -> impl Iterator<Item = Field> {
 }
 
 static ROW_FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
-    let halves = HALVES.into_iter().flat_map(|half| {
-        Field::all().filter(move |field| match field {
-            Field::Egress(_) => half == Direction::Egress,
-            Field::Ingress(_) => half == Direction::Ingress,
-            _ => false,
-        })
-    });
+    // What decided stands before the details of it, as in a decision.
+    let mut halves: Vec<Field> = Field::all()
+        .filter(|field| matches!(field, Field::Egress(_) | Field::Ingress(_)))
+        .collect();
+    halves.sort_unstable();
     ROW.into_iter().chain(halves).collect()
 });
 
@@ -439,6 +437,18 @@ impl From<Value<'_>> for Cell {
 }
 
 impl Cell {
+    /// The value; TCP flags as the number of their bits.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Missing => Value::Missing,
+            Self::Bool(truth) => Value::Bool(*truth),
+            Self::Number(number) => Value::Number(*number),
+            Self::Text(text) => Value::Text(text),
+            Self::Ip(ip) => Value::Ip(*ip),
+            Self::Uuid(uuid) => Value::Uuid(*uuid),
+        }
+    }
+
     /// Its text as queries write it, without quotes, in a column of this type; empty where it is
     /// missing.
     pub fn text(&self, kind: Kind) -> Cow<'_, str> {

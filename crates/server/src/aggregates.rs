@@ -1,7 +1,7 @@
 use axum::Json;
 use netverdict_query::ask::{Cell, Groups, Measure, Want};
-use netverdict_query::{Kind, Question};
-use netverdict_types::Timestamp;
+use netverdict_query::{Field, Kind, Question};
+use netverdict_types::{ConnectionId, TcpFlags, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -16,7 +16,7 @@ use crate::problem::{Problem, Problems};
 pub(crate) struct Aggregates {
     /// What stands in each column: `time` for a bucket's start, names of fields, measures as the query has them.
     columns: Vec<String>,
-    /// The lines, in the order asked for. Times are RFC 3339 text, protocols names where they have one, shares numbers from 0 to 1, durations nanoseconds; null where there is nothing.
+    /// The lines, in the order asked for. Times are RFC 3339 text, protocols names where they have one, TCP flags words, shares numbers from 0 to 1, durations nanoseconds; null where there is nothing.
     #[schema(value_type = Vec<Vec<Object>>)]
     lines: Vec<Vec<Value>>,
     /// How many groups there were, those beyond `top` among them.
@@ -64,12 +64,12 @@ pub(crate) async fn aggregates(
         ));
     }
     let answer = app.ask(ask).await?;
-    let kinds = kinds(&groups);
+    let fields = fields(&groups);
     let lines = answer.lines.iter();
     let lines = lines.map(|line| {
         line.iter()
-            .zip(&kinds)
-            .map(|(cell, kind)| json(cell, *kind))
+            .zip(&fields)
+            .map(|(cell, field)| json(cell, *field))
     });
     Ok(Json(Aggregates {
         columns: answer.columns,
@@ -80,28 +80,32 @@ pub(crate) async fn aggregates(
     }))
 }
 
-/// The type of each column.
-fn kinds(groups: &Groups) -> Vec<Option<Kind>> {
-    let bucket = groups.every.map(|_| Some(Kind::Time));
-    let values = groups.by.iter().map(|field| Some(field.kind()));
+/// Of which field each column has values; `None` for counts and sums.
+fn fields(groups: &Groups) -> Vec<Option<Field>> {
+    let bucket = groups.every.map(|_| Some(Field::Time));
+    let values = groups.by.iter().copied().map(Some);
     let measures = groups.measures.iter().map(|measure| match measure {
-        Measure::Min(field) | Measure::Max(field) => Some(field.kind()),
+        Measure::Min(field) | Measure::Max(field) => Some(*field),
         Measure::Count | Measure::Sum(_) | Measure::Distinct(..) => None,
     });
     bucket.into_iter().chain(values).chain(measures).collect()
 }
 
-/// A value as people expect it, by its type.
-fn json(cell: &Cell, kind: Option<Kind>) -> Value {
-    match (cell, kind) {
+/// A value as a connection's JSON has it, by its field.
+fn json(cell: &Cell, field: Option<Field>) -> Value {
+    match (cell, field.map(Field::kind)) {
         (Cell::Missing, _) => Value::Null,
         (Cell::Bool(truth), _) => (*truth).into(),
         (Cell::Number(nanos), Some(Kind::Time)) => Timestamp(*nanos).to_string().into(),
         (Cell::Number(millionths), Some(Kind::Fraction)) => (*millionths as f64 / 1e6).into(),
         (Cell::Number(number), Some(Kind::Protocol)) => protocol(*number).into(),
+        (Cell::Number(bits), Some(Kind::TcpFlags)) => TcpFlags(*bits as u8).to_string().into(),
         (Cell::Number(number), _) => (*number).into(),
         (Cell::Text(text), _) => (**text).into(),
         (Cell::Ip(ip), _) => ip.to_string().into(),
+        (Cell::Uuid(id), _) if field == Some(Field::Id) => {
+            ConnectionId(id.as_u128()).to_string().into()
+        }
         (Cell::Uuid(uuid), _) => uuid.to_string().into(),
     }
 }

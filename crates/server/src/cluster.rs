@@ -50,7 +50,7 @@ pub struct KnownRule {
 }
 
 /// Somebody with an address and a name.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct Workload {
     /// The namespace.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,11 +5,11 @@ use axum::extract::Path;
 use netverdict_query::ask::{Cursor, Want};
 use netverdict_query::parse;
 use netverdict_types::{Connection, Timestamp};
-use serde::{Deserialize, Serialize, Serializer};
-use utoipa::{IntoParams, ToSchema};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::app::Scoped;
-use crate::params::{Params, Place, Range, Which};
+use crate::params::{Paging, Params, Place, Range, Which};
 use crate::problem::{Problem, Problems};
 
 /// A connection; docs/connection.schema.json describes its parts.
@@ -39,31 +39,6 @@ pub(crate) struct Page {
     until: Timestamp,
 }
 
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Paging {
-    /// At most so many; 100 if it is not given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page.
-    after: Option<String>,
-}
-
-impl Paging {
-    pub(crate) fn limit(&self, app: &Scoped, default: usize) -> Result<usize, Problem> {
-        let most = app.limits().page;
-        match self.limit {
-            None => Ok(default.min(most)),
-            Some(limit) if (1..=most).contains(&limit) => Ok(limit),
-            Some(_) => Err(Problem::parameter(
-                "limit",
-                format_args!("is from 1 to {most}"),
-            )),
-        }
-    }
-}
-
 /// Connections
 ///
 /// Those that match and went on within the time, both directions and both verdicts in one row, the one that ended last first.
@@ -83,7 +58,7 @@ pub(crate) async fn list(
         None => (which.range(&app)?, None),
         Some(text) => {
             let place = Place::parse(text)?;
-            (place.range, Some(place.cursor))
+            (place.range.checked(&app)?, Some(place.cursor))
         }
     };
     // One more tells whether there is a next page.

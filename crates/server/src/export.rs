@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use netverdict_query::ask::{Cell, Want, row, row_columns};
-use netverdict_query::{Field, Kind, Query};
-use netverdict_types::{Connection, Timestamp};
+use netverdict_query::ask::{Cell, Want, row, row_columns, row_fields};
+use netverdict_query::{Kind, Query};
+use netverdict_types::Connection;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,7 +36,7 @@ enum Format {
 
 /// Export
 ///
-/// All connections that match, as a file. It ends early, as a broken transfer, where the store fails underway.
+/// All connections that match, as a file. It is a broken transfer, without its end, where the store fails underway or more match than may be exported at once.
 #[utoipa::path(
     get, path = "/export", tag = "connections",
     params(Which, As),
@@ -80,8 +80,15 @@ pub(crate) async fn export(
     // The first page tells whether the question can be answered at all.
     let first = file.page().await?;
     let rest = stream::unfold(file, async |mut file| {
-        let page = file.page().await.transpose()?;
-        let page = page.map_err(|problem| io::Error::other(problem.detail().to_owned()));
+        let page = match file.page().await {
+            Ok(page) => Ok(page?),
+            Err(problem) => {
+                tracing::error!("an export broke off: {}", problem.detail());
+                // What is there so far goes out first.
+                tokio::task::yield_now().await;
+                Err(io::Error::other(problem.detail().to_owned()))
+            }
+        };
         Some((page, file))
     });
     let first = stream::iter(first.map(Ok));
@@ -107,7 +114,9 @@ struct File {
     query: Query,
     range: Range,
     after: Option<Place>,
+    /// How many rows may still come.
     left: u64,
+    /// `None` where all is told.
     encoder: Option<Box<dyn Encode>>,
 }
 
@@ -117,22 +126,31 @@ impl File {
         let Some(encoder) = &mut self.encoder else {
             return Ok(None);
         };
-        let limit = self
-            .app
-            .limits()
-            .page
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let limit = self.app.limits().page;
         let want = Want::Rows {
             limit,
             after: self.after.map(|place| place.cursor),
         };
         let ask = self.range.ask(&self.query, want);
-        let rows = self.app.connections(ask).await?;
+        let mut rows = self.app.connections(ask).await?;
+        let is_last = rows.len() < limit;
+        if self.left == 0 && !rows.is_empty() {
+            return Err(Problem::parameter(
+                "q",
+                format_args!(
+                    "lets through more than {} connections: ask for a shorter time",
+                    self.app.limits().export
+                ),
+            ));
+        }
+        let is_whole = rows.len() as u64 <= self.left;
+        rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= rows.len() as u64;
         self.after = rows.last().map(|last| place(last, self.range));
         let fault = |error: io::Error| Problem::fault(&error);
         let mut bytes = encoder.rows(&rows).map_err(fault)?;
-        if (rows.len() < limit || self.left == 0)
+        if is_last
+            && is_whole
             && let Some(encoder) = self.encoder.take()
         {
             bytes.extend(encoder.end().map_err(fault)?);
@@ -159,7 +177,7 @@ impl Encode for Lines {
     }
 }
 
-/// RFC 4180, with the fields of the query language for columns.
+/// RFC 4180, with the fields of the query language for columns, in the order of [`row_columns`].
 #[derive(Default)]
 struct Csv {
     begun: bool,
@@ -173,15 +191,12 @@ impl Encode for Csv {
             text.push_str(&columns.join(","));
             text.push_str("\r\n");
         }
-        let kinds: Vec<Option<Kind>> = std::iter::once(None)
-            .chain(netverdict_query::ask::row_fields().map(|field: Field| Some(field.kind())))
-            .collect();
         for connection in rows {
-            for (number, (cell, kind)) in row(&**connection).iter().zip(&kinds).enumerate() {
-                if number > 0 {
-                    text.push(',');
-                }
-                write_cell(&mut text, cell, *kind);
+            text.push_str(&connection.id.to_string());
+            let cells = row(&**connection).into_iter().skip(1);
+            for (cell, field) in cells.zip(row_fields()) {
+                text.push(',');
+                write_cell(&mut text, &cell, field.kind());
             }
             text.push_str("\r\n");
         }
@@ -193,19 +208,22 @@ impl Encode for Csv {
     }
 }
 
-fn write_cell(out: &mut String, cell: &Cell, kind: Option<Kind>) {
-    use std::fmt::Write as _;
-    // A String takes everything.
-    let _ = match cell {
-        Cell::Missing => Ok(()),
-        Cell::Bool(truth) => write!(out, "{truth}"),
-        Cell::Number(nanos) if kind == Some(Kind::Time) => write!(out, "{}", Timestamp(*nanos)),
-        Cell::Number(number) => write!(out, "{number}"),
-        Cell::Ip(ip) => write!(out, "{ip}"),
-        Cell::Uuid(uuid) => write!(out, "{uuid}"),
-        Cell::Text(text) if text.contains(['"', ',', '\r', '\n']) => {
-            write!(out, "\"{}\"", text.replace('"', "\"\""))
+/// A value as queries write it. A text that a spreadsheet would take for a formula gets `'` before it.
+fn write_cell(out: &mut String, cell: &Cell, kind: Kind) {
+    let value = cell.text(kind);
+    let is_text = matches!(cell, Cell::Text(_));
+    let is_formula = is_text && value.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let mark = if is_formula { "'" } else { "" };
+    match value.contains(['"', ',', '\r', '\n']) {
+        true => {
+            out.push('"');
+            out.push_str(mark);
+            out.push_str(&value.replace('"', "\"\""));
+            out.push('"');
         }
-        Cell::Text(text) => write!(out, "{text}"),
-    };
+        false => {
+            out.push_str(mark);
+            out.push_str(&value);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
+use netverdict_types::causes;
 
 use crate::app::App;
 
@@ -26,7 +27,7 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, String) {
         Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("the store: {error}\n"),
+            format!("the store: {}\n", causes(&error)),
         ),
     }
 }

@@ -17,6 +17,7 @@ mod explain;
 mod export;
 mod health;
 mod limits;
+mod listing;
 mod live;
 mod metrics;
 mod params;

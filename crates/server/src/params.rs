@@ -50,6 +50,31 @@ pub(crate) struct Which {
     pub(crate) until: Option<String>,
 }
 
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// At most so many; if it is not given, 100 connections, or of another list as many as may be.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page.
+    pub(crate) after: Option<String>,
+}
+
+impl Paging {
+    pub(crate) fn limit(&self, app: &Scoped, default: usize) -> Result<usize, Problem> {
+        let most = app.limits().page;
+        match self.limit {
+            None => Ok(default.min(most)),
+            Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+            Some(_) => Err(Problem::parameter(
+                "limit",
+                format_args!("is from 1 to {most}"),
+            )),
+        }
+    }
+}
+
 /// Time that is asked about where nobody says so.
 const HOUR: i64 = 3_600 * 1_000_000_000;
 
@@ -82,27 +107,48 @@ impl Which {
         // What ends this very moment is asked about too.
         let until = read("until", &self.until, now.after(1))?;
         let since = read("since", &self.since, until.before(HOUR))?;
-        if since >= until {
+        Range { since, until, now }.checked(app)
+    }
+}
+
+impl Range {
+    /// The letters of its text.
+    pub(crate) const TEXT: usize = 48;
+
+    /// It, if so much time may be asked about.
+    pub(crate) fn checked(self, app: &Scoped) -> Result<Self, Problem> {
+        if self.since >= self.until {
             return Err(Problem::parameter("since", "is not before until"));
         }
         let limit = app.limits().range;
-        if until.0.saturating_sub(since.0) > limit {
+        if self.until.0.saturating_sub(self.since.0) > limit {
             return Err(Problem::parameter(
                 "since",
                 format_args!("at most {} hours may be asked about at once", limit / HOUR),
             ));
         }
-        Ok(Range { since, until, now })
+        Ok(self)
     }
 
-    /// The question for all rows.
-    pub(crate) fn ask(&self, app: &Scoped, want: Want) -> Result<(Ask, Range), Problem> {
-        let range = self.range(app)?;
-        Ok((range.ask(&self.query()?, want), range))
+    pub(crate) fn text(self) -> String {
+        let Self { since, until, now } = self;
+        format!("{:016x}{:016x}{:016x}", since.0, until.0, now.0)
     }
-}
 
-impl Range {
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let is_hex = text.len() == Self::TEXT && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let time = |from: usize| {
+            let digits = text.get(from..from + 16).filter(|_| is_hex)?;
+            let bits = u64::from_str_radix(digits, 16).ok()?;
+            Some(Timestamp(bits.cast_signed()))
+        };
+        Some(Self {
+            since: time(0)?,
+            until: time(16)?,
+            now: time(32)?,
+        })
+    }
+
     /// A question about this time.
     pub(crate) fn ask(&self, query: &Query, want: Want) -> Ask {
         Ask {
@@ -123,35 +169,26 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn text(&self) -> String {
-        let Range { since, until, now } = self.range;
-        format!(
-            "{:016x}{:032x}{:016x}{:016x}{:016x}",
-            self.cursor.end.0, self.cursor.id, since.0, until.0, now.0
-        )
+        let Cursor { end, id } = self.cursor;
+        format!("{:016x}{id:032x}{}", end.0, self.range.text())
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        Self::read(text)
-            .ok_or_else(|| Problem::parameter("after", "is not what `next` of a page said"))
+        Self::read(text).ok_or_else(Problem::wrong_after)
     }
 
     fn read(text: &str) -> Option<Self> {
-        let is_hex = text.len() == 96 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let part = |from: usize| {
-            let digits = text.get(from..from + 16).filter(|_| is_hex)?;
-            u64::from_str_radix(digits, 16).ok()
-        };
-        let time = |from: usize| Some(Timestamp(part(from)?.cast_signed()));
+        let (cursor, range) = text.split_at_checked(48)?;
+        if !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let (end, id) = cursor.split_at_checked(16)?;
         Some(Self {
             cursor: Cursor {
-                end: time(0)?,
-                id: u128::from(part(16)?) << 64 | u128::from(part(32)?),
+                end: Timestamp(u64::from_str_radix(end, 16).ok()?.cast_signed()),
+                id: u128::from_str_radix(id, 16).ok()?,
             },
-            range: Range {
-                since: time(48)?,
-                until: time(64)?,
-                now: time(80)?,
-            },
+            range: Range::read(range)?,
         })
     }
 }

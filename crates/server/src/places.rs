@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use netverdict_query::Field;
-use netverdict_query::ask::{Cell, Groups, Measure, Order, Want};
+use netverdict_query::ask::{Cell, Groups, Measure, Order};
 use netverdict_types::{Timestamp, Verdict, protocol_name};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::Scoped;
 use crate::cluster::Workload;
-use crate::params::{Params, Which};
+use crate::listing::{Listing, Part};
+use crate::params::{Paging, Params, Range, Which};
 use crate::problem::{Problem, Problems};
 
 /// Connections by their verdict.
@@ -28,31 +29,20 @@ struct Verdicts {
 }
 
 impl Verdicts {
-    fn add(&mut self, verdict: &str, connections: u64, last: Option<Timestamp>) {
-        self.connections += connections;
-        if verdict == Verdict::Dropped.as_str() {
-            self.dropped += connections;
-        } else if verdict == Verdict::Rejected.as_str() {
-            self.rejected += connections;
+    fn add(&mut self, seen: &Seen) {
+        self.connections += seen.connections;
+        if seen.verdict == Verdict::Dropped.as_str() {
+            self.dropped += seen.connections;
+        } else if seen.verdict == Verdict::Rejected.as_str() {
+            self.rejected += seen.connections;
         }
-        self.last = self.last.max(last);
+        self.last = self.last.max(seen.last);
     }
 }
 
-/// Namespaces and their traffic.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Namespaces {
-    /// By name.
-    items: Vec<Namespace>,
-}
-
-/// A namespace.
-#[derive(Serialize, ToSchema)]
-struct Namespace {
-    /// Its name.
-    name: String,
-    /// How many workloads of it are known now.
-    workloads: usize,
+/// Connections of a place by their verdict.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+struct Traffic {
     /// Connections that begin there.
     out: Verdicts,
     /// Connections that go there.
@@ -60,25 +50,26 @@ struct Namespace {
     into: Verdicts,
 }
 
-/// Workloads and their traffic.
+/// A namespace.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Workloads {
-    /// By namespace, kind and name.
-    items: Vec<Place>,
+pub(crate) struct Namespace {
+    /// Its name.
+    name: String,
+    /// How many workloads of it are known now.
+    workloads: usize,
+    #[serde(flatten)]
+    traffic: Traffic,
 }
 
 /// A pod, or another end with a name.
 #[derive(Serialize, ToSchema)]
-struct Place {
+pub(crate) struct Place {
     #[serde(flatten)]
     workload: Workload,
     /// False for one that is gone.
     known: bool,
-    /// Connections that it opened.
-    out: Verdicts,
-    /// Connections to it.
-    #[serde(rename = "in")]
-    into: Verdicts,
+    #[serde(flatten)]
+    traffic: Traffic,
 }
 
 /// Which workloads.
@@ -91,74 +82,51 @@ pub(crate) struct Within {
 
 /// Namespaces
 ///
-/// Those known now and those seen within the time, with their connections by verdict.
-#[utoipa::path(get, path = "/namespaces", tag = "cluster", params(Which), responses((status = 200, body = Namespaces), Problems))]
+/// Those known now and those seen within the time, with their connections by verdict; by name.
+#[utoipa::path(get, path = "/namespaces", tag = "cluster", params(Which, Paging), responses((status = 200, body = Listing<Namespace>), Problems))]
 pub(crate) async fn namespaces(
     app: Scoped,
     Params(which): Params<Which>,
-) -> Result<Json<Namespaces>, Problem> {
+    Params(paging): Params<Paging>,
+) -> Result<Json<Listing<Namespace>>, Problem> {
+    let part = Part::of(&app, &which, &paging)?;
+    let sides = [[Field::SrcNamespace], [Field::DstNamespace]];
+    let name = |values: &[Cell]| values.first().and_then(text);
+    let seen = traffic(&app, &which, part.range, sides, name).await?;
     let mut names: BTreeMap<String, Namespace> = BTreeMap::new();
+    for (name, traffic) in seen {
+        of_name(&mut names, name).traffic = traffic;
+    }
     let known = app.workloads().into_iter();
     for name in known.filter_map(|workload| workload.namespace) {
         of_name(&mut names, name).workloads += 1;
     }
-    for (outward, field) in [(true, Field::SrcNamespace), (false, Field::DstNamespace)] {
-        let seen = seen(&app, &which, &[field]).await?;
-        for Seen {
-            values,
-            verdict,
-            connections,
-            last,
-        } in seen
-        {
-            let [Cell::Text(name)] = &values[..] else {
-                continue;
-            };
-            let namespace = of_name(&mut names, name.to_string());
-            let side = match outward {
-                true => &mut namespace.out,
-                false => &mut namespace.into,
-            };
-            side.add(&verdict, connections, last);
-        }
-    }
-    Ok(Json(Namespaces {
-        items: names.into_values().collect(),
-    }))
+    Ok(Json(part.page(names)))
 }
 
 fn of_name(names: &mut BTreeMap<String, Namespace>, name: String) -> &mut Namespace {
     names.entry(name.clone()).or_insert_with(|| Namespace {
         name,
         workloads: 0,
-        out: Verdicts::default(),
-        into: Verdicts::default(),
+        traffic: Traffic::default(),
     })
 }
 
 /// Workloads
 ///
-/// Pods and other ends with names, those known now and those seen within the time, with their connections by verdict.
-#[utoipa::path(get, path = "/workloads", tag = "cluster", params(Which, Within), responses((status = 200, body = Workloads), Problems))]
+/// Pods and other ends with names, those known now and those seen within the time, with their connections by verdict; by namespace, kind and name.
+#[utoipa::path(get, path = "/workloads", tag = "cluster", params(Which, Within, Paging), responses((status = 200, body = Listing<Place>), Problems))]
 pub(crate) async fn workloads(
     app: Scoped,
     Params(which): Params<Which>,
     Params(within): Params<Within>,
-) -> Result<Json<Workloads>, Problem> {
+    Params(paging): Params<Paging>,
+) -> Result<Json<Listing<Place>>, Problem> {
+    let part = Part::of(&app, &which, &paging)?;
     let is_wanted = |workload: &Workload| {
         let namespace = workload.namespace.as_deref();
         within.namespace.is_none() || namespace == within.namespace.as_deref()
     };
-    let unseen = |workload: Workload, known| Place {
-        workload,
-        known,
-        out: Verdicts::default(),
-        into: Verdicts::default(),
-    };
-    let mut places: BTreeMap<Workload, Place> = BTreeMap::new();
-    for workload in app.workloads().into_iter().filter(&is_wanted) {
-        places.insert(workload.clone(), unseen(workload, true));
-    }
     let sides = [
         [
             Field::SrcNamespace,
@@ -173,33 +141,26 @@ pub(crate) async fn workloads(
             Field::DstNode,
         ],
     ];
-    for (outward, fields) in [true, false].into_iter().zip(sides) {
-        for Seen {
-            values,
-            verdict,
-            connections,
-            last,
-        } in seen(&app, &which, &fields).await?
-        {
-            let Some(workload) = workload(&values) else {
-                continue;
-            };
-            if !is_wanted(&workload) {
-                continue;
-            }
-            let place = places
-                .entry(workload.clone())
-                .or_insert_with(|| unseen(workload, false));
-            let side = match outward {
-                true => &mut place.out,
-                false => &mut place.into,
-            };
-            side.add(&verdict, connections, last);
-        }
+    let wanted = |values: &[Cell]| workload(values).filter(is_wanted);
+    let mut seen = traffic(&app, &which, part.range, sides, wanted).await?;
+    let mut places: BTreeMap<Workload, Place> = BTreeMap::new();
+    for workload in app.workloads().into_iter().filter(is_wanted) {
+        let place = Place {
+            traffic: seen.remove(&workload).unwrap_or_default(),
+            workload: workload.clone(),
+            known: true,
+        };
+        places.insert(workload, place);
     }
-    Ok(Json(Workloads {
-        items: places.into_values().collect(),
-    }))
+    for (workload, traffic) in seen {
+        let place = Place {
+            workload: workload.clone(),
+            known: false,
+            traffic,
+        };
+        places.insert(workload, place);
+    }
+    Ok(Json(part.page(places)))
 }
 
 fn workload(values: &[Cell]) -> Option<Workload> {
@@ -214,13 +175,47 @@ fn workload(values: &[Cell]) -> Option<Workload> {
     })
 }
 
+/// What each place sent and got: `sides` names it as client and as server, and `key` reads it,
+/// if it is wanted.
+async fn traffic<K: Ord, const N: usize>(
+    app: &Scoped,
+    which: &Which,
+    range: Range,
+    sides: [[Field; N]; 2],
+    key: impl Fn(&[Cell]) -> Option<K>,
+) -> Result<BTreeMap<K, Traffic>, Problem> {
+    let query = which.query()?;
+    let mut places: BTreeMap<K, Traffic> = BTreeMap::new();
+    for (outward, by) in [true, false].into_iter().zip(sides) {
+        let lines = app.all_groups(range, &query, by_verdict(&by)).await?;
+        for seen in lines.into_iter().filter_map(Seen::read) {
+            let Some(key) = key(&seen.values) else {
+                continue;
+            };
+            let place = places.entry(key).or_default();
+            let side = match outward {
+                true => &mut place.out,
+                false => &mut place.into,
+            };
+            side.add(&seen);
+        }
+    }
+    Ok(places)
+}
+
 /// Who talks to whom.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Topology {
     /// Those with most connections first.
     edges: Vec<Edge>,
-    /// How many edges there are beyond those that are told, as groups of one verdict.
+    /// How many edges there are beyond these. Of more than can be looked at, it counts one edge for each verdict.
     more: u64,
+    /// The time that was asked about.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// Its end.
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
 }
 
 /// One who talks to another.
@@ -263,6 +258,9 @@ pub(crate) struct Between {
     /// `workload` (if it is not given) or `namespace`.
     #[param(inline)]
     by: Option<Level>,
+    /// At most so many edges; as many as may be if it is not given.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ToSchema)]
@@ -299,15 +297,21 @@ pub(crate) async fn topology(
         Field::Protocol,
         Field::DstPort,
     ]);
-    let (seen, more) = groups(&app, &which, &by).await?;
+    let most = app.limits().groups;
+    let limit = match between.limit {
+        Some(limit) if !(1..=most).contains(&limit) => {
+            let why = format_args!("is from 1 to {most}");
+            return Err(Problem::parameter("limit", why));
+        }
+        limit => limit.unwrap_or(most),
+    };
+    let range = which.range(&app)?;
+    let (lines, beyond) = app
+        .most_groups(range, &which.query()?, by_verdict(&by))
+        .await?;
     let mut edges: BTreeMap<Vec<Cell>, Edge> = BTreeMap::new();
-    for Seen {
-        values,
-        verdict,
-        connections,
-        last,
-    } in seen
-    {
+    for seen in lines.into_iter().filter_map(Seen::read) {
+        let values = &seen.values;
         let (ends, rest) = values.split_at(ends);
         let node = |end: &[Cell]| Node {
             namespace: end.first().and_then(text),
@@ -330,11 +334,18 @@ pub(crate) async fn topology(
             port: number(port),
             seen: Verdicts::default(),
         });
-        edge.seen.add(&verdict, connections, last);
+        edge.seen.add(&seen);
     }
     let mut edges: Vec<Edge> = edges.into_values().collect();
     edges.sort_by_key(|edge| std::cmp::Reverse(edge.seen.connections));
-    Ok(Json(Topology { edges, more }))
+    let more = edges.len().saturating_sub(limit) as u64 + beyond;
+    edges.truncate(limit);
+    Ok(Json(Topology {
+        edges,
+        more,
+        since: range.since,
+        until: range.until,
+    }))
 }
 
 /// Connections with the same values and the same verdict.
@@ -345,34 +356,30 @@ struct Seen {
     last: Option<Timestamp>,
 }
 
-async fn seen(app: &Scoped, which: &Which, by: &[Field]) -> Result<Vec<Seen>, Problem> {
-    Ok(groups(app, which, by).await?.0)
-}
-
-/// Groups by these fields and the verdict, the largest first; and how many there are beyond.
-async fn groups(app: &Scoped, which: &Which, by: &[Field]) -> Result<(Vec<Seen>, u64), Problem> {
-    let want = Want::Groups(Groups {
+/// Groups by these fields and the verdict, the largest first.
+fn by_verdict(by: &[Field]) -> Groups {
+    Groups {
         by: by.iter().copied().chain([Field::Verdict]).collect(),
         every: None,
         measures: vec![Measure::Count, Measure::Max(Field::End)],
         order: Some((0, Order::Descending)),
-        top: app.limits().groups,
-    });
-    let (ask, _) = which.ask(app, want)?;
-    let answer = app.ask(ask).await?;
-    let more = answer.total.saturating_sub(answer.lines.len() as u64);
-    let lines = answer.lines.into_iter().filter_map(|mut line| {
+        top: 0,
+    }
+}
+
+impl Seen {
+    /// A line of [`by_verdict`].
+    fn read(mut line: Vec<Cell>) -> Option<Self> {
         let last = number(&line.pop()?).map(Timestamp);
         let connections = number(&line.pop()?)?.unsigned_abs();
         let verdict = text(&line.pop()?)?;
-        Some(Seen {
+        Some(Self {
             values: line,
             verdict,
             connections,
             last,
         })
-    });
-    Ok((lines.collect(), more))
+    }
 }
 
 fn text(cell: &Cell) -> Option<String> {

@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use axum::Json;
 use netverdict_query::Field;
-use netverdict_query::ask::{Cell, Groups, Measure, Want};
-use netverdict_types::{Direction, Owner, OwnerKind, Rule, Timestamp};
+use netverdict_query::ask::{Cell, Groups, Measure};
+use netverdict_types::{Action, Direction, Owner, OwnerKind, Rule, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::Scoped;
 use crate::cluster::KnownRule;
-use crate::params::{Params, Which};
+use crate::listing::{Listing, Part};
+use crate::params::{Paging, Params, Range, Which};
 use crate::problem::{Problem, Problems};
 
 /// How often something decided.
@@ -44,16 +46,9 @@ pub(crate) struct Choice {
     unused: Option<bool>,
 }
 
-/// Policies and their use.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Policies {
-    /// Those in force and those that decided within the time, by kind, namespace and name.
-    items: Vec<Policy>,
-}
-
 /// A policy, or whatever else made ACLs.
 #[derive(Serialize, ToSchema)]
-struct Policy {
+pub(crate) struct Policy {
     /// Whose: `kind`, `namespace`, `name`, `network`.
     #[schema(value_type = Object)]
     owner: Owner,
@@ -67,16 +62,9 @@ struct Policy {
     used: Use,
 }
 
-/// Rules and their use.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Rules {
-    /// Those in force and those that decided within the time, by policy.
-    items: Vec<UsedRule>,
-}
-
 /// A rule of a policy.
 #[derive(Serialize, ToSchema)]
-struct UsedRule {
+pub(crate) struct UsedRule {
     /// Whose, and which: as in a connection.
     #[schema(value_type = Object)]
     owner: Owner,
@@ -95,21 +83,22 @@ struct UsedRule {
 
 /// Policies with hit counts
 ///
-/// Those in force, used or not, and those that decided something within the time.
-#[utoipa::path(get, path = "/policies", tag = "policies", params(Which), responses((status = 200, body = Policies), Problems))]
+/// Those in force, used or not, and those that decided something within the time, by kind, namespace and name.
+#[utoipa::path(get, path = "/policies", tag = "policies", params(Which, Paging), responses((status = 200, body = Listing<Policy>), Problems))]
 pub(crate) async fn policies(
     app: Scoped,
     Params(which): Params<Which>,
-) -> Result<Json<Policies>, Problem> {
-    let rules = used(&app, &which).await?;
-    let mut policies: BTreeMap<Key, Policy> = BTreeMap::new();
-    for rule in rules {
+    Params(paging): Params<Paging>,
+) -> Result<Json<Listing<Policy>>, Problem> {
+    let part = Part::of(&app, &which, &paging)?;
+    let mut policies: BTreeMap<Owner, Policy> = BTreeMap::new();
+    for rule in used(&app, &which, part.range).await?.into_values() {
         let owner = Owner {
             direction: None,
             rule: Rule::default(),
             ..rule.owner
         };
-        let policy = policies.entry(Key::of(&owner, "")).or_insert(Policy {
+        let policy = policies.entry(owner.clone()).or_insert(Policy {
             owner,
             rules: 0,
             rules_used: 0,
@@ -123,25 +112,25 @@ pub(crate) async fn policies(
         }
         policy.used.add(&rule.used);
     }
-    Ok(Json(Policies {
-        items: policies.into_values().collect(),
-    }))
+    Ok(Json(part.page(policies)))
 }
 
 /// Rules with their last use
 ///
-/// Those in force, used or not, and those that decided something within the time.
-#[utoipa::path(get, path = "/rules", tag = "policies", params(Which, Choice), responses((status = 200, body = Rules), Problems))]
+/// Those in force, used or not, and those that decided something within the time, by policy.
+#[utoipa::path(get, path = "/rules", tag = "policies", params(Which, Paging, Choice), responses((status = 200, body = Listing<UsedRule>), Problems))]
 pub(crate) async fn rules(
     app: Scoped,
     Params(which): Params<Which>,
+    Params(paging): Params<Paging>,
     Params(choice): Params<Choice>,
-) -> Result<Json<Rules>, Problem> {
-    let mut items = used(&app, &which).await?;
+) -> Result<Json<Listing<UsedRule>>, Problem> {
+    let part = Part::of(&app, &which, &paging)?;
+    let mut rules = used(&app, &which, part.range).await?;
     if let Some(unused) = choice.unused {
-        items.retain(|rule| (rule.used.connections == 0) == unused);
+        rules.retain(|_, rule| (rule.used.connections == 0) == unused);
     }
-    Ok(Json(Rules { items }))
+    Ok(Json(part.page(rules)))
 }
 
 /// What tells rules apart in the store.
@@ -167,33 +156,33 @@ const MEASURES: [Measure; 5] = [
 ];
 
 /// Rules in force, and those that decided something.
-async fn used(app: &Scoped, which: &Which) -> Result<Vec<UsedRule>, Problem> {
-    let want = Want::Groups(Groups {
+async fn used(
+    app: &Scoped,
+    which: &Which,
+    range: Range,
+) -> Result<BTreeMap<(Owner, Action), UsedRule>, Problem> {
+    let groups = Groups {
         by: BY.to_vec(),
         every: None,
         measures: MEASURES.to_vec(),
         order: None,
-        top: app.limits().groups,
-    });
-    let (ask, _) = which.ask(app, want)?;
-    let answer = app.ask(ask).await?;
-    let mut rules: BTreeMap<Key, UsedRule> = BTreeMap::new();
+        top: 0,
+    };
+    let lines = app.all_groups(range, &which.query()?, groups).await?;
+    let mut rules: BTreeMap<(Owner, Action), UsedRule> = BTreeMap::new();
     for rule in app.rules() {
-        let key = Key::of(&rule.owner, rule.action.as_str());
-        match rules.get_mut(&key) {
-            Some(same) => same.also(rule),
-            None => {
-                rules.insert(key, UsedRule::unused(rule));
-            }
+        match rules.entry((rule.owner.clone(), rule.action)) {
+            Entry::Occupied(mut same) => same.get_mut().also(rule),
+            Entry::Vacant(place) => drop(place.insert(UsedRule::unused(rule))),
         }
     }
-    for line in &answer.lines {
+    for line in &lines {
         let Some((owner, action, used)) = read(line) else {
             continue;
         };
-        let rule = rules.entry(Key::of(&owner, action)).or_insert(UsedRule {
+        let rule = rules.entry((owner.clone(), action)).or_insert(UsedRule {
             owner,
-            action,
+            action: action.as_str(),
             message: None,
             zones: Vec::new(),
             sampled: true,
@@ -201,7 +190,7 @@ async fn used(app: &Scoped, which: &Which) -> Result<Vec<UsedRule>, Problem> {
         });
         rule.used.add(&used);
     }
-    Ok(rules.into_values().collect())
+    Ok(rules)
 }
 
 impl UsedRule {
@@ -225,7 +214,7 @@ impl UsedRule {
 }
 
 /// A line of the store's answer; `None` for connections that no ACL decided.
-fn read(line: &[Cell]) -> Option<(Owner, &'static str, Use)> {
+fn read(line: &[Cell]) -> Option<(Owner, Action, Use)> {
     let text = |place: usize| match line.get(place) {
         Some(Cell::Text(text)) => Some(text.to_string()),
         _ => None,
@@ -252,7 +241,7 @@ fn read(line: &[Cell]) -> Option<(Owner, &'static str, Use)> {
             kind: text(8),
         },
     };
-    let action = netverdict_types::Action::parse(&text(9)?)?.as_str();
+    let action = Action::parse(&text(9)?)?;
     let used = Use {
         connections: count(0),
         packets: count(1).saturating_add(count(2)),
@@ -260,31 +249,4 @@ fn read(line: &[Cell]) -> Option<(Owner, &'static str, Use)> {
         last: number(BY.len() + 4).map(Timestamp),
     };
     Some((owner, action, used))
-}
-
-/// What rules are told apart and put in order by.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Key {
-    owner: (OwnerKind, Option<String>, Option<String>, Option<String>),
-    direction: Option<&'static str>,
-    rule: (Option<u32>, Option<String>, Option<i32>, Option<String>),
-    action: &'static str,
-}
-
-impl Key {
-    fn of(owner: &Owner, action: &'static str) -> Self {
-        let Rule {
-            index,
-            protocol,
-            ip_block,
-            kind,
-        } = owner.rule.clone();
-        let (namespace, name) = (owner.namespace.clone(), owner.name.clone());
-        Self {
-            owner: (owner.kind.clone(), namespace, name, owner.network.clone()),
-            direction: owner.direction.map(Direction::as_str),
-            rule: (index, protocol, ip_block, kind),
-            action,
-        }
-    }
 }

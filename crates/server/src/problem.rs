@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use netverdict_query::QueryError;
 use netverdict_store::StoreError;
+use netverdict_types::causes;
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
@@ -35,6 +36,11 @@ impl Problem {
     /// A parameter that makes no sense.
     pub(crate) fn parameter(name: &str, what: impl std::fmt::Display) -> Self {
         Self::new(Kind::WrongParameter, format!("{name}: {what}"))
+    }
+
+    /// A page that nobody told of.
+    pub(crate) fn wrong_after() -> Self {
+        Self::parameter("after", "is not what `next` of a page said")
     }
 
     /// There is no such thing.
@@ -94,13 +100,7 @@ impl Problem {
 
     /// Something of ours broke; it is in the log.
     pub(crate) fn fault(error: &(dyn Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
+        let text = causes(error);
         tracing::error!("a question was not answered: {text}");
         Self::new(Kind::Fault, text)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
+use netverdict_types::causes;
 use tokio::task::JoinHandle;
 
 use crate::access::Access;
@@ -180,16 +181,11 @@ impl Security {
         match self.tls.as_ref().map(Tls::reload) {
             Some(Ok(true)) => tracing::info!("certificates changed, and are in use"),
             Some(Ok(false)) | None => {}
-            Some(Err(error)) => wrong.push(told(&error)),
+            Some(Err(error)) => wrong.push(causes(&error)),
         }
         if let Err(error) = self.access.reload() {
-            wrong.push(told(&error));
+            wrong.push(causes(&error));
         }
         wrong
     }
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }

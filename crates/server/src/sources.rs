@@ -1,4 +1,5 @@
 use axum::Json;
+use netverdict_store::State;
 use netverdict_types::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,12 +20,14 @@ pub(crate) struct Sources {
 }
 
 /// How the store stands.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 struct StoreState {
-    /// Rows kept, updates counted one by one.
-    rows: u64,
-    /// Bytes on disk.
-    bytes: u64,
+    /// Rows kept, updates counted one by one; missing where the store does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+    /// Bytes on disk; missing where the store does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
     /// The oldest connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -35,6 +38,26 @@ struct StoreState {
     until: Option<Timestamp>,
     /// What was lost or set aside.
     losses: Vec<Counter>,
+    /// Why connections wait to be kept, or why the store does not tell how it stands; missing while all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<String>,
+}
+
+impl From<State> for StoreState {
+    fn from(state: State) -> Self {
+        let losses = state.losses.into_iter().map(|(name, value)| Counter {
+            name: name.to_owned(),
+            value,
+        });
+        Self {
+            rows: Some(state.rows),
+            bytes: Some(state.bytes),
+            since: state.span.as_ref().map(|span| span.start),
+            until: state.span.as_ref().map(|span| span.end),
+            losses: losses.collect(),
+            blocked: state.blocked,
+        }
+    }
 }
 
 /// How the live stream stands.
@@ -51,20 +74,17 @@ struct LiveState {
 pub(crate) async fn list(app: Scoped) -> Result<Json<Sources>, Problem> {
     let app = app.whole()?;
     let parts = app.unscoped();
-    let state = app.work(async { Ok(parts.store.state().await?) }).await?;
-    let losses = state.losses.into_iter().map(|(name, value)| Counter {
-        name: name.to_owned(),
-        value,
-    });
+    let store = match app.work(async { Ok(parts.store.state().await?) }).await {
+        Ok(state) => state.into(),
+        // What is known of the sources is told all the same.
+        Err(problem) => StoreState {
+            blocked: Some(problem.detail().to_owned()),
+            ..StoreState::default()
+        },
+    };
     Ok(Json(Sources {
         sources: parts.cluster.sources(),
-        store: StoreState {
-            rows: state.rows,
-            bytes: state.bytes,
-            since: state.span.as_ref().map(|span| span.start),
-            until: state.span.as_ref().map(|span| span.end),
-            losses: losses.collect(),
-        },
+        store,
         live: LiveState {
             updates: parts.live.next(),
             readers: parts.live.readers(),

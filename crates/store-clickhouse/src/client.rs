@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clickhouse::Compression;
+use netverdict_types::causes;
 
 use crate::Options;
 use crate::error::ClickHouseError;
@@ -83,7 +84,11 @@ impl Client {
             let answer = answer.map_err(|_| ClickHouseError::Late(self.timeout))?;
             match answer.map_err(ClickHouseError::from) {
                 Err(ClickHouseError::Unreachable(cause)) if tries < TRIES => {
-                    tracing::warn!(%cause, tries, "ClickHouse cannot be reached, trying again");
+                    tracing::warn!(
+                        cause = %causes(&cause),
+                        tries,
+                        "ClickHouse cannot be reached, trying again"
+                    );
                     tokio::time::sleep(wait).await;
                     wait *= 4;
                     tries += 1;

@@ -36,7 +36,6 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use netverdict_query::Value;
 use netverdict_query::ask::{Answer, Ask, AskError, Cell, Cursor, Groups, Want};
 use netverdict_store::{Batch, COLUMNS, State, Store, StoreError, connection};
 use netverdict_types::{Connection, ConnectionId, Timestamp};
@@ -429,14 +428,7 @@ fn read_rows(bytes: &[u8]) -> Result<Vec<Connection>, ClickHouseError> {
                 false => reader.nullable(column.kind)?,
             });
         }
-        rows.push(connection(|column| match &cells[column] {
-            Cell::Missing => Value::Missing,
-            Cell::Bool(truth) => Value::Bool(*truth),
-            Cell::Number(number) => Value::Number(*number),
-            Cell::Text(text) => Value::Text(text),
-            Cell::Ip(ip) => Value::Ip(*ip),
-            Cell::Uuid(uuid) => Value::Uuid(*uuid),
-        })?);
+        rows.push(connection(|column| cells[column].value())?);
     }
     Ok(rows)
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod acl;
+mod causes;
 mod connection;
 mod decision;
 mod endpoint;
@@ -15,6 +16,7 @@ mod sample;
 mod time;
 
 pub use acl::{Acl, AclRow, Action, Direction, Fact, Owner, OwnerKind, Pipeline, Rule, Verdict};
+pub use causes::causes;
 pub use connection::{
     Change, Connection, ConnectionId, Counts, Estimate, Half, Ruling, Socket, Tally,
 };

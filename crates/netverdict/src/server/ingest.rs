@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use netverdict_flow::{Flow, Limits};
 use netverdict_server::{Live, Metrics};
 use netverdict_store::{Batch, Store, StoreError};
-use netverdict_types::{Clock, Connection, Decision, SystemClock};
+use netverdict_types::{Clock, Connection, Decision, SystemClock, causes};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -181,8 +181,9 @@ async fn keep(
                 Err(StoreError::Closed) => bail!("the store is closed"),
                 Err(error) => {
                     tracing::error!(
-                        "{} connections are not kept yet: {error}; again in {pause:?}",
-                        batch.rows.len()
+                        "{} connections are not kept yet: {}; again in {pause:?}",
+                        batch.rows.len(),
+                        causes(&error)
                     );
                     metrics.append_failed();
                     retries.fetch_add(1, Ordering::Relaxed);

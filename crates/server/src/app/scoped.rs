@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as Request;
 use netverdict_query::ask::{Answer, Ask, Cell, Groups, Measure, Order, Want};
-use netverdict_query::{Field, Plan};
+use netverdict_query::{Field, Plan, Query};
 use netverdict_types::{Clock, Connection, Direction};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,6 +15,7 @@ use crate::cluster::{Encoder, ExplainRequest, KnownRule, WhatifRequest, Workload
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::params::Range;
 use crate::problem::Problem;
 use crate::subject::{Side, Subject};
 
@@ -25,7 +26,7 @@ pub(crate) struct Scoped {
     subject: Subject,
 }
 
-/// Groups of one question of a tenant, and of each that it is made of.
+/// Groups of which lists are made; of a tenant's question, and of each that it is made of.
 const GROUPS: usize = 100_000;
 
 impl FromRequestParts<App> for Scoped {
@@ -65,6 +66,35 @@ impl Scoped {
             }
             Want::Groups(groups) => self.groups(&ask, &groups).await,
         }
+    }
+
+    /// All groups of those that match within a time; if there are too many, the asker is told.
+    pub(crate) async fn all_groups(
+        &self,
+        range: Range,
+        query: &Query,
+        groups: Groups,
+    ) -> Result<Vec<Vec<Cell>>, Problem> {
+        match self.most_groups(range, query, groups).await? {
+            (lines, 0) => Ok(lines),
+            _ => Err(too_many()),
+        }
+    }
+
+    /// As many groups as can be looked at, and how many there are beyond.
+    pub(crate) async fn most_groups(
+        &self,
+        range: Range,
+        query: &Query,
+        groups: Groups,
+    ) -> Result<(Vec<Vec<Cell>>, u64), Problem> {
+        let want = Want::Groups(Groups {
+            top: GROUPS,
+            ..groups
+        });
+        let answer = self.ask(range.ask(query, want)).await?;
+        let more = answer.total.saturating_sub(answer.lines.len() as u64);
+        Ok((answer.lines, more))
     }
 
     /// Whole connections, newest first.

@@ -1,9 +1,13 @@
 //! Files of connections.
 
-use netverdict_server::Limits;
-use netverdict_store::judge::{Random, batches};
+use std::io::Read;
 
-use crate::support::Running;
+use netverdict_server::Limits;
+use netverdict_store::Batch;
+use netverdict_store::judge::{Random, batches, connections};
+use netverdict_types::TcpFlags;
+
+use crate::support::{NOW, Running, agent};
 
 #[test]
 fn lines_of_json_are_all_connections() {
@@ -47,18 +51,58 @@ fn csv_has_a_heading_and_quotes_what_needs_it() {
 }
 
 #[test]
-fn an_export_ends_at_its_limit() {
-    let limits = Limits {
-        page: 7,
-        export: 20,
-        ..Limits::default()
-    };
-    let server = Running::new(limits, 10);
+fn an_export_of_too_much_breaks_off() {
+    let all = Running::new(Limits::default(), 10);
     for batch in batches(&mut Random::new(5), 60) {
-        server.store.keep(&batch);
+        all.store.keep(&batch);
     }
-    let got = server.get("/api/v1/export?format=jsonl&since=-390d");
-    assert_eq!(got.text().lines().count(), 20);
+    let count = all.all().len() as u64;
+    for (export, is_whole) in [(count, true), (count - 1, false), (3, false)] {
+        let limits = Limits {
+            page: 7,
+            export,
+            ..Limits::default()
+        };
+        let server = Running::new(limits, 10);
+        for batch in batches(&mut Random::new(5), 60) {
+            server.store.keep(&batch);
+        }
+        let url = server.url("/api/v1/export?format=jsonl&since=-390d");
+        let mut body = agent().get(url).call().unwrap().into_body().into_reader();
+        let mut text = String::new();
+        let ended = body.read_to_string(&mut text);
+        assert_eq!(ended.is_ok(), is_whole, "{export} of {count}");
+        assert!(text.lines().count() as u64 <= export);
+    }
+}
+
+#[test]
+fn csv_is_for_people_and_spreadsheets() {
+    let server = Running::new(Limits::default(), 10);
+    let mut connection = connections(&mut Random::new(3), 1).remove(0);
+    connection.end = NOW;
+    connection.protocol = 6;
+    connection.tcp_flags = TcpFlags(TcpFlags::SYN | TcpFlags::ACK);
+    connection.network = Some("=1+1, \"quoted\"".into());
+    let id = connection.id.to_string();
+    server.store.keep(&Batch {
+        writer: "w".to_owned(),
+        number: 1,
+        rows: vec![connection],
+    });
+    let rows = read_csv(server.get("/api/v1/export?format=csv").text());
+    let value = |name: &str| {
+        let place = rows[0].iter().position(|it| it == name).unwrap();
+        rows[1][place].as_str()
+    };
+    assert_eq!(value("id"), id);
+    assert_eq!(value("protocol"), "tcp");
+    assert_eq!(value("tcp_flags"), "syn+ack");
+    assert_eq!(value("network"), "'=1+1, \"quoted\"");
+    assert_eq!(value("end"), NOW.to_string());
+    let verdict = rows[0].iter().position(|it| it == "egress.verdict");
+    let details = rows[0].iter().position(|it| it == "egress.acl.match");
+    assert!(verdict < details);
 }
 
 #[test]

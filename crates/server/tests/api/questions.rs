@@ -108,6 +108,53 @@ fn rules_are_known_or_used() {
     assert!(hits(all) > 0);
 }
 
+/// The items of all pages.
+fn pages(server: &Running, path: &str, limit: usize) -> Vec<Value> {
+    let mut items = Vec::new();
+    let mut after = String::new();
+    let total = server.ok(path)["items"].as_array().unwrap().len();
+    loop {
+        let page = server.ok(&format!("{path}&limit={limit}{after}"));
+        items.extend(page["items"].as_array().unwrap().iter().cloned());
+        assert_eq!(page["more"], total - items.len(), "{path}");
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return items,
+        }
+    }
+}
+
+#[test]
+fn lists_come_in_pages() {
+    let server = wide();
+    for list in ["namespaces", "workloads", "policies", "rules"] {
+        let path = format!("/api/v1/{list}?since=-390d");
+        let whole = server.ok(&path);
+        assert_eq!(whole["more"], 0);
+        for limit in [1, 3, 1000] {
+            assert_eq!(
+                whole["items"].as_array().unwrap(),
+                &pages(&server, &path, limit)
+            );
+        }
+        for wrong in ["limit=0", "limit=1001", "after=00", "after=zz", "after="] {
+            assert_eq!(
+                server.get(&format!("{path}&{wrong}")).status,
+                400,
+                "{wrong}"
+            );
+        }
+        // A page of another list is none of this one, and nobody may ask about all of time so.
+        let forged = format!("{:016x}{:016x}{:016x}22", i64::MIN, i64::MAX, 0);
+        assert_eq!(server.get(&format!("{path}&after={forged}")).status, 400);
+    }
+    let whole = server.ok("/api/v1/topology?since=-390d");
+    let some = server.ok("/api/v1/topology?since=-390d&limit=2");
+    let edges = whole["edges"].as_array().unwrap();
+    assert_eq!(some["edges"].as_array().unwrap()[..], edges[..2]);
+    assert_eq!(some["more"], edges.len() - 2);
+}
+
 #[test]
 fn places_are_known_or_seen() {
     let server = wide();

@@ -13,6 +13,7 @@ use kube::Client;
 use kube::api::{ListParams, WatchParams};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use netverdict_manifest::{Key, Kind};
+use netverdict_types::causes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::unix::pipe;
@@ -542,20 +543,6 @@ impl Follower {
             }
         }
     }
-}
-
-/// An error with what is behind it: a refused connection is three errors down.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.ends_with(&told) {
-            text = format!("{text}: {told}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// A page of a list.

@@ -18,17 +18,6 @@ fn cells(connection: &Connection) -> Vec<Cell> {
     COLUMNS.iter().map(|it| it.read(connection)).collect()
 }
 
-fn value(cell: &Cell) -> Value<'_> {
-    match cell {
-        Cell::Missing => Value::Missing,
-        Cell::Bool(truth) => Value::Bool(*truth),
-        Cell::Number(number) => Value::Number(*number),
-        Cell::Text(text) => Value::Text(text),
-        Cell::Ip(ip) => Value::Ip(*ip),
-        Cell::Uuid(uuid) => Value::Uuid(*uuid),
-    }
-}
-
 #[test]
 fn rows_come_back_equal() {
     let mut without_rest = 0;
@@ -37,7 +26,7 @@ fn rows_come_back_equal() {
         let updates = batches(&mut random, 50).into_iter().flat_map(|it| it.rows);
         for update in updates {
             let cells = cells(&update);
-            let again = connection(|index| value(&cells[index])).unwrap();
+            let again = connection(|index| cells[index].value()).unwrap();
             assert_eq!(again, update);
             without_rest += usize::from(cells.last() == Some(&Cell::Missing));
         }
@@ -51,7 +40,7 @@ fn a_row_of_another_version_is_named() {
     let mut row = cells(update);
     let verdict = crate::index("verdict").unwrap();
     row[verdict] = Cell::Text("quarantined".into());
-    let error = connection(|index| value(&row[index])).unwrap_err();
+    let error = connection(|index| row[index].value()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "column verdict holds \"quarantined\", which this version cannot read: the table was \
@@ -107,14 +96,14 @@ fn holds(plan: &Plan, cells: &[Cell]) -> bool {
         Plan::Half(_) => panic!("there are no halves any more"),
         Plan::Test(test) => match place(test.field) {
             Place::Nowhere => false,
-            Place::Column(column) => match (value(&cells[column]), test.field.kind()) {
+            Place::Column(column) => match (cells[column].value(), test.field.kind()) {
                 (Value::Number(flags), netverdict_query::Kind::TcpFlags) => test
                     .check
                     .holds(Value::Flags(netverdict_types::TcpFlags(flags as u8))),
                 (value, _) => test.check.holds(value),
             },
             Place::Where { column, other, is } => {
-                cells[other] == Cell::Text(is.into()) && test.check.holds(value(&cells[column]))
+                cells[other] == Cell::Text(is.into()) && test.check.holds(cells[column].value())
             }
             Place::Difference(one, two) => match (&cells[one], &cells[two]) {
                 (Cell::Number(one), Cell::Number(two)) => {
