@@ -5,6 +5,16 @@ import type { components, paths } from './schema';
 export type Schemas = components['schemas'];
 export type Connection = Schemas['Connection'];
 export type Verdict = Connection['verdict'];
+/** One end of a connection. */
+export type End = Connection['src'];
+/** What one direction's policies said of it. */
+export type Half = NonNullable<Connection['ingress']>;
+/** Whose ACL it was. */
+export type Owner = NonNullable<Half['owner']>;
+/** What was counted under one probability of sampling. */
+export type Counts = Connection['counts'][number];
+/** Packets and bytes as they were seen. */
+export type Tally = Counts['original'];
 
 /** What the server says of a question that it cannot answer (RFC 9457). */
 export class ProblemError extends Error {

@@ -24,22 +24,21 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, NavLink, Outlet, useLocation, useNavigate } from 'react-router-dom';
 import { useKeys } from '../state/keys';
+import { useTo } from '../state/url';
 import { KeyHelp } from './KeyHelp';
 import { PAGES } from './pages';
 import { useTheme } from './theme';
 
 const MAIN = 'main';
-/** What goes along from page to page: the time that is asked about. */
-const KEPT = ['since', 'until', 'refresh'];
 
 /** Masthead, menu, keys; the page is inside. */
 export function Frame() {
   const { t } = useTranslation();
-  const { pathname, search } = useLocation();
+  const { pathname } = useLocation();
   const navigate = useNavigate();
   const [help, setHelp] = useState(false);
   const [dark, setDark] = useTheme();
-  const to = (path: string) => ({ pathname: path, search: kept(search) });
+  const to = useTo();
   useKeys({
     '?': () => setHelp(true),
     ...Object.fromEntries(PAGES.map(({ key, path }) => [`g ${key}`, () => navigate(to(path))])),
@@ -111,10 +110,4 @@ export function Frame() {
       {help && <KeyHelp onClose={() => setHelp(false)} />}
     </Page>
   );
-}
-
-function kept(search: string): string {
-  const params = new URLSearchParams(search);
-  for (const name of [...params.keys()]) if (!KEPT.includes(name)) params.delete(name);
-  return params.toString();
 }

@@ -1,5 +1,5 @@
 import { useCallback } from 'react';
-import { useSearchParams } from 'react-router-dom';
+import { useSearchParams, type To } from 'react-router-dom';
 
 /**
  * A piece of the page's state that lives in its address, so that a copied link shows the same. What is as
@@ -21,4 +21,18 @@ export function useUrl(name: string, otherwise = ''): [string, (value: string, p
     [change, name, otherwise],
   );
   return [params.get(name) ?? otherwise, set];
+}
+
+/** What goes along from page to page: the time that is asked about. */
+const KEPT = ['since', 'until', 'refresh'];
+
+/** Makes links to other pages that ask about the same time. */
+export function useTo(): (pathname: string, params?: Record<string, string>) => To {
+  const [now] = useSearchParams();
+  return (pathname, params = {}) => {
+    const next = new URLSearchParams();
+    for (const name of KEPT) for (const value of now.getAll(name)) next.set(name, value);
+    for (const [name, value] of Object.entries(params)) next.set(name, value);
+    return { pathname, search: next.toString() };
+  };
 }
