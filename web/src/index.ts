@@ -1,6 +1,8 @@
 // What another console imports, such as a plugin of OpenShift's: pages and parts, inside an ApiProvider, a
 // QueryClientProvider of TanStack Query and a router.
 export { ApiProvider, ProblemError, useApi, type Connection, type Schemas, type Server } from './api/client';
+export { Bars } from './parts/Bars';
+export { VerdictBars } from './parts/VerdictBars';
 export { RangePicker } from './parts/RangePicker';
 export { Time } from './parts/Time';
 export { Verdict } from './parts/Verdict';
