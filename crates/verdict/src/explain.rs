@@ -244,6 +244,8 @@ pub struct MendPart {
     pub message: String,
     /// The change of the text, as `diff -u` shows it.
     pub diff: String,
+    /// The object with the change, as a document of YAML (or JSON, if it stands in JSON).
+    pub text: String,
     /// As a JSON patch (RFC 6902) of the object; for a new one the object.
     pub patch: serde_json::Value,
 }
@@ -583,6 +585,7 @@ impl From<Fix> for Mend {
                     object: part.object.to_string(),
                     message: part.what,
                     diff: part.diff,
+                    text: part.text,
                     patch: part.patch,
                 })
                 .collect(),

@@ -47,6 +47,8 @@ pub struct Part {
     pub what: String,
     /// The change of the text that the object stands in, as `diff -u` shows it; for a new object its text.
     pub diff: String,
+    /// The object with the change, as a document of YAML (or JSON, if it stands in JSON).
+    pub text: String,
     /// The change as a JSON patch (RFC 6902) of the object, for `kubectl patch --type=json`; for a new object the object.
     pub patch: serde_json::Value,
 }
@@ -176,6 +178,8 @@ struct Made {
     patch: serde_json::Value,
     /// The whole text with it.
     text: String,
+    /// The object's document alone.
+    document: String,
 }
 
 /// A change that was made in a text.
@@ -421,6 +425,7 @@ impl Bench<'_> {
             return Some(Made {
                 object: Arc::new(only(&text, &step.object)?),
                 patch: serde_json::from_str(&data.json()).ok()?,
+                document: text.clone(),
                 text,
             });
         }
@@ -453,6 +458,7 @@ impl Bench<'_> {
             object: self.merged(new, &step.object)?,
             patch: patch?.into(),
             text: [before, &edited.text, after].concat(),
+            document: edited.text,
         })
     }
 
@@ -477,6 +483,7 @@ impl Bench<'_> {
             is_new,
             what: step.what.clone(),
             diff,
+            text: made.document,
             patch: made.patch,
         };
         if step.new.is_some() {

@@ -761,6 +761,8 @@ export interface components {
                         object: string;
                         /** @description A JSON patch (RFC 6902) of the object; for a new object the object. */
                         patch: unknown;
+                        /** @description The object with the change, as a document of YAML (or JSON, if it stands in JSON). */
+                        text: string;
                     }[];
                 };
                 /** @description For a packet that a policy drops: who isolates, and what came closest. */
