@@ -3,6 +3,7 @@ import { CheckIcon, CopyIcon } from '@patternfly/react-icons';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate } from 'react-router-dom';
+import { useTo } from '../../state/url';
 import { putDraft } from '../../state/whatif';
 import { Diff } from './Diff';
 import { fixText, kubectl } from './fixes';
@@ -18,6 +19,7 @@ interface Props {
 export function FixView({ fix, query }: Props) {
   const { t } = useTranslation('trace');
   const navigate = useNavigate();
+  const to = useTo();
   const { parts, opens, closes, complete } = fix;
   return (
     <section>
@@ -45,7 +47,7 @@ export function FixView({ fix, query }: Props) {
         <Button
           onClick={() => {
             putDraft({ text: fixText(fix), query });
-            void navigate('/whatif');
+            void navigate(to('/whatif'));
           }}
         >
           {t('try')}

@@ -22,7 +22,7 @@ export function WayPicture({ way, from, to, label }: Props) {
     <div className="nv-way" data-verdict={verdict}>
       <ol aria-label={label}>
         <li>
-          <div className="nv-end">{from}</div>
+          <div className="nv-way-end">{from}</div>
         </li>
         {stations.map((station) => (
           <li key={`${station.zone} ${station.switch} ${station.pipeline} ${station.port}`}>
@@ -32,7 +32,7 @@ export function WayPicture({ way, from, to, label }: Props) {
         ))}
         <li>
           <LongArrowAltRightIcon className="nv-arrow" />
-          <div className="nv-end" data-verdict={verdict}>
+          <div className="nv-way-end" data-verdict={verdict}>
             <Sign /> {arrives ? to : t(`ends.${verdict}`)}
           </div>
         </li>

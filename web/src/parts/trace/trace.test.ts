@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { diffLines, fixText, kubectl } from './fixes';
 import { isTelling, legs } from './steps';
 import type { Step } from './types';
-import { placeOf, policyKey, policyOf, refOf, ruleKey } from './words';
+import { policyRef } from '../ends';
+import { placeOf, policyOf, refOf } from './words';
 
 const part = (object: string, text: string, patch: unknown = []) => ({ object, text, patch, diff: '', message: '' });
 
@@ -25,11 +26,8 @@ test('sources and owners lead to the same page', () => {
   expect(policyOf(source)).toEqual({ policy: 'NetworkPolicy/shop/web', rule: 'Egress:2' });
   expect(policyOf({ object: 'AdminNetworkPolicy platform' })).toEqual({ policy: 'AdminNetworkPolicy//platform' });
   expect(policyOf({ object: 'EgressFirewall shop/default' }).policy).toBe(
-    policyKey({ kind: 'EgressFirewall', namespace: 'shop' }),
+    policyRef({ kind: 'EgressFirewall', namespace: 'shop' }),
   );
-  expect(ruleKey({ direction: 'Egress', rule: { index: 2 } })).toBe('Egress:2');
-  expect(ruleKey({ direction: 'Ingress', rule: { type: 'defaultDeny' } })).toBe('Ingress:defaultDeny');
-  expect(ruleKey({ direction: 'Ingress' })).toBe('Ingress');
 });
 
 test('a fix of several objects is one text, with the last of each', () => {
