@@ -1,7 +1,7 @@
 import { Text } from '@codemirror/state';
 import { render, screen } from '@testing-library/react';
 import { expect, test } from 'vitest';
-import { Yaml } from '../Yaml';
+import CodeYaml from './CodeYaml';
 import { diagnostics } from './diagnostics';
 
 // Nothing is laid out here.
@@ -23,9 +23,9 @@ test('places of problems are found by characters, and never outside of the text'
   expect(at({ line: 99, column: 5 })).toBe('');
 });
 
-test('lines stand out and say something, counted from the first line that is shown', async () => {
+test('lines stand out and say something, counted from the first line that is shown', () => {
   const { container } = render(
-    <Yaml
+    <CodeYaml
       label="allow-web"
       text={TEXT}
       firstLine={10}
@@ -33,7 +33,7 @@ test('lines stand out and say something, counted from the first line that is sho
       notes={[{ line: 10, text: '12 packets' }]}
     />,
   );
-  const content = await screen.findByRole('textbox', { name: 'allow-web' });
+  const content = screen.getByRole('textbox', { name: 'allow-web' });
   expect(content.getAttribute('contenteditable')).toBe('false');
   expect([...container.querySelectorAll('.nv-danger')].map((it) => it.textContent?.trim())).toEqual([
     'metadata:',
@@ -42,9 +42,9 @@ test('lines stand out and say something, counted from the first line that is sho
   expect(container.querySelector('.nv-note')?.textContent).toBe('12 packets');
 });
 
-test('an editor shows where something is wrong', async () => {
+test('an editor shows where something is wrong', () => {
   const problems = [{ severity: 'error' as const, message: 'no such kind', line: 1, column: 7, endColumn: 20 }];
-  const { container } = render(<Yaml label="new" text={TEXT} onChange={() => {}} problems={problems} />);
-  expect((await screen.findByRole('textbox', { name: 'new' })).getAttribute('contenteditable')).toBe('true');
+  const { container } = render(<CodeYaml label="new" text={TEXT} onChange={() => {}} problems={problems} />);
+  expect(screen.getByRole('textbox', { name: 'new' }).getAttribute('contenteditable')).toBe('true');
   expect(container.querySelector('.cm-lintRange-error')?.textContent).toBe('NetworkPolicy');
 });
