@@ -1,4 +1,4 @@
-import { useUrl } from './url';
+import { useUrl, useUrls } from './url';
 
 /** Times as the API takes them: `-5m`, `now`, RFC 3339. */
 export interface Range {
@@ -8,14 +8,22 @@ export interface Range {
 
 export const LAST = ['-5m', '-15m', '-30m', '-1h', '-2h', '-6h', '-12h', '-1d', '-2d', '-7d', '-14d'] as const;
 
+const SINCE = '-5m';
+const UNTIL = 'now';
+
 /** The time that all pages ask about: `since` and `until` in their address. */
 export function useRange(): [Range, (range: Range) => void] {
-  const [since, setSince] = useUrl('since', '-5m');
-  const [until, setUntil] = useUrl('until', 'now');
-  const set = (range: Range) => {
-    setSince(range.since, true);
-    setUntil(range.until);
-  };
+  const [since] = useUrl('since', SINCE);
+  const [until] = useUrl('until', UNTIL);
+  const change = useUrls();
+  const set = (range: Range) =>
+    change(
+      {
+        since: range.since === SINCE ? null : range.since,
+        until: range.until === UNTIL ? null : range.until,
+      },
+      true,
+    );
   return [{ since, until }, set];
 }
 
