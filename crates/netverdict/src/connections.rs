@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{Lines, Name, Protocol, sentence};
-use crate::remote;
+use crate::remote::{self, Credentials};
 use crate::session::look;
 use crate::sources::Spec;
 
@@ -58,6 +58,9 @@ pub(crate) struct Connections {
 
     #[command(flatten)]
     databases: Databases,
+
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 /// The form of the output.
@@ -179,7 +182,8 @@ impl Connections {
 
     /// Shows what a server has.
     fn ask(&self, source: &Spec) -> Result<Done> {
-        let Some(url) = remote::server(std::slice::from_ref(source))? else {
+        let sources = std::slice::from_ref(source);
+        let Some(client) = remote::server(sources, &self.credentials)? else {
             let text = format!("{source} has no connections; a server has: --source server:URL");
             return Err(Usage(text).into());
         };
@@ -191,7 +195,7 @@ impl Connections {
             Form::Table => remote::Form::Table,
             Form::Json => remote::Form::Json,
         };
-        remote::show(url, &wanted, Some(usize::MAX), false, form)
+        remote::show(&client, &wanted, Some(usize::MAX), false, form)
     }
 
     fn tables(&self, malformed: &mut u64) -> Result<Vec<Table>> {

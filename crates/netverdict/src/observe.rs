@@ -13,7 +13,7 @@ use crate::databases::Databases;
 use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{self, Format, Output};
-use crate::remote::{self, Url, Wanted};
+use crate::remote::{self, Client, Credentials, Wanted};
 use crate::session::{Inputs, Session, Step};
 
 /// Show who allowed or dropped each packet, and why
@@ -43,12 +43,15 @@ pub(crate) struct Observe {
 
     #[command(flatten)]
     databases: Databases,
+
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 impl Observe {
     pub(crate) fn run(self) -> Result<Done> {
-        if let Some(url) = remote::server(&self.inputs.source)? {
-            return self.ask(url);
+        if let Some(client) = remote::server(&self.inputs.source, &self.credentials)? {
+            return self.ask(&client);
         }
         let question = self
             .filters
@@ -136,7 +139,7 @@ impl Observe {
     }
 
     /// Shows what a server has.
-    fn ask(&self, url: &Url) -> Result<Done> {
+    fn ask(&self, client: &Client) -> Result<Done> {
         let form = match self.output {
             Format::Compact => remote::Form::Compact,
             Format::Table => remote::Form::Table,
@@ -154,13 +157,13 @@ impl Observe {
         };
         let ask = question.ask(SystemClock.now(), Timestamp::MIN, Timestamp::MAX);
         if matches!(ask.want, Want::Groups(_)) {
-            return remote::groups(url, &wanted, form);
+            return remote::groups(client, &wanted, form);
         }
         if !question.is_filter() {
             let text = "limit and after are for pages; for the last connections use --last";
             return Err(Usage(text.to_owned()).into());
         }
-        remote::show(url, &wanted, self.last, self.inputs.follow, form)
+        remote::show(client, &wanted, self.last, self.inputs.follow, form)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a netverdict server tells: `--source server:URL`.
 
+mod credentials;
+
 use std::io::{BufRead, BufReader, IsTerminal, Read, stdout};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,10 +11,14 @@ use anyhow::{Context, Result, bail};
 use netverdict_query::moment;
 use netverdict_types::{End, Endpoint, Owner, Service, Timestamp, Verdict, protocol_name};
 use serde_json::Value;
+use ureq::RequestBuilder;
+use ureq::typestate::WithoutBody;
 
 use crate::exit::{Done, Usage, tell};
 use crate::output::{Lines, print_columns};
 use crate::sources::{Kind, Spec};
+
+pub(crate) use credentials::Credentials;
 
 /// A server, as `--source` names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,15 +52,19 @@ impl std::fmt::Display for Url {
 /// The server among the sources of a command, which must then be the only one.
 ///
 /// # Errors
-/// [`Usage`] where there are others beside it.
-pub(crate) fn server(sources: &[Spec]) -> Result<Option<&Url>> {
+/// [`Usage`] where there are others beside it; if a file of the credentials cannot be used.
+pub(crate) fn server(sources: &[Spec], credentials: &Credentials) -> Result<Option<Client>> {
     let servers = sources.iter().filter_map(|spec| match &spec.kind {
         Kind::Server(url) => Some(url),
         _ => None,
     });
     match (servers.clone().count(), sources.len()) {
         (0, _) => Ok(None),
-        (1, 1) => Ok(servers.into_iter().next()),
+        (1, 1) => servers
+            .into_iter()
+            .next()
+            .map(|url| Client::new(url, credentials))
+            .transpose(),
         _ => {
             let text = "a server is asked alone: give no other source beside it";
             Err(Usage(text.to_owned()).into())
@@ -89,6 +99,7 @@ impl Wanted {
 pub(crate) struct Client {
     agent: ureq::Agent,
     url: Url,
+    credentials: Credentials,
 }
 
 /// How long a server may take to begin with its answer.
@@ -97,17 +108,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAGE: usize = 500;
 
 impl Client {
-    pub(crate) fn new(url: &Url) -> Self {
+    fn new(url: &Url, credentials: &Credentials) -> Result<Self> {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(credentials.tls()?)
+            // No server of ours sends anybody elsewhere, and what is shown to it is for it alone.
+            .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(PATIENCE))
             .user_agent(concat!("netverdict/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self {
+        Ok(Self {
             agent: config.into(),
             url: url.clone(),
-        }
+            credentials: credentials.clone(),
+        })
+    }
+
+    /// Which server.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Hands over connections, the newest first, until there are no more or `take` has enough.
@@ -181,6 +201,7 @@ impl Client {
                 pause = (2 * pause).min(PAUSE[1]);
                 match self.stream(wanted, &last) {
                     Ok(stream) => break stream,
+                    Err(error) if error.is::<Refused>() => return Err(error),
                     Err(error) => tell(format_args!("{error:#}; again in {pause:?}")),
                 }
             };
@@ -190,10 +211,7 @@ impl Client {
     fn stream(&self, wanted: &Wanted, last: &str) -> Result<impl BufRead + use<>> {
         let parameters = wanted.parameters();
         let parameters = parameters.into_iter().filter(|(name, _)| *name == "q");
-        let mut request = self
-            .agent
-            .get(format!("{}/api/v1/live", self.url))
-            .query_pairs(parameters);
+        let mut request = self.request("live")?.query_pairs(parameters);
         if !last.is_empty() {
             request = request.header("last-event-id", last);
         }
@@ -202,15 +220,19 @@ impl Client {
     }
 
     fn json(&self, path: &str, parameters: Vec<(&'static str, String)>) -> Result<Value> {
-        let response = self
-            .agent
-            .get(format!("{}/api/v1/{path}", self.url))
-            .query_pairs(parameters)
-            .call()
-            .with_context(|| self.url.to_string())?;
+        let request = self.request(path)?.query_pairs(parameters);
+        let response = request.call().with_context(|| self.url.to_string())?;
         let body = self.checked(response)?.into_reader();
         serde_json::from_reader(BufReader::new(body))
             .with_context(|| format!("{}: this is no answer of a netverdict server", self.url))
+    }
+
+    fn request(&self, path: &str) -> Result<RequestBuilder<WithoutBody>> {
+        let request = self.agent.get(format!("{}/api/v1/{path}", self.url));
+        Ok(match self.credentials.token(&self.url)? {
+            Some(token) => request.header("authorization", token.bearer()),
+            None => request,
+        })
     }
 
     /// The body of a good answer.
@@ -228,11 +250,27 @@ impl Client {
             .read_to_string(&mut text);
         let problem: Value = serde_json::from_str(&text).unwrap_or_default();
         let said = |name: &str| problem.get(name).and_then(Value::as_str);
-        match said("report").or_else(|| said("detail")) {
-            Some(said) => bail!("{}: {said}", self.url),
-            None => bail!("{}: {status}", self.url),
-        }
+        let said = said("report").or_else(|| said("detail"));
+        let said = said.map_or_else(|| status.to_string(), str::to_owned);
+        let what = match (status.as_u16(), self.credentials.token(&self.url)?) {
+            (401, None) => {
+                format!("{said} (as --server-token-file or NETVERDICT_TOKEN)")
+            }
+            (401, Some(_)) => format!("the server does not take this token: {said}"),
+            (403, _) => said,
+            _ => bail!("{}: {said}", self.url),
+        };
+        let url = self.url.clone();
+        Err(Refused { url, what }.into())
     }
+}
+
+/// A server that does not tell us: to ask again does not help.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {what}")]
+struct Refused {
+    url: Url,
+    what: String,
 }
 
 /// How long to wait before another attempt; each time twice as long, up to the greatest.
@@ -297,13 +335,12 @@ pub(crate) enum Form {
 /// # Errors
 /// As [`Client`]'s, and if standard output cannot be written.
 pub(crate) fn show(
-    url: &Url,
+    client: &Client,
     wanted: &Wanted,
     last: Option<usize>,
     follow: bool,
     form: Form,
 ) -> Result<Done> {
-    let client = Client::new(url);
     let mut shown = Shown::new(form)?;
     let is_recorded = last.is_some() || wanted.since.is_some() || wanted.until.is_some();
     if is_recorded {
@@ -338,8 +375,9 @@ pub(crate) fn show(
 ///
 /// # Errors
 /// As [`Client`]'s, and if standard output cannot be written.
-pub(crate) fn groups(url: &Url, wanted: &Wanted, form: Form) -> Result<Done> {
-    let answer = Client::new(url).json("aggregates", wanted.parameters())?;
+pub(crate) fn groups(client: &Client, wanted: &Wanted, form: Form) -> Result<Done> {
+    let url = client.url();
+    let answer = client.json("aggregates", wanted.parameters())?;
     let list = |name: &str| answer.get(name).and_then(Value::as_array);
     let (Some(columns), Some(lines)) = (list("columns"), list("lines")) else {
         bail!("{url}: this is no answer of a netverdict server");

@@ -107,12 +107,14 @@ pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
 /// # Errors
 /// As [`Server::run`].
 fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
-    let listening = Listening::listen(config.listen.unwrap_or(LISTEN), config.security()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("server")
         .enable_all()
         .build()?;
+    let security = config.security(&runtime)?;
+    let access = security.access.clone();
+    let listening = Listening::listen(config.listen.unwrap_or(LISTEN), security)?;
     let Opened {
         store,
         encoder,
@@ -136,6 +138,7 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
     let port = listening.address().port();
     let address = format!("{}://{}", listening.scheme(), listening.address());
     let metrics = app.metrics().clone();
+    metrics.watch(&access);
     let http = Http::start(&runtime, listening, app);
     let mut session = Session::new(&config.inputs, &config.databases, None)?;
     session.tick(TICK);

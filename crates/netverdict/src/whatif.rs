@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::compile::{self, Settings};
 use crate::exit::{Done, Usage};
-use crate::remote;
+use crate::remote::{self, Credentials};
 use crate::sources::Spec;
 use crate::twin::{self, Twin};
 
@@ -76,6 +76,9 @@ pub(crate) struct Whatif {
 
     #[command(flatten)]
     settings: Settings,
+
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -114,7 +117,7 @@ impl Whatif {
     /// If something cannot be read.
     pub(crate) fn run(&self) -> Result<Done> {
         let since = self.since()?;
-        let server = remote::server(&self.source)?;
+        let server = remote::server(&self.source, &self.credentials)?;
         let strange = |source: &&Spec| server.is_none() && !source.is_recorded();
         if let Some(other) = self.source.iter().find(strange) {
             let message =
@@ -123,8 +126,8 @@ impl Whatif {
         }
         let (before, after) = self.twins()?;
         let mut recorded = Recorded::default();
-        match server {
-            Some(url) => recorded::of_server(url, self.since.as_deref(), &mut recorded)?,
+        match &server {
+            Some(client) => recorded::of_server(client, self.since.as_deref(), &mut recorded)?,
             None if self.source.is_empty() => {}
             None => recorded::of_samples(&self.source, since, &mut recorded)?,
         }

@@ -21,7 +21,7 @@ use crate::exit::{Done, tell};
 use crate::explain::{Known, colours, width};
 use crate::output::{Name, sentence};
 use crate::refs::Ref;
-use crate::remote::{self, Client, Url, Wanted};
+use crate::remote::{self, Client, Credentials, Wanted};
 use crate::session::{Inputs, Session, Step};
 use crate::twin::{self, Twin};
 
@@ -62,6 +62,9 @@ pub(crate) struct Why {
 
     #[command(flatten)]
     settings: Settings,
+
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -109,8 +112,8 @@ impl Why {
     /// # Errors
     /// If a source, a database or a path cannot be read, or the output not be written.
     pub(crate) fn run(&self) -> Result<Done> {
-        let (seen, samples) = match remote::server(&self.inputs.source)? {
-            Some(url) => self.ask(url)?,
+        let (seen, samples) = match remote::server(&self.inputs.source, &self.credentials)? {
+            Some(client) => self.ask(&client)?,
             None => self.watch()?,
         };
         let mut drops = together(seen.drops);
@@ -172,10 +175,10 @@ impl Why {
     }
 
     /// What the connections of a server's last hour tell, and how many there were.
-    fn ask(&self, url: &Url) -> Result<(Seen, u64)> {
+    fn ask(&self, client: &Client) -> Result<(Seen, u64)> {
         let mut seen = Seen::default();
         let mut count = 0;
-        Client::new(url).connections(&Wanted::default(), |connection| {
+        client.connections(&Wanted::default(), |connection| {
             count += 1;
             let Some(told) = remote::Told::read(&connection) else {
                 return Ok(true);

@@ -6,18 +6,23 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use netverdict_types::{Clock as _, SystemClock};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use crate::audit::{Audit, Line};
+use crate::certified::Certified;
 use crate::console;
 use crate::problem::Problem;
 use crate::rate::{Key, Rate};
+use crate::reviews::{Away, Counts, Kubernetes};
 use crate::roles::{Roles, TextError};
-use crate::subject::Subject;
-use crate::who::Tokens;
+use crate::subject::{Namespaces, Subject};
+use crate::who::{Tokens, Who};
 
 /// Who may ask, what they see, how often, and where it is written down. By default everybody,
 /// everything, as often as they like, and nowhere.
@@ -28,16 +33,38 @@ pub struct Access(Arc<Shared>);
 struct Shared {
     files: AccessFiles,
     known: ArcSwap<Known>,
+    kubernetes: Option<Kubernetes>,
     rate: Option<Rate>,
     audit: Option<Audit>,
+    refused: Refusals,
+}
+
+/// Answers that were refused, by status.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusals(pub(crate) Family<ByStatus, Counter>);
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(crate) struct ByStatus {
+    status: u16,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let all = Family::<ByStatus, Counter>::default();
+        for status in [401, 403, 429, 503] {
+            drop(all.get_or_create(&ByStatus { status }));
+        }
+        Self(all)
+    }
 }
 
 /// Files that say who may ask; docs/security.md describes them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AccessFiles {
-    /// Tokens and whose they are; where it is not given nobody needs one.
+    /// Tokens and whose they are; where it is not given, and no Kubernetes either, nobody needs one.
     pub tokens: Option<PathBuf>,
-    /// Who may see which namespaces; where it is not given everybody with a token sees everything.
+    /// Who may see which namespaces; where it is not given Kubernetes says so, and without it
+    /// everybody who is known sees everything.
     pub roles: Option<PathBuf>,
     /// Where requests are written down.
     pub audit: Option<PathBuf>,
@@ -64,18 +91,20 @@ pub enum AccessError {
         #[source]
         cause: TextError,
     },
-    /// Nobody could have a role.
-    #[error("roles say what those may see whom tokens tell apart: give a file of tokens too")]
-    NoTokens,
 }
 
 impl Access {
-    /// Reads the files. `per_second` is how often one subject may ask, or one address without a
-    /// subject; as often as they like without it.
+    /// Reads the files. `kubernetes` knows further tokens, and what their owners may see where
+    /// there is no file of roles. `per_second` is how often one subject may ask, or one address
+    /// without a subject; as often as they like without it.
     ///
     /// # Errors
     /// [`AccessError`].
-    pub fn new(files: AccessFiles, per_second: Option<u32>) -> Result<Self, AccessError> {
+    pub fn new(
+        files: AccessFiles,
+        kubernetes: Option<Kubernetes>,
+        per_second: Option<u32>,
+    ) -> Result<Self, AccessError> {
         let known = Known::read(&files)?;
         let open = |path: &PathBuf| {
             Audit::open(path).map_err(|cause| AccessError::File {
@@ -87,8 +116,10 @@ impl Access {
         Ok(Self(Arc::new(Shared {
             files,
             known: ArcSwap::from_pointee(known),
+            kubernetes,
             rate: per_second.map(Rate::new),
             audit,
+            refused: Refusals::default(),
         })))
     }
 
@@ -102,9 +133,14 @@ impl Access {
         Ok(())
     }
 
-    /// True where who asks must have a token.
+    /// True where there are tokens that tell who asks.
     pub fn asks_tokens(&self) -> bool {
-        self.0.files.tokens.is_some()
+        self.0.files.tokens.is_some() || self.0.kubernetes.is_some()
+    }
+
+    /// True where not everybody who is known sees everything.
+    pub(crate) fn tells_apart(&self) -> bool {
+        self.0.files.roles.is_some() || self.0.kubernetes.is_some()
     }
 
     /// Lets only those in who may ask.
@@ -112,24 +148,139 @@ impl Access {
         router.layer(from_fn_with_state(self.clone(), guard))
     }
 
-    /// Who asks; the name of one who may not is told too.
-    fn subject(&self, headers: &HeaderMap) -> Result<Subject, Box<(String, Problem)>> {
-        let known = self.0.known.load();
-        let Some(tokens) = &known.tokens else {
+    /// What was refused.
+    pub(crate) fn refused(&self) -> &Refusals {
+        &self.0.refused
+    }
+
+    /// What Kubernetes was asked.
+    pub(crate) fn reviews(&self) -> Counts {
+        let kubernetes = self.0.kubernetes.as_ref();
+        kubernetes.map_or_else(Counts::default, |it| it.counts.clone())
+    }
+
+    /// Who asks, and what they may see now; the name of one who may not is told too.
+    async fn subject(&self, shown: &Shown) -> Result<Subject, Refused> {
+        let known = self.0.known.load_full();
+        let Some(who) = self.who(&known, shown).await? else {
             return Ok(Subject::everyone());
         };
-        let unknown = || Box::new((String::new(), Problem::unauthorized()));
-        let token = bearer(headers).ok_or_else(unknown)?;
-        let who = tokens.find(token).ok_or_else(unknown)?;
-        let subject = match &known.roles {
-            None => Some(Subject::new(&who.name, crate::Namespaces::All)),
-            Some(roles) => roles.subject(who),
+        let namespaces = match (&known.roles, &self.0.kubernetes) {
+            (Some(roles), _) => roles.namespaces(&who),
+            (None, Some(kubernetes)) => kubernetes.namespaces(&who).await?,
+            (None, None) => Some(Namespaces::All),
         };
-        subject.ok_or_else(|| {
-            let name = &who.name;
-            let what = format!("no role names {name:?} or a group of theirs");
-            Box::new((name.clone(), Problem::forbidden(what)))
-        })
+        namespaces
+            .map(|namespaces| Subject::new(&who.name, namespaces))
+            .ok_or_else(|| {
+                let what = format!("{:?} may see no namespace", who.name);
+                Refused::new(&who.name, Problem::forbidden(what))
+            })
+    }
+
+    /// Who asks; `None` where nobody needs to say so.
+    async fn who(&self, known: &Known, shown: &Shown) -> Result<Option<Arc<Who>>, Refused> {
+        let certified = match &shown.certified {
+            Some(certified) if !certified.is_valid() => {
+                return Err(Refused::new("", Problem::expired()));
+            }
+            certified => certified.as_ref(),
+        };
+        let unknown = || Err(Refused::new("", Problem::unauthorized()));
+        match (&shown.token, certified) {
+            (Some(token), _) if self.asks_tokens() => {
+                if let Some(who) = known.tokens.as_ref().and_then(|it| it.find(token)) {
+                    return Ok(Some(who.clone()));
+                }
+                let Some(kubernetes) = &self.0.kubernetes else {
+                    return unknown();
+                };
+                // Who guesses tokens asks the API server no more often than they may ask us.
+                if !kubernetes.knows(token) && !self.may(Key::address(shown.address)) {
+                    return Err(Refused::new("", Problem::too_often()));
+                }
+                match kubernetes.who(token).await? {
+                    Some(who) => Ok(Some(who)),
+                    None => unknown(),
+                }
+            }
+            (_, Some(certified)) if self.tells_apart() || !self.asks_tokens() => {
+                match certified.who() {
+                    Some(who) => Ok(Some(who.clone())),
+                    None if self.tells_apart() => {
+                        Err(Refused::new("", Problem::nameless_certificate()))
+                    }
+                    None => Ok(None),
+                }
+            }
+            _ if self.asks_tokens() || self.tells_apart() => unknown(),
+            _ => Ok(None),
+        }
+    }
+
+    fn may(&self, key: Key) -> bool {
+        let rate = self.0.rate.as_ref();
+        rate.is_none_or(|rate| rate.take(key, Instant::now()))
+    }
+}
+
+/// By what one who asks shows who they are. It is asked again while an answer goes on.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    token: Option<Arc<str>>,
+    certified: Option<Certified>,
+    address: Option<IpAddr>,
+}
+
+impl Shown {
+    fn new(request: &Request) -> Self {
+        let extensions = request.extensions();
+        let address = extensions.get::<ConnectInfo<SocketAddr>>();
+        Self {
+            token: bearer(request.headers()).map(Arc::from),
+            certified: extensions.get::<Option<Certified>>().cloned().flatten(),
+            address: address.map(|ConnectInfo(address)| address.ip()),
+        }
+    }
+}
+
+/// The right to an answer, which may end before the answer does.
+#[derive(Clone)]
+pub(crate) struct Ticket {
+    access: Access,
+    shown: Shown,
+}
+
+impl Ticket {
+    /// What they may see now.
+    pub(crate) async fn subject(&self) -> Result<Subject, Problem> {
+        let subject = self.access.subject(&self.shown).await;
+        subject.map_err(|refused| *refused.problem)
+    }
+}
+
+/// Stands in requests of which nobody was asked who they are: what tells of anybody refuses them.
+#[derive(Clone, Copy)]
+pub(crate) struct Unasked;
+
+/// Why somebody gets no answer, and their name where it is known.
+struct Refused {
+    name: String,
+    problem: Box<Problem>,
+}
+
+impl Refused {
+    fn new(name: &str, problem: Problem) -> Self {
+        Self {
+            name: name.to_owned(),
+            problem: Box::new(problem),
+        }
+    }
+}
+
+impl From<Away> for Refused {
+    fn from(_: Away) -> Self {
+        Self::new("", Problem::unreviewed())
     }
 }
 
@@ -142,9 +293,6 @@ struct Known {
 
 impl Known {
     fn read(files: &AccessFiles) -> Result<Self, AccessError> {
-        if files.roles.is_some() && files.tokens.is_none() {
-            return Err(AccessError::NoTokens);
-        }
         Ok(Self {
             tokens: read(files.tokens.as_deref(), Tokens::parse)?,
             roles: read(files.roles.as_deref(), Roles::parse)?,
@@ -176,40 +324,47 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim_start())
 }
 
-/// Tells of all namespaces in one text.
-const METRICS: &str = "/metrics";
 
 async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // So are those for who looks whether the server lives.
     if console::owns(path) {
+        request.extensions_mut().insert(Unasked);
         return next.run(request).await;
     }
     let (time, began) = (SystemClock.now(), Instant::now());
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let address: Option<IpAddr> = address.map(|ConnectInfo(address)| address.ip());
-    let known = access.subject(request.headers());
+    let shown = Shown::new(&request);
+    let address = shown.address;
+    let known = match is_rebound(&access, &request) {
+        true => Err(Refused::new("", Problem::rebound())),
+        false => access.subject(&shown).await,
+    };
     let name = match &known {
         Ok(subject) => subject.name().to_owned(),
-        Err(refused) => refused.0.clone(),
+        Err(refused) => refused.name.clone(),
     };
     let key = match name.is_empty() {
-        true => Key::Address(address),
+        true => Key::address(address),
         false => Key::Subject(name.clone()),
     };
-    let rate = access.0.rate.as_ref();
-    let may = rate.is_none_or(|rate| rate.take(key, began));
+    let may = access.may(key);
     let response = match known {
-        _ if !may => Problem::too_often().into_response(),
-        Err(refused) => refused.1.into_response(),
-        Ok(subject) if path == METRICS && !subject.sees_all() => Problem::forbidden(
-            "metrics tell of the whole cluster: they need a role with the namespaces \"*\"",
-        )
-        .into_response(),
+        _ if !may => access.refuse(Problem::too_often()),
+        Err(refused) => access.refuse(*refused.problem),
         Ok(subject) => {
+            let sees_all = subject.sees_all();
             request.extensions_mut().insert(subject);
-            next.run(request).await
+            request.extensions_mut().insert(Ticket {
+                access: access.clone(),
+                shown,
+            });
+            let response = next.run(request).await;
+            // What failed may be named in words that are not for everybody; they are in the log.
+            match response.status() {
+                StatusCode::INTERNAL_SERVER_ERROR if !sees_all => Problem::failed().into_response(),
+                _ => response,
+            }
         }
     };
     if let Some(audit) = &access.0.audit {
@@ -225,4 +380,35 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
         });
     }
     response
+}
+
+impl Access {
+    fn refuse(&self, problem: Problem) -> Response {
+        let response = problem.into_response();
+        let status = response.status().as_u16();
+        self.0.refused.0.get_or_create(&ByStatus { status }).inc();
+        response
+    }
+}
+
+/// True for requests by a name that is none of this machine's, where nobody needs to say who they
+/// are: a page of somebody else, to whose name this address was given, sends such ones from a
+/// browser here.
+fn is_rebound(access: &Access, request: &Request) -> bool {
+    let certified = request.extensions().get::<Option<Certified>>();
+    if access.asks_tokens() || certified.is_some_and(Option::is_some) {
+        return false;
+    }
+    let header = request.headers().get(header::HOST);
+    let header = header.map(|host| host.to_str().unwrap_or_default());
+    let Some(host) = header.or(request.uri().authority().map(|it| it.as_str())) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let is_here = name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost");
+    !is_here && name.parse::<IpAddr>().is_err()
 }

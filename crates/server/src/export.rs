@@ -132,6 +132,7 @@ impl File {
             after: self.after.map(|place| place.cursor),
         };
         let ask = self.range.ask(&self.query, want);
+        self.app.renew().await?;
         let mut rows = self.app.connections(ask).await?;
         let is_last = rows.len() < limit;
         if self.left == 0 && !rows.is_empty() {

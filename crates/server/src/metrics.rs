@@ -5,7 +5,7 @@ mod scrape;
 mod series;
 mod text;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use netverdict_types::{Connection, Verdict};
@@ -16,11 +16,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 pub(crate) use requests::timed;
 pub(crate) use scrape::scrape;
 
+use crate::access::Access;
 use requests::Requests;
 use series::{BOUNDS, Series};
 
 /// What a server counts of connections, and of itself.
-#[derive(Debug)]
 pub struct Metrics {
     series: Mutex<Series>,
     open: Gauge,
@@ -29,6 +29,7 @@ pub struct Metrics {
     append_failures: Counter,
     live_lost: Counter,
     requests: Requests,
+    access: OnceLock<Access>,
 }
 
 impl Metrics {
@@ -42,6 +43,7 @@ impl Metrics {
             append_failures: Counter::default(),
             live_lost: Counter::default(),
             requests: Requests::default(),
+            access: OnceLock::new(),
         }
     }
 
@@ -75,6 +77,11 @@ impl Metrics {
     /// The store did not keep what it was given, which will be given to it again.
     pub fn append_failed(&self) {
         self.append_failures.inc();
+    }
+
+    /// Tells what `access` counts too; of the first that is given.
+    pub fn watch(&self, access: &Access) {
+        let _ = self.access.set(access.clone());
     }
 
     /// A reader of the live stream has missed so many updates.

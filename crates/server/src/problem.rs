@@ -61,6 +61,39 @@ impl Problem {
         )
     }
 
+    /// A certificate that does not say who asks.
+    pub(crate) fn nameless_certificate() -> Self {
+        Self::new(
+            Kind::Unauthorized,
+            "the client certificate has no common name, or several: it does not tell who asks"
+                .to_owned(),
+        )
+    }
+
+    /// A certificate that was good when the connection began.
+    pub(crate) fn expired() -> Self {
+        Self::new(
+            Kind::Unauthorized,
+            "the client certificate has expired, or its CA is not trusted any more".to_owned(),
+        )
+    }
+
+    /// Nobody can tell now who asks, or what they may.
+    pub(crate) fn unreviewed() -> Self {
+        Self::new(
+            Kind::Unreviewed,
+            "the Kubernetes API server does not answer, and without it nobody gets an answer; the log of this server tells more".to_owned(),
+        )
+    }
+
+    /// A request that a page of somebody else's made.
+    pub(crate) fn rebound() -> Self {
+        Self::new(
+            Kind::Forbidden,
+            "this server, where everybody may ask, answers by the names of this machine only: use its address, or localhost".to_owned(),
+        )
+    }
+
     /// One who is known may not have it.
     pub(crate) fn forbidden(what: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, what.into())
@@ -105,6 +138,12 @@ impl Problem {
         Self::new(Kind::Fault, text)
     }
 
+    /// The same, for those who may not know what broke.
+    pub(crate) fn failed() -> Self {
+        let what = "something broke; the log of this server tells what";
+        Self::new(Kind::Fault, what.to_owned())
+    }
+
     fn new(kind: Kind, detail: String) -> Self {
         Self {
             kind: format!("urn:netverdict:problem:{}", kind.word()),
@@ -128,6 +167,7 @@ enum Kind {
     WrongParameter,
     WrongBody,
     Unauthorized,
+    Unreviewed,
     Forbidden,
     TooOften,
     NotFound,
@@ -147,6 +187,7 @@ impl Kind {
             Self::WrongParameter => "wrong-parameter",
             Self::WrongBody => "wrong-body",
             Self::Unauthorized => "unauthorized",
+            Self::Unreviewed => "unreviewed",
             Self::Forbidden => "forbidden",
             Self::TooOften => "too-often",
             Self::NotFound => "not-found",
@@ -166,6 +207,7 @@ impl Kind {
             Self::WrongParameter => "A parameter is wrong",
             Self::WrongBody => "The request's body is wrong",
             Self::Unauthorized => "Nobody knows who asks",
+            Self::Unreviewed => "What who asks may have is not known now",
             Self::Forbidden => "Who asks may not have this",
             Self::TooOften => "Asked too often",
             Self::NotFound => "There is no such thing",
@@ -189,7 +231,7 @@ impl Kind {
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CannotKnow | Self::NotHere => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unreviewed => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -291,7 +333,7 @@ pub(crate) enum Problems {
     /// Asked more often than one may.
     #[response(status = 429, content_type = "application/problem+json")]
     TooOften(#[to_schema] Problem),
-    /// Too many ask at the same time.
+    /// Too many ask at the same time, or the Kubernetes API server does not tell who may ask.
     #[response(status = 503, content_type = "application/problem+json")]
     Busy(#[to_schema] Problem),
     /// It took too long.

@@ -30,6 +30,19 @@ struct Left {
 /// Those who are remembered.
 const MOST: usize = 10_000;
 
+impl Key {
+    /// Somebody unknown; of IPv6 all that have one network, as each has addresses without number.
+    pub(crate) fn address(address: Option<IpAddr>) -> Self {
+        Self::Address(address.map(|address| match address.to_canonical() {
+            IpAddr::V6(long) => {
+                let network = u128::from(long) & !u128::from(u64::MAX);
+                IpAddr::V6(network.into())
+            }
+            short => short,
+        }))
+    }
+}
+
 impl Rate {
     pub(crate) fn new(per_second: u32) -> Self {
         Self {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::subject::{Namespaces, Subject};
+use crate::subject::Namespaces;
 use crate::who::Who;
 
 /// Who may see which namespaces.
@@ -48,7 +48,7 @@ impl Roles {
     }
 
     /// What somebody may see: the namespaces of all their roles. `None` without a role.
-    pub(crate) fn subject(&self, who: &Who) -> Option<Subject> {
+    pub(crate) fn namespaces(&self, who: &Who) -> Option<Namespaces> {
         let is_theirs = |role: &&Role| {
             role.subjects.contains(&who.name)
                 || who.groups.iter().any(|group| role.groups.contains(group))
@@ -56,11 +56,10 @@ impl Roles {
         let mut roles = self.role.iter().filter(is_theirs).peekable();
         roles.peek()?;
         let own: BTreeSet<String> = roles.flat_map(|role| role.namespaces.clone()).collect();
-        let namespaces = match own.contains(ALL) {
+        Some(match own.contains(ALL) {
             true => Namespaces::All,
             false => Namespaces::Only(Arc::new(own)),
-        };
-        Some(Subject::new(&who.name, namespaces))
+        })
     }
 }
 
@@ -98,18 +97,21 @@ mod tests {
         )
         .unwrap();
         let of = |name: &str, groups: &[&str]| {
-            roles.subject(&Who {
+            roles.namespaces(&Who {
                 name: name.to_owned(),
                 groups: groups.iter().map(|it| (*it).to_owned()).collect(),
+                ..Who::default()
             })
         };
         let only = |names: &[&str]| {
-            Namespaces::Only(Arc::new(names.iter().map(|it| (*it).to_owned()).collect()))
+            Some(Namespaces::Only(Arc::new(
+                names.iter().map(|it| (*it).to_owned()).collect(),
+            )))
         };
-        assert_eq!(of("anna", &[]), Some(Subject::new("anna", only(&["a"]))));
-        let both = Some(Subject::new("anna", only(&["a", "b", "c"])));
+        assert_eq!(of("anna", &[]), only(&["a"]));
+        let both = only(&["a", "b", "c"]);
         assert_eq!(of("anna", &["shop"]), both);
-        assert!(of("bert", &["shop", "admins"]).unwrap().sees_all());
+        assert_eq!(of("bert", &["shop", "admins"]), Some(Namespaces::All));
         assert_eq!(of("shop", &["anna"]), None);
         for wrong in [
             "[[role]]\nnamespaces = [\"a\"]",

@@ -39,6 +39,11 @@ pub enum ServeError {
         "{0} can be reached from other machines, and anybody there could ask: configure a client CA or tokens (docs/security.md), or listen on 127.0.0.1 or [::1]"
     )]
     Open(SocketAddr),
+    /// Nobody could have a role.
+    #[error(
+        "roles tell what somebody may see, and nothing tells who asks: configure tokens, Kubernetes or a client CA (docs/security.md)"
+    )]
+    Nobody,
     /// The address cannot be used.
     #[error("cannot listen on {address}")]
     Listen {
@@ -68,12 +73,15 @@ impl Server {
     /// # Errors
     /// [`ServeError`] for other addresses, and those that are taken.
     pub fn listen(address: SocketAddr, security: Security) -> Result<Self, ServeError> {
+        let asks_clients = security.tls.as_ref().is_some_and(Tls::asks_clients);
+        let is_known = asks_clients || security.access.asks_tokens();
+        if security.access.tells_apart() && !is_known {
+            return Err(ServeError::Nobody);
+        }
         if !address.ip().is_loopback() {
             match &security.tls {
                 None => return Err(ServeError::Exposed(address)),
-                Some(tls) if !tls.asks_clients() && !security.access.asks_tokens() => {
-                    return Err(ServeError::Open(address));
-                }
+                Some(_) if !is_known => return Err(ServeError::Open(address)),
                 Some(_) => {}
             }
         }

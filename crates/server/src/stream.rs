@@ -92,12 +92,13 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next events, at least one; `None` when the server ends.
+    /// The next events, at least one; `None` when the server ends, or they may not see it any more.
     async fn events(mut self) -> Option<(Vec<Event>, Self)> {
         loop {
             if !self.waiter.wait(self.next).await {
                 return None;
             }
+            self.app.renew().await.ok()?;
             let read = self.live.read(self.next, CHUNK);
             self.next = read.next;
             let mut events = Vec::new();

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,6 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tower_http::add_extension::AddExtension;
+
+use crate::certified::Certified;
 
 /// Files that a server proves itself with, all PEM.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,7 +40,15 @@ pub struct Tls(Arc<Shared>);
 struct Shared {
     files: TlsFiles,
     read: Mutex<Contents>,
-    config: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
+}
+
+/// What is in use.
+#[derive(Debug)]
+pub(crate) struct Current {
+    config: Arc<ServerConfig>,
+    /// Judges clients' certificates.
+    pub(crate) clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// Why certificates cannot be used.
@@ -91,11 +103,11 @@ impl Tls {
     /// [`TlsError`].
     pub fn new(files: TlsFiles) -> Result<Self, TlsError> {
         let read = Contents::read(&files)?;
-        let config = ArcSwap::from_pointee(read.config(&files)?);
+        let current = ArcSwap::from_pointee(read.current(&files)?);
         Ok(Self(Arc::new(Shared {
             files,
             read: Mutex::new(read),
-            config,
+            current,
         })))
     }
 
@@ -111,8 +123,8 @@ impl Tls {
         if *known == read {
             return Ok(false);
         }
-        let config = read.config(&shared.files)?;
-        shared.config.store(Arc::new(config));
+        let current = read.current(&shared.files)?;
+        shared.current.store(Arc::new(current));
         *known = read;
         Ok(true)
     }
@@ -120,6 +132,10 @@ impl Tls {
     /// True where clients must have certificates.
     pub fn asks_clients(&self) -> bool {
         self.0.files.client_ca.is_some()
+    }
+
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.0.current.load_full()
     }
 }
 
@@ -129,16 +145,20 @@ where
     S: Send + 'static,
 {
     type Stream = TlsStream<I>;
-    type Service = S;
-    type Future = BoxFuture<'static, io::Result<(TlsStream<I>, S)>>;
+    type Service = AddExtension<S, Option<Certified>>;
+    type Future = BoxFuture<'static, io::Result<(TlsStream<I>, Self::Service)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let acceptor = TlsAcceptor::from(self.0.config.load_full());
+        let acceptor = TlsAcceptor::from(self.current().config.clone());
+        let tls = self.clone();
         async move {
-            match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(stream) => Ok((stream?, service)),
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            }
+            let Ok(stream) = timeout(HANDSHAKE, acceptor.accept(stream)).await else {
+                return Err(io::ErrorKind::TimedOut.into());
+            };
+            let stream = stream?;
+            let chain = stream.get_ref().1.peer_certificates();
+            let certified = chain.map(|chain| Certified::new(tls, chain));
+            Ok((stream, AddExtension::new(service, certified)))
         }
         .boxed()
     }
@@ -173,7 +193,7 @@ impl Contents {
         })
     }
 
-    fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    fn current(&self, files: &TlsFiles) -> Result<Current, TlsError> {
         let chain = certificates(&self.certificate, &files.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.private_key).map_err(|_| TlsError::Pem {
             path: files.private_key.clone(),
@@ -188,7 +208,7 @@ impl Contents {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(unfit)?;
-        let builder = match (&self.client_ca, &files.client_ca) {
+        let (builder, clients) = match (&self.client_ca, &files.client_ca) {
             (Some(pem), Some(path)) => {
                 let wrong = |cause| TlsError::Ca {
                     path: path.clone(),
@@ -204,13 +224,19 @@ impl Contents {
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                         .build()
                         .map_err(|cause| wrong(cause.into()))?;
-                builder.with_client_cert_verifier(verifier)
+                (
+                    builder.with_client_cert_verifier(verifier.clone()),
+                    Some(verifier),
+                )
             }
-            _ => builder.with_no_client_auth(),
+            _ => (builder.with_no_client_auth(), None),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Current {
+            config: Arc::new(config),
+            clients,
+        })
     }
 }
 

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -10,14 +13,17 @@ pub(crate) struct Tokens(Vec<Token>);
 #[derive(Clone)]
 struct Token {
     hash: [u8; 32],
-    who: Who,
+    who: Arc<Who>,
 }
 
 /// Somebody who is known.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Who {
     pub(crate) name: String,
     pub(crate) groups: Vec<String>,
+    /// Kubernetes has more that tells somebody from others.
+    pub(crate) uid: Option<String>,
+    pub(crate) extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -59,17 +65,18 @@ impl Tokens {
             }
             Ok(Token {
                 hash: Sha256::digest(token).into(),
-                who: Who {
+                who: Arc::new(Who {
                     name: subject,
                     groups,
-                },
+                    ..Who::default()
+                }),
             })
         });
         tokens.collect::<Result<_, _>>().map(Self)
     }
 
     /// Whose a token is. All are looked at, each whole, so that the time tells nothing.
-    pub(crate) fn find(&self, token: &str) -> Option<&Who> {
+    pub(crate) fn find(&self, token: &str) -> Option<&Arc<Who>> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let mut found = None;
         for known in &self.0 {

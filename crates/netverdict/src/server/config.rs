@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use netverdict_server::{Access, AccessFiles, Security, TlsFiles};
+use anyhow::{Context, Result, bail};
+use netverdict_server::{Access, AccessFiles, Kubernetes, Security, TlsFiles};
 use serde::Deserialize;
+use tokio::runtime::Runtime;
 
 use crate::databases::Databases;
 use crate::session::Inputs;
@@ -66,6 +67,10 @@ pub(crate) struct Tls {
 pub(crate) struct AccessFile {
     tokens: Option<PathBuf>,
     roles: Option<PathBuf>,
+    /// Whether the cluster of `kubeconfig` knows further tokens.
+    kubernetes: bool,
+    /// For whom its tokens must be; for the API server itself if nobody is named.
+    audiences: Vec<String>,
     audit: Option<PathBuf>,
     requests_per_second: Option<u32>,
 }
@@ -235,11 +240,11 @@ impl Config {
         })
     }
 
-    /// What stands between the server and those who ask it.
+    /// What stands between the server and those who ask it, where `runtime` will run it.
     ///
     /// # Errors
     /// If a file cannot be read, or makes no sense.
-    pub(crate) fn security(&self) -> Result<Security> {
+    pub(crate) fn security(&self, runtime: &Runtime) -> Result<Security> {
         let tls = self.tls.clone().map(|tls| {
             netverdict_server::Tls::new(TlsFiles {
                 certificate: tls.certificate,
@@ -250,17 +255,30 @@ impl Config {
         let AccessFile {
             tokens,
             roles,
+            kubernetes,
+            audiences,
             audit,
             requests_per_second,
         } = self.access.clone();
+        if !kubernetes && !audiences.is_empty() {
+            bail!("access.audiences is for tokens of Kubernetes: set access.kubernetes too");
+        }
+        let kubernetes = kubernetes.then(|| {
+            let cluster = self.inputs.kubeconfig.clone();
+            let cluster = cluster.context("access.kubernetes needs a kubeconfig")?;
+            let client = runtime.block_on(cluster.client())?;
+            anyhow::Ok(Kubernetes::new(client, audiences))
+        });
+        let kubernetes = kubernetes.transpose()?;
         let files = AccessFiles {
             tokens,
             roles,
             audit,
         };
+        let requests = requests_per_second.unwrap_or(REQUESTS);
         Ok(Security {
             tls: tls.transpose()?,
-            access: Access::new(files, Some(requests_per_second.unwrap_or(REQUESTS)))?,
+            access: Access::new(files, kubernetes, Some(requests))?,
         })
     }
 
@@ -337,8 +355,29 @@ mod tests {
         assert_eq!((limits.page, limits.range), (50, 7 * DAY));
         assert_eq!(limits.body, netverdict_server::Limits::default().body);
         assert_eq!(config.flow.limits().window, 5 * SECOND);
-        let error = format!("{:#}", config.security().err().unwrap());
+        let error = insecure(&config);
         assert!(error.contains("/etc/netverdict/tls.crt"), "{error}");
+    }
+
+    fn insecure(config: &Config) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let error = config.security(&runtime.build().unwrap()).err().unwrap();
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn kubernetes_must_be_told_which() {
+        for (text, named) in [
+            ("[access]\nkubernetes = true", "kubeconfig"),
+            ("[access]\naudiences = [\"a\"]", "access.kubernetes"),
+            (
+                "kubeconfig = \"/nowhere\"\n[access]\nkubernetes = true",
+                "/nowhere",
+            ),
+        ] {
+            let error = insecure(&Config::parse(text).unwrap());
+            assert!(error.contains(named), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::databases::Databases;
 use crate::exit::tell;
-use crate::remote::{Client, Url, Wanted};
+use crate::remote::{Client, Wanted};
 use crate::server;
 use crate::session::{Inputs, Session, Step};
 use crate::sources::Spec;
@@ -134,12 +134,17 @@ pub(crate) async fn of_store(
 ///
 /// # Errors
 /// If it cannot be reached, refuses, or tells what is no connection.
-pub(super) fn of_server(url: &Url, since: Option<&str>, recorded: &mut Recorded) -> Result<()> {
+pub(super) fn of_server(
+    client: &Client,
+    since: Option<&str>,
+    recorded: &mut Recorded,
+) -> Result<()> {
+    let url = client.url();
     let wanted = Wanted {
         since: Some(since.unwrap_or(A_DAY_AGO).to_owned()),
         ..Wanted::default()
     };
-    Client::new(url).connections(&wanted, |json| {
+    client.connections(&wanted, |json| {
         let row: Row = serde_json::from_value(json)
             .with_context(|| format!("{url}: this is no connection of a netverdict server"))?;
         recorded.take(&row.connection());

@@ -10,6 +10,7 @@ use netverdict_types::{Clock, Connection, Direction};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access::Ticket;
 use crate::app::App;
 use crate::cluster::{Encoder, ExplainRequest, KnownRule, WhatifRequest, Workload};
 use crate::limits::Limits;
@@ -24,6 +25,7 @@ use crate::subject::{Side, Subject};
 pub(crate) struct Scoped {
     app: App,
     subject: Subject,
+    ticket: Option<Ticket>,
 }
 
 /// Groups of which lists are made; of a tenant's question, and of each that it is made of.
@@ -37,11 +39,20 @@ impl FromRequestParts<App> for Scoped {
         Ok(Self {
             app: app.clone(),
             subject: subject.unwrap_or_else(Subject::everyone),
+            ticket: parts.extensions.get::<Ticket>().cloned(),
         })
     }
 }
 
 impl Scoped {
+    /// Looks again who asks and what they may see, for answers that go on for long.
+    pub(crate) async fn renew(&mut self) -> Result<(), Problem> {
+        if let Some(ticket) = &self.ticket {
+            self.subject = ticket.subject().await?;
+        }
+        Ok(())
+    }
+
     /// Answers a question for groups.
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
         self.app.work(self.answer(ask)).await

@@ -20,7 +20,8 @@ use tokio::time::timeout;
 
 use super::series::{PairSeries, Place, RuleSeries, Series, Sums};
 use super::text::classic;
-use crate::app::App;
+use crate::access::Access;
+use crate::app::{App, Scoped};
 use crate::problem::Problem;
 
 /// How long the store may take to say how it stands: scrapers wait for ten seconds.
@@ -36,8 +37,10 @@ const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// All metrics, as OpenMetrics where that is asked for.
 pub(crate) async fn scrape(
     State(app): State<App>,
+    scoped: Scoped,
     headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    scoped.whole()?;
     let store = timeout(PATIENCE, app.unscoped().store.state()).await;
     let store = store.ok().and_then(Result::ok);
     let mut page = String::new();
@@ -67,6 +70,9 @@ fn registry(app: &App, store: Option<StoreState>) -> Registry {
     stored(&mut registry, store.as_ref());
     known(&mut registry, app);
     own(&mut registry, app);
+    if let Some(access) = metrics.access.get() {
+        asked(&mut registry, access);
+    }
     registry
 }
 
@@ -534,6 +540,25 @@ fn own(registry: &mut Registry, app: &App) {
         "Time until an answer begins",
         Unit::Seconds,
         metrics.requests.durations.clone(),
+    );
+}
+
+fn asked(registry: &mut Registry, access: &Access) {
+    registry.register(
+        "access_refused",
+        "Requests of those who may not ask, or not so often, by status",
+        access.refused().0.clone(),
+    );
+    let counts = access.reviews();
+    registry.register(
+        "access_reviews",
+        "Questions to the Kubernetes API server, by what came of them",
+        counts.reviews,
+    );
+    registry.register(
+        "access_namespaces_beyond",
+        "Namespaces that were not reviewed because there are too many",
+        counts.beyond,
     );
 }
 

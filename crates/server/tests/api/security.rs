@@ -117,7 +117,7 @@ fn tenants() -> (TempDir, Running) {
     let dir = tempfile::tempdir().unwrap();
     let security = Security {
         tls: None,
-        access: Access::new(tokens(dir.path()), None).unwrap(),
+        access: Access::new(tokens(dir.path()), None, None).unwrap(),
     };
     let server = Running::secured(Limits::default(), 1_000, security);
     server.store.keep(&Batch {
@@ -328,7 +328,7 @@ fn who_is_not_known_gets_nothing_and_is_written_down() {
 fn tokens_and_roles_change_while_the_server_runs() {
     let dir = tempfile::tempdir().unwrap();
     let files = tokens(dir.path());
-    let access = Access::new(files.clone(), None).unwrap();
+    let access = Access::new(files.clone(), None, None).unwrap();
     let security = Security {
         tls: None,
         access: access.clone(),
@@ -353,7 +353,7 @@ fn tokens_and_roles_change_while_the_server_runs() {
 fn who_asks_too_often_is_told() {
     let security = Security {
         tls: None,
-        access: Access::new(AccessFiles::default(), Some(1)).unwrap(),
+        access: Access::new(AccessFiles::default(), None, Some(1)).unwrap(),
     };
     let server = Running::secured(Limits::default(), 10, security);
     let statuses: Vec<u16> = (0..50)
@@ -376,8 +376,12 @@ impl Ca {
 
     /// A certificate for 127.0.0.1, and its key.
     fn sign(&self, name: &str) {
+        self.sign_as(name, &format!("/CN={name}"));
+    }
+
+    fn sign_as(&self, name: &str, subject: &str) {
         std::fs::write(self.path("ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out csr -subj /CN={name}"));
+        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out csr -subj {subject}"));
         self.openssl(&format!("x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt -days 1 -extfile ext"));
     }
 
@@ -409,6 +413,13 @@ impl Ca {
 
     /// Status of a request of one who trusts this CA; `None` where there is no connection.
     fn ask(&self, server: &Running, client: Option<&str>) -> Option<u16> {
+        let agent = self.agent(client);
+        let response = agent.get(server.url("/api/v1/fields")).call().ok()?;
+        Some(response.status().as_u16())
+    }
+
+    /// One who trusts this CA.
+    fn agent(&self, client: Option<&str>) -> ureq::Agent {
         let read = |name: &str| std::fs::read(self.path(name)).unwrap();
         let root = Certificate::from_pem(&read("ca.crt")).unwrap();
         let client = client.map(|name| {
@@ -424,9 +435,7 @@ impl Ca {
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false);
-        let agent: ureq::Agent = config.build().into();
-        let response = agent.get(server.url("/api/v1/fields")).call().ok()?;
-        Some(response.status().as_u16())
+        config.build().into()
     }
 }
 
@@ -481,6 +490,250 @@ fn only_clients_of_the_ca_are_answered() {
 }
 
 #[test]
+fn a_certificate_tells_who_asks() {
+    let ca = Ca::new();
+    ca.sign("server");
+    for (name, subject) in [
+        ("anna", "/O=guests/O=admins/CN=anna"),
+        ("bert", "/CN=bert"),
+        ("carl", "/O=guests/CN=carl"),
+        ("none", "/O=admins"),
+        ("two", "/CN=bert/CN=anna"),
+    ] {
+        ca.sign_as(name, subject);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = tokens(dir.path());
+    files.tokens = None;
+    let security = |files| Security {
+        tls: Some(Tls::new(ca.files("server", true)).unwrap()),
+        access: Access::new(files, None, None).unwrap(),
+    };
+    let server = Running::secured(Limits::default(), 10, security(files.clone()));
+    let ask = |server: &Running, name: &str, token: Option<&str>| {
+        let mut request = ca.agent(Some(name)).get(server.url("/api/v1/sources"));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let got = got(request.call().unwrap());
+        let words = ["namespace", "role", "common name", "token", ""];
+        let said = words.into_iter().find(|it| got.text().contains(it));
+        (got.status, said.unwrap_or_default())
+    };
+    // What is known of all: those who see all may have it.
+    for (name, status) in [
+        ("anna", 200),
+        ("bert", 403),
+        ("carl", 403),
+        ("none", 401),
+        ("two", 401),
+    ] {
+        assert_eq!(ask(&server, name, None).0, status, "{name}");
+    }
+    // A token goes first, where there are tokens.
+    assert_eq!(ask(&server, "bert", Some(ADMIN)).0, 403);
+    let both = AccessFiles {
+        tokens: Some(dir.path().join("tokens.toml")),
+        ..files.clone()
+    };
+    let server = Running::secured(Limits::default(), 10, security(both));
+    assert_eq!(ask(&server, "bert", Some(ADMIN)).0, 200);
+    assert_eq!(ask(&server, "anna", Some(TENANT)).0, 403);
+    assert_eq!(ask(&server, "anna", Some("wrong-token-0123456789")).0, 401);
+    assert_eq!(ask(&server, "anna", None).0, 200);
+    // Without roles, tokens are asked for beside certificates.
+    let plain = AccessFiles {
+        tokens: Some(dir.path().join("tokens.toml")),
+        ..AccessFiles::default()
+    };
+    let server = Running::secured(Limits::default(), 10, security(plain));
+    assert_eq!(ask(&server, "anna", None).0, 401);
+    assert_eq!(ask(&server, "carl", Some(TENANT)).0, 200);
+    let audit = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    assert!(audit.contains("\"subject\":\"anna\""), "{audit}");
+}
+
+#[test]
+fn a_connection_does_not_outlive_its_ca() {
+    let (old, new) = (Ca::new(), Ca::new());
+    old.sign("server");
+    old.sign("client");
+    let files = old.files("server", true);
+    let tls = Tls::new(files.clone()).unwrap();
+    let server = secured(tls.clone());
+    let agent = old.agent(Some("client"));
+    let status = |agent: &ureq::Agent| {
+        let response = agent.get(server.url("/api/v1/fields")).call().unwrap();
+        got(response).status
+    };
+    assert_eq!(status(&agent), 200);
+    let both = [
+        std::fs::read(new.path("ca.crt")).unwrap(),
+        std::fs::read(old.path("ca.crt")).unwrap(),
+    ];
+    std::fs::write(files.client_ca.as_ref().unwrap(), both.concat()).unwrap();
+    assert!(tls.reload().unwrap());
+    assert_eq!(status(&agent), 200);
+    std::fs::write(files.client_ca.as_ref().unwrap(), &both[0]).unwrap();
+    assert!(tls.reload().unwrap());
+    // The same connection, as the other side has not closed it.
+    assert_eq!(status(&agent), 401);
+}
+
+/// Reads the stream of a tenant until it ends, while `change` happens in the middle.
+fn streamed(change: impl FnOnce(&Path, &Access)) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let access = Access::new(tokens(dir.path()), None, None).unwrap();
+    let security = Security {
+        tls: None,
+        access: access.clone(),
+    };
+    let server = Running::secured(Limits::default(), 1_000, security);
+    let request = agent().get(server.url("/api/v1/live"));
+    let request = request.header("authorization", format!("Bearer {TENANT}"));
+    let stream = BufReader::new(request.call().unwrap().into_body().into_reader());
+    let mut data = stream
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line.starts_with("data: "));
+    let theirs = marked().into_iter().filter(is_theirs).map(Arc::new);
+    let theirs: Vec<_> = theirs.collect();
+    server.live.publish(theirs[..1].iter().cloned());
+    let mut lines = vec![data.next().unwrap()];
+    change(dir.path(), &access);
+    server.live.publish(theirs[1..].iter().cloned());
+    server.live.close();
+    lines.extend(data);
+    lines
+}
+
+#[test]
+fn a_stream_ends_with_the_right_to_it() {
+    assert!(streamed(|_, _| {}).len() > 50);
+    let without_token = streamed(|dir, access| {
+        std::fs::write(dir.join("tokens.toml"), "").unwrap();
+        access.reload().unwrap();
+    });
+    assert_eq!(without_token.len(), 1);
+    let without_role = streamed(|dir, access| {
+        std::fs::write(dir.join("roles.toml"), "").unwrap();
+        access.reload().unwrap();
+    });
+    assert_eq!(without_role.len(), 1);
+    let of_others = streamed(|dir, access| {
+        let role = "[[role]]\nsubjects = [\"bert\"]\nnamespaces = [\"empty\"]\n";
+        std::fs::write(dir.join("roles.toml"), role).unwrap();
+        access.reload().unwrap();
+    });
+    assert_eq!(of_others.len(), 1);
+}
+
+#[test]
+fn no_other_way_leads_to_what_is_for_few() {
+    let (_dir, server) = tenants();
+    let raw = |method: &str, path: &str, token: &str| {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(server.url(path));
+        let request = request.header("authorization", format!("Bearer {token}"));
+        got(agent().run(request.body(()).unwrap()).unwrap())
+    };
+    for path in ["/metrics", "/api/v1/sources"] {
+        assert_eq!(raw("HEAD", path, TENANT).status, 403, "{path}");
+        assert_eq!(
+            raw("HEAD", path, "wrong-token-0123456789").status,
+            401,
+            "{path}"
+        );
+        assert_eq!(raw("HEAD", path, ADMIN).status, 200, "{path}");
+    }
+    for path in [
+        "/metrics/",
+        "//metrics",
+        "/./metrics",
+        "/healthz/../metrics",
+        "/%6detrics",
+        "/METRICS",
+        "/metrics%00",
+        "/metrics;x=1",
+        "/healthz/",
+        "/api/v1/../../metrics",
+        "/api/v1//sources",
+        "/api/v1/connections/../sources",
+        "/api/v1/sources/",
+    ] {
+        let got = raw("GET", path, TENANT);
+        assert!(
+            [403, 404].contains(&got.status),
+            "{path}: {} {}",
+            got.status,
+            got.text()
+        );
+        assert_eq!(
+            raw("GET", path, "wrong-token-0123456789").status,
+            401,
+            "{path}"
+        );
+    }
+    for method in ["OPTIONS", "TRACE", "PUT", "DELETE"] {
+        assert_eq!(
+            raw(method, "/metrics", "wrong-token-0123456789").status,
+            401,
+            "{method}"
+        );
+        assert_eq!(raw(method, "/metrics", TENANT).status, 405, "{method}");
+    }
+}
+
+#[test]
+fn pages_of_others_do_not_ask_by_their_own_names() {
+    let server = Running::new(Limits::default(), 10);
+    let port = server.url("").rsplit_once(':').unwrap().1.to_owned();
+    let ask = |host: &str| {
+        let request = agent()
+            .get(server.url("/api/v1/fields"))
+            .header("host", host);
+        got(request.call().unwrap()).status
+    };
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        "LOCALHOST",
+        "10.1.2.3",
+        "netverdict.localhost",
+    ] {
+        assert_eq!(ask(&format!("{host}:{port}")), 200, "{host}");
+        assert_eq!(ask(host), 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+    ] {
+        assert_eq!(ask(&format!("{host}:{port}")), 403, "{host}");
+    }
+    // Who has a token is no page of somebody else's.
+    let (_dir, server) = tenants();
+    let request = agent().get(server.url("/api/v1/fields"));
+    let request = request.header("host", "verdicts.example");
+    let request = request.header("authorization", format!("Bearer {TENANT}"));
+    assert_eq!(got(request.call().unwrap()).status, 200);
+}
+
+#[test]
+fn roles_need_somebody_to_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = tokens(dir.path());
+    files.tokens = None;
+    let access = Access::new(files, None, None).unwrap();
+    let security = Security { tls: None, access };
+    let listening = Server::listen("127.0.0.1:0".parse().unwrap(), security);
+    assert!(matches!(listening.map(drop), Err(ServeError::Nobody)));
+}
+
+#[test]
 fn encryption_alone_does_not_open_a_server() {
     let ca = Ca::new();
     ca.sign("server");
@@ -494,6 +747,6 @@ fn encryption_alone_does_not_open_a_server() {
     ));
     assert!(listen(true, Access::default()).is_ok());
     let dir = tempfile::tempdir().unwrap();
-    let access = Access::new(tokens(dir.path()), None).unwrap();
+    let access = Access::new(tokens(dir.path()), None, None).unwrap();
     assert!(listen(false, access).is_ok());
 }

@@ -59,6 +59,11 @@ impl Running {
     }
 
     pub fn secured(limits: Limits, ring: usize, security: Security) -> Self {
+        Self::with(limits, ring, || security)
+    }
+
+    /// What stands before the server is made where that runs.
+    pub fn with(limits: Limits, ring: usize, security: impl FnOnce() -> Security) -> Self {
         let store = Arc::new(Naive::default());
         let live = Arc::new(Live::new(ring));
         let cluster = Arc::new(Told::default());
@@ -76,6 +81,11 @@ impl Running {
             .enable_all()
             .build()
             .unwrap();
+        let security = {
+            let _here = runtime.enter();
+            security()
+        };
+        metrics.watch(&security.access);
         let server = Server::listen("127.0.0.1:0".parse().unwrap(), security).unwrap();
         let url = format!("{}://{}", server.scheme(), server.address());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -254,7 +254,11 @@ pub(super) enum Lack {
 }
 
 impl Cluster {
-    async fn client(self) -> Result<Client, Error> {
+    /// A client of it. It must be made where it is used: in the same runtime.
+    ///
+    /// # Errors
+    /// [`Error`] where it is not told how to reach it.
+    pub async fn client(self) -> Result<Client, Error> {
         let config = match self {
             Self::Own => {
                 Config::incluster().map_err(|error| Error::NotInCluster(Box::new(error)))?

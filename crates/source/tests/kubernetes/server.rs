@@ -1,8 +1,9 @@
 //! As much of an API server as a watch can tell: lists in pages, watches by version, bookmarks,
-//! versions that are forgotten, connections that break, and answers that make no sense.
+//! versions that are forgotten, connections that break, and answers that make no sense. What is
+//! posted to it (reviews) is answered by a script. Tests of other crates have it by its path.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -91,7 +92,12 @@ struct State {
     gone_by_status: bool,
     requests: Vec<String>,
     connections: Vec<TcpStream>,
+    script: Option<Script>,
+    posted: Vec<(String, Value)>,
 }
+
+/// What is answered to what was posted to a path: a status and a body.
+type Script = Box<dyn FnMut(&str, &Value) -> (u16, Value) + Send>;
 
 #[derive(Default)]
 struct Kept {
@@ -138,8 +144,24 @@ impl Server {
         Self { shared, port }
     }
 
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     pub fn kubeconfig(&self) -> String {
-        kubeconfig(&format!("http://127.0.0.1:{}", self.port))
+        kubeconfig(&self.url())
+    }
+
+    /// Says how to answer what is posted.
+    pub fn script(&self, script: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static) {
+        self.change(|state| state.script = Some(Box::new(script)));
+    }
+
+    /// What was posted to a path so far.
+    pub fn posted(&self, path: &str) -> Vec<Value> {
+        let state = self.shared.state.lock().unwrap();
+        let posted = state.posted.iter().filter(|(to, _)| to == path);
+        posted.map(|(_, body)| body.clone()).collect()
     }
 
     pub fn put(&self, resource: Resource, object: Value) {
@@ -355,7 +377,7 @@ impl Shared {
         let mut writer = connection.try_clone()?;
         let mut reader = BufReader::new(connection);
         loop {
-            let mut target = None;
+            let (mut target, mut length) = (None, 0);
             loop {
                 let mut line = String::new();
                 if reader.read_line(&mut line)? == 0 {
@@ -365,9 +387,28 @@ impl Shared {
                     break;
                 }
                 target = target.or_else(|| line.split(' ').nth(1).map(str::to_owned));
+                if let Some((name, value)) = line.split_once(':')
+                    && name.eq_ignore_ascii_case("content-length")
+                {
+                    length = value.trim().parse().unwrap();
+                }
             }
             let target = target.unwrap();
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
             let mut state = self.ready();
+            if length > 0 {
+                let path = target.split('?').next().unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                let script = state.script.as_mut();
+                let (code, said) = script.map_or((404, status(404, "no such page")), |script| {
+                    script(path, &body)
+                });
+                state.posted.push((path.to_owned(), body));
+                drop(state);
+                answer(&mut writer, code, &said)?;
+                continue;
+            }
             state.requests.push(target.clone());
             let Some(resource) = Resource::of(&target) else {
                 drop(state);

@@ -127,7 +127,11 @@ fn scoped(store: Arc<Naive>, subject: Subject) -> Scoped {
         limits: Limits::default(),
         parquet: None,
     });
-    Scoped { app, subject }
+    Scoped {
+        app,
+        subject,
+        ticket: None,
+    }
 }
 
 struct Nothing;
