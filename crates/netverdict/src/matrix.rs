@@ -6,6 +6,7 @@ use std::io::{Write, stdout};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use netverdict_manifest::Protocol;
+use netverdict_types::Direction;
 use netverdict_verdict::{
     Class, Decided, Matrix as Cells, Reach, Service, Space, changes, container_ports,
 };
@@ -287,6 +288,10 @@ fn wrapped(out: &mut impl Write, heading: &str, list: &[String]) -> Result<()> {
 pub(crate) struct By {
     pub(crate) text: String,
     pub(crate) json: Value,
+    /// Whose packets it judges.
+    pub(crate) side: Direction,
+    /// The policy's.
+    pub(crate) namespace: Option<String>,
 }
 
 /// What decided about the first port that differs, where an ACL did: what denies, else what allows.
@@ -324,6 +329,8 @@ pub(crate) fn deciding(reach: &Reach<'_>, twin: &Twin, decided: &[Decided]) -> V
                     "side": one.side.as_str(),
                     "origins": twin.origins_json(one.acl?),
                 }),
+                side: one.side,
+                namespace: acl.owner.namespace.clone(),
             })
         })
         .collect()

@@ -4,6 +4,7 @@ mod config;
 mod explainer;
 mod ingest;
 mod known;
+mod seen;
 mod store;
 mod tried;
 
@@ -125,7 +126,7 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         Some(staged) => twin::Inputs::of_manifests(&staged.manifests),
         None => twin::Inputs::of_databases(config.databases.clone()),
     };
-    let tries = Tries::new(store.clone(), today(&config, demo.as_ref()));
+    let tries = Tries::new(today(&config, demo.as_ref()));
     let known = Arc::new(Known::new(Explainer::new(twin), tries));
     let app = App::new(Parts {
         store: store.clone(),

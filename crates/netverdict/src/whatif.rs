@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
-use netverdict_manifest::{FileId, Key, Kind};
+use netverdict_manifest::{Diagnostic, FileId, Key, Kind};
 use netverdict_query::moment;
-use netverdict_server::Refusal;
+use netverdict_server::{Asker, Refusal};
 use netverdict_source::kubernetes::Cluster;
 use netverdict_source::manifests::Files;
 use netverdict_source::objects::{Change, Text};
@@ -146,6 +146,7 @@ impl Whatif {
             report: &report,
             before: (&old, &before),
             after: (&new, &after),
+            sees: &|_| true,
         };
         match self.output {
             Output::Text => shown.text(&mut out)?,
@@ -202,27 +203,45 @@ impl Whatif {
 }
 
 /// What other policies, given as a text, change for pairs: those that fare otherwise and those
-/// that cannot be judged (docs/whatif.schema.json), and a summary.
+/// that cannot be judged (docs/whatif.schema.json), and a summary. Who does not see all gives
+/// policies of their namespaces, and is told of no others.
 ///
 /// # Errors
-/// If the text makes no sense, or the objects of today cannot be read.
+/// If the text makes no sense or is about others, or the objects of today cannot be read.
 pub(crate) fn tried(
     today: &compile::Inputs,
     policies: &str,
     pairs: &[Pair],
+    asker: &Asker,
 ) -> Result<Value, Refusal> {
-    let fault = |error: anyhow::Error| Refusal::Fault(format!("{error:#}"));
-    let (mut world, news) = twin::world(today).map_err(fault)?;
-    let before = twin::of_world(&world, &news).map_err(fault)?;
     let mut change = Change::default();
     let text = Text {
         name: "policies".to_owned(),
         text: policies.into(),
     };
-    put(&mut change, FileId(world.next_file()), text);
-    let news = world.take(change);
+    let fault = |error: anyhow::Error| Refusal::Fault(format!("{error:#}"));
+    let (mut world, news) = twin::world(today).map_err(fault)?;
+    let before = twin::of_world(&world, &news).map_err(fault)?;
+    let file = FileId(world.next_file());
+    put(&mut change, file, text);
+    for key in change.objects.keys().filter(|_| !asker.sees_all()) {
+        let is_policy = key.kind.is_policy() && key.kind.is_namespaced();
+        if !is_policy || !asker.sees(Some(&key.namespace)) {
+            return Err(Refusal::Forbidden(format!(
+                "{key}: you may ask about policies of namespaces that you may see, and of no other objects"
+            )));
+        }
+    }
+    let mut news = world.take(change);
     if news.errors > 0 {
-        return Err(Refusal::Wrong(world.render(&news.diagnostics, false)));
+        // What is said of other texts is for those who see these.
+        let is_theirs = |it: &Diagnostic| it.labels.iter().all(|label| label.span.file == file);
+        news.diagnostics
+            .retain(|it| asker.sees_all() || (!it.labels.is_empty() && is_theirs(it)));
+        return Err(Refusal::Wrong(match news.diagnostics.is_empty() {
+            true => "the policies do not fit to others".to_owned(),
+            false => world.render(&news.diagnostics, false),
+        }));
     }
     let after = twin::of_world(&world, &news).map_err(fault)?;
     let (old, new) = (
@@ -235,6 +254,7 @@ pub(crate) fn tried(
         report: &report,
         before: (&old, &before),
         after: (&new, &after),
+        sees: &|namespace| asker.sees(namespace),
     };
     Ok(json!({
         "changes": shown.changes().collect::<Vec<_>>(),

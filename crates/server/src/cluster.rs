@@ -2,9 +2,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use netverdict_query::ask::Ask;
+use netverdict_store::{Store, StoreError};
 use netverdict_types::{Action, Connection, Owner, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::subject::Subject;
 
 /// What is known of the cluster beside its connections. The program that has the sources and the
 /// policies implements it.
@@ -22,14 +26,59 @@ pub trait Cluster: Send + Sync {
     fn is_ready(&self) -> bool;
 
     /// Why a connection would be let through or not: an explanation
-    /// (docs/explanation.schema.json).
+    /// (docs/explanation.schema.json), without what is not for who asks.
     fn explain(
         &self,
         question: ExplainRequest,
+        asker: Asker,
     ) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
 
-    /// Which recorded connections would fare otherwise under other policies.
-    fn whatif(&self, question: WhatifRequest) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
+    /// Which recorded connections would fare otherwise under other policies, of those that who
+    /// asks may see.
+    fn whatif(
+        &self,
+        question: WhatifRequest,
+        asker: Asker,
+    ) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
+}
+
+/// Who asks, and what they may see.
+#[derive(Clone)]
+pub struct Asker {
+    store: Arc<dyn Store>,
+    subject: Subject,
+}
+
+impl Asker {
+    /// Somebody who asks about what `store` has.
+    pub fn new(store: Arc<dyn Store>, subject: Subject) -> Self {
+        Self { store, subject }
+    }
+
+    /// True for those who see everything.
+    pub fn sees_all(&self) -> bool {
+        self.subject.sees_all()
+    }
+
+    /// True where they may know of a namespace; of what has none where that is `None`.
+    pub fn sees(&self, namespace: Option<&str>) -> bool {
+        self.subject.shows_namespace(namespace)
+    }
+
+    /// Whole connections, as they may see them: [`Store::connections`].
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn connections(&self, ask: &Ask) -> Result<Vec<Connection>, StoreError> {
+        if self.sees_all() {
+            return self.store.connections(ask).await;
+        }
+        let mut ask = ask.clone();
+        ask.filter = self.subject.restrict(ask.filter);
+        let rows = self.store.connections(&ask).await?.into_iter();
+        let shown = rows.filter_map(|row| self.subject.shows(Arc::new(row)));
+        Ok(shown.map(Arc::unwrap_or_clone).collect())
+    }
 }
 
 /// A rule of a policy, as ACLs stand for it in one or several zones.
@@ -123,6 +172,8 @@ pub enum Refusal {
     Unknown(String),
     /// The question makes no sense.
     Wrong(String),
+    /// It is about others than who asks may know of.
+    Forbidden(String),
     /// This server cannot answer such questions.
     NotHere(String),
     /// It failed.

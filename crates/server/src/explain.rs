@@ -15,7 +15,8 @@ pub(crate) struct Explanation(Value);
 
 /// Why a connection would be let through or not
 ///
-/// Every ACL on the way in both directions, what came closest, and the smallest fix: docs/explanation.schema.json.
+/// Every ACL on the way in both directions, what came closest, and the smallest fix: docs/explanation.schema.json. Tenants ask between their namespaces, and are
+/// told of their policies and those without a namespace (docs/security.md).
 #[utoipa::path(
     post, path = "/explain", tag = "policies",
     request_body = ExplainRequest,
@@ -36,7 +37,8 @@ pub(crate) async fn explain(
 
 /// What other policies would change
 ///
-/// Recorded connections that would be dropped or allowed under other policies.
+/// Recorded connections that would be dropped or allowed under other policies. Tenants give policies of their namespaces, and are told of their connections
+/// (docs/security.md).
 #[utoipa::path(
     post, path = "/whatif", tag = "policies",
     request_body = WhatifRequest,
@@ -60,6 +62,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Unknown(what) => Self::unknown(what),
             Refusal::Wrong(what) => Self::parameter("question", what),
+            Refusal::Forbidden(what) => Self::forbidden(what),
             Refusal::NotHere(what) => Self::not_here(what),
             Refusal::Fault(what) => Self::fault(&std::io::Error::other(what)),
         }

@@ -41,7 +41,7 @@ pub use access::{Access, AccessError, AccessFiles};
 pub use api::{openapi, router};
 pub use app::{App, Parts};
 pub use cluster::{
-    Cluster, Counter, Encode, Encoder, ExplainRequest, KnownRule, Refusal, SourceState,
+    Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, KnownRule, Refusal, SourceState,
     WhatifRequest, Workload,
 };
 pub use limits::Limits;

@@ -157,10 +157,16 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_not_shown() {
-        assert_eq!(Token::new(" a.b-c \n", "x").unwrap().bearer(), "Bearer a.b-c");
+        assert_eq!(
+            Token::new(" a.b-c \n", "x").unwrap().bearer(),
+            "Bearer a.b-c"
+        );
         for wrong in ["", " \n", "sec ret", "sec\nret", "sécret"] {
             let error = Token::new(wrong, "token.txt").err().unwrap().to_string();
-            assert!(error.contains("token.txt") && !error.contains("ret"), "{error}");
+            assert!(
+                error.contains("token.txt") && !error.contains("ret"),
+                "{error}"
+            );
         }
     }
 }

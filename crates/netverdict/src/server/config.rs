@@ -360,8 +360,8 @@ mod tests {
     }
 
     fn insecure(config: &Config) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let error = config.security(&runtime.build().unwrap()).err().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let error = config.security(&runtime.unwrap()).err().unwrap();
         format!("{error:#}")
     }
 

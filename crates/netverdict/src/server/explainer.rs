@@ -3,12 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use netverdict_server::{ExplainRequest, Refusal};
+use netverdict_server::{Asker, ExplainRequest, Refusal};
 use serde_json::Value;
 
 use crate::exit::Done;
 use crate::explain::{Asked, Untold};
 use crate::twin::{Inputs, Twin};
+
+use super::seen::seen;
 
 /// Asks the twin of the rows that are in force.
 pub(crate) struct Explainer {
@@ -34,14 +36,15 @@ impl Explainer {
         }
     }
 
-    /// An explanation. `revision` counts up as rows change.
+    /// An explanation, as `asker` may see it. `revision` counts up as rows change.
     ///
     /// # Errors
-    /// If the question makes no sense, or the rows do not tell or cannot be read.
+    /// If the question makes no sense, is about others, or the rows do not tell or cannot be read.
     pub(crate) fn explain(
         &self,
         question: &ExplainRequest,
         revision: u64,
+        asker: &Asker,
     ) -> Result<Value, Refusal> {
         let wrong = |name: &str| {
             let name = name.to_owned();
@@ -68,8 +71,18 @@ impl Explainer {
             return Err(Refusal::Fault("the rows are gone".to_owned()));
         };
         match asked.explain(twin).0 {
-            Ok(explanation) => serde_json::to_value(&explanation)
-                .map_err(|error| Refusal::Fault(error.to_string())),
+            Ok(explanation) => {
+                let explanation = match asker.sees_all() {
+                    true => explanation,
+                    false => seen(explanation, asker).ok_or_else(of_others)?,
+                };
+                serde_json::to_value(&explanation)
+                    .map_err(|error| Refusal::Fault(error.to_string()))
+            }
+            // Others may be named there.
+            Err(_) if !asker.sees_all() => Err(Refusal::Unknown(
+                "cannot know: one of the ends is not there, has no such port or is in no such network".to_owned(),
+            )),
             Err(Untold { messages, done }) => {
                 let message = messages.join("; ");
                 Err(match done {
@@ -79,4 +92,10 @@ impl Explainer {
             }
         }
     }
+}
+
+fn of_others() -> Refusal {
+    Refusal::Forbidden(
+        "it goes to somebody, or by a rule, in no namespace that you may see".to_owned(),
+    )
 }

@@ -7,7 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_history::Role;
 use netverdict_server::{
-    Cluster, Counter, ExplainRequest, KnownRule, Refusal, SourceState, WhatifRequest, Workload,
+    Asker, Cluster, Counter, ExplainRequest, KnownRule, Refusal, SourceState, WhatifRequest,
+    Workload,
 };
 use netverdict_source::Counts;
 use netverdict_types::{EndpointKind, Unresolved};
@@ -108,7 +109,11 @@ impl Cluster for Known {
         self.seen().ready
     }
 
-    fn explain(&self, question: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+    fn explain(
+        &self,
+        question: ExplainRequest,
+        asker: Asker,
+    ) -> BoxFuture<'_, Result<Value, Refusal>> {
         async move {
             let turn = self.turn.clone().lock_owned().await;
             let explainer = self.explainer.clone();
@@ -116,7 +121,7 @@ impl Cluster for Known {
             let asking = tokio::task::spawn_blocking(move || {
                 // Who asked may have gone meanwhile; the turn ends with the work.
                 let _turn = turn;
-                explainer.explain(&question, revision)
+                explainer.explain(&question, revision, &asker)
             });
             let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
             asking.await.unwrap_or_else(fault)
@@ -124,14 +129,18 @@ impl Cluster for Known {
         .boxed()
     }
 
-    fn whatif(&self, question: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+    fn whatif(
+        &self,
+        question: WhatifRequest,
+        asker: Asker,
+    ) -> BoxFuture<'_, Result<Value, Refusal>> {
         async move {
-            let pairs = self.tries.pairs(&question).await?;
+            let pairs = self.tries.pairs(&question, &asker).await?;
             let turn = self.turn.clone().lock_owned().await;
             let tries = self.tries.clone();
             let judging = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                tries.judge(&question.policies, &pairs)
+                tries.judge(&question.policies, &pairs, &asker)
             });
             let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
             judging.await.unwrap_or_else(fault)

@@ -1,35 +1,36 @@
 //! Changes of policies for those who ask the server.
 
-use std::sync::Arc;
-
 use netverdict_query::ask::{Ask, Want};
 use netverdict_query::{moment, parse};
-use netverdict_server::{Refusal, WhatifRequest};
-use netverdict_store::Store;
+use netverdict_server::{Asker, Refusal, WhatifRequest};
 use netverdict_types::{Clock, SystemClock, Timestamp};
 use netverdict_whatif::{Pair, Recorded};
 use serde_json::Value;
 
 use crate::compile;
-use crate::whatif::{recorded, tried};
+use crate::whatif::recorded::Pages;
+use crate::whatif::tried;
 
-/// Judges what the store has under other policies.
+/// Judges what was recorded under other policies.
 pub(super) struct Tries {
-    store: Arc<dyn Store>,
     /// Where the objects of today are, if that is known.
     today: Option<compile::Inputs>,
 }
 
 impl Tries {
-    pub(super) fn new(store: Arc<dyn Store>, today: Option<compile::Inputs>) -> Self {
-        Self { store, today }
+    pub(super) fn new(today: Option<compile::Inputs>) -> Self {
+        Self { today }
     }
 
     /// Whose connections are asked about.
     ///
     /// # Errors
     /// If the question makes no sense, or the store fails.
-    pub(super) async fn pairs(&self, question: &WhatifRequest) -> Result<Vec<Pair>, Refusal> {
+    pub(super) async fn pairs(
+        &self,
+        question: &WhatifRequest,
+        asker: &Asker,
+    ) -> Result<Vec<Pair>, Refusal> {
         if self.today.is_none() {
             let what = "the labels of pods are not known: start the server with --manifests or --kubeconfig";
             return Err(Refusal::NotHere(what.to_owned()));
@@ -53,19 +54,27 @@ impl Tries {
             },
         };
         let mut recorded = Recorded::default();
-        recorded::of_store(&*self.store, ask, &mut recorded)
-            .await
-            .map_err(|error| Refusal::Fault(error.to_string()))?;
+        let mut pages = Pages::new(ask);
+        while let Some(ask) = pages.next() {
+            let page = asker.connections(ask).await;
+            let page = page.map_err(|error| Refusal::Fault(error.to_string()))?;
+            pages.take(&page, &mut recorded);
+        }
         Ok(recorded.pairs())
     }
 
     /// What changes for them.
     ///
     /// # Errors
-    /// If the policies make no sense, or those of today cannot be read.
-    pub(super) fn judge(&self, policies: &str, pairs: &[Pair]) -> Result<Value, Refusal> {
+    /// If the policies make no sense or are others', or those of today cannot be read.
+    pub(super) fn judge(
+        &self,
+        policies: &str,
+        pairs: &[Pair],
+        asker: &Asker,
+    ) -> Result<Value, Refusal> {
         match &self.today {
-            Some(today) => tried(today, policies, pairs),
+            Some(today) => tried(today, policies, pairs, asker),
             None => Ok(Value::Null),
         }
     }

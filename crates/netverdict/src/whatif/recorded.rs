@@ -9,7 +9,6 @@ use hashbrown::HashMap;
 use netverdict_flow::{Flow, Limits};
 use netverdict_query::ask::{Ask, Cursor, Want};
 use netverdict_query::moment;
-use netverdict_store::{Store, StoreError};
 use netverdict_types::{
     Connection, ConnectionId, Endpoint, EndpointKind, Service, Socket, TcpFlags, Timestamp,
     Verdict, protocol_name,
@@ -88,45 +87,56 @@ pub(super) fn of_directory(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ask = Ask {
+    let mut pages = Pages::new(Ask {
         since,
         ..Ask::all(Want::Rows {
             limit: PAGE,
             after: None,
         })
-    };
-    Ok(runtime.block_on(of_store(&*opened.store, ask, recorded))?)
+    });
+    while let Some(ask) = pages.next() {
+        let page = runtime.block_on(opened.store.connections(ask))?;
+        pages.take(&page, recorded);
+    }
+    Ok(())
 }
 
 /// Rows that are read at once.
 const PAGE: usize = 1 << 16;
 
-/// Those that a store has, by pages.
-///
-/// # Errors
-/// As the store's.
-pub(crate) async fn of_store(
-    store: &dyn Store,
-    mut ask: Ask,
-    recorded: &mut Recorded,
-) -> Result<(), StoreError> {
-    let mut last = None;
-    loop {
+/// A question to a store for all that it has, by pages.
+pub(crate) struct Pages(Option<Ask>);
+
+impl Pages {
+    pub(crate) fn new(mut ask: Ask) -> Self {
         ask.want = Want::Rows {
             limit: PAGE,
-            after: last,
+            after: None,
         };
-        let page = store.connections(&ask).await?;
-        for connection in &page {
+        Self(Some(ask))
+    }
+
+    /// What to ask next; `None` at the end.
+    pub(crate) fn next(&self) -> Option<&Ask> {
+        self.0.as_ref()
+    }
+
+    /// Takes what was answered.
+    pub(crate) fn take(&mut self, page: &[Connection], recorded: &mut Recorded) {
+        for connection in page {
             recorded.take(connection);
         }
-        last = page.last().map(|last| Cursor {
-            end: last.end,
-            id: last.id.0,
+        let last = page.last().filter(|_| page.len() == PAGE);
+        self.0 = self.0.take().zip(last).map(|(ask, last)| Ask {
+            want: Want::Rows {
+                limit: PAGE,
+                after: Some(Cursor {
+                    end: last.end,
+                    id: last.id.0,
+                }),
+            },
+            ..ask
         });
-        if page.len() < PAGE {
-            return Ok(());
-        }
     }
 }
 

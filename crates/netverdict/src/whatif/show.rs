@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::Result;
-use netverdict_types::{EndpointKind, Verdict};
+use netverdict_types::{Direction, EndpointKind, Verdict};
 use netverdict_verdict::Reach;
 use netverdict_whatif::{End, Pair, Report, Seen};
 use serde_json::{Value, json};
 
 use crate::exit::tell;
-use crate::matrix::deciding;
+use crate::matrix::{By, deciding};
 use crate::twin::Twin;
 
 /// A report, and what it is about.
@@ -19,6 +19,8 @@ pub(super) struct Shown<'a> {
     pub(super) report: &'a Report,
     pub(super) before: (&'a Reach<'a>, &'a Twin),
     pub(super) after: (&'a Reach<'a>, &'a Twin),
+    /// Whether rules of a namespace, and of the end in it, are told; of none where there is none.
+    pub(super) sees: &'a dyn Fn(Option<&str>) -> bool,
 }
 
 /// What is told in one line: pairs of equal kind that fare the same, by the same rules.
@@ -128,6 +130,7 @@ impl Shown<'_> {
             let pair = self.pairs.get(change.pair)?;
             let side = |(reach, twin): (&Reach<'_>, &Twin), verdict: Verdict, decided: &[_]| {
                 let by = deciding(reach, twin, decided).into_iter();
+                let by = by.filter(|by| self.tells(pair, by));
                 let by: Vec<Value> = by.map(|by| by.json).collect();
                 json!({"verdict": verdict.as_str(), "by": by})
             };
@@ -138,6 +141,21 @@ impl Shown<'_> {
                 "after": side(self.after, change.after, &change.decided_after),
             }))
         })
+    }
+
+    /// True where it is told which rule decides on a side: as in connections.
+    fn tells(&self, pair: &Pair, by: &By) -> bool {
+        let end = match by.side {
+            Direction::Egress => &pair.from,
+            Direction::Ingress => &pair.to,
+        };
+        let of = end.endpoint.as_deref();
+        let of = of.and_then(|endpoint| endpoint.namespace.as_deref());
+        (self.sees)(of)
+            && by
+                .namespace
+                .as_deref()
+                .is_none_or(|it| (self.sees)(Some(it)))
     }
 
     /// Pairs that cannot be judged.

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Ticket;
 use crate::app::App;
-use crate::cluster::{Encoder, ExplainRequest, KnownRule, WhatifRequest, Workload};
+use crate::cluster::{Asker, Encoder, ExplainRequest, KnownRule, WhatifRequest, Workload};
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -152,15 +152,18 @@ impl Scoped {
                 )));
             }
         }
-        let answer = async { Ok(self.app.cluster().explain(question).await?) };
+        let answer = async { Ok(self.app.cluster().explain(question, self.asker()).await?) };
         self.app.work(answer).await
     }
 
-    /// What other policies would change.
+    /// What other policies would change; of a tenant's connections to the tenant.
     pub(crate) async fn whatif(&self, question: WhatifRequest) -> Result<Value, Problem> {
-        let app = self.whole()?;
-        app.work(async { Ok(app.cluster().whatif(question).await?) })
-            .await
+        let answer = async { Ok(self.app.cluster().whatif(question, self.asker()).await?) };
+        self.app.work(answer).await
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::new(self.app.unscoped().store.clone(), self.subject.clone())
     }
 
     /// All that there is, for those who may see all.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use netverdict_query::ask::{Ask, Want};
 use netverdict_server::{
-    App, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal,
+    App, Asker, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal,
     Security, Server, SourceState, WhatifRequest, Workload, router,
 };
 use netverdict_store::judge::{Naive, Random, batches};
@@ -244,7 +245,7 @@ impl Cluster for Told {
         self.ready.load(Ordering::Relaxed)
     }
 
-    fn explain(&self, question: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+    fn explain(&self, question: ExplainRequest, _: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
         async move {
             match question.from.as_str() {
                 "nobody/known" => Err(Refusal::Unknown("cannot know: no such pod".to_owned())),
@@ -254,7 +255,17 @@ impl Cluster for Told {
         .boxed()
     }
 
-    fn whatif(&self, _: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
-        async { Err(Refusal::NotHere("not here".to_owned())) }.boxed()
+    /// The connections that it may look at.
+    fn whatif(&self, _: WhatifRequest, asker: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
+        async move {
+            let all = Ask::all(Want::Rows {
+                limit: 10_000,
+                after: None,
+            });
+            let rows = asker.connections(&all).await;
+            rows.map(|rows| json!(rows))
+                .map_err(|error| Refusal::Fault(error.to_string()))
+        }
+        .boxed()
     }
 }
