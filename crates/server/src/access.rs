@@ -324,7 +324,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim_start())
 }
 
-
 async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // So are those for who looks whether the server lives.

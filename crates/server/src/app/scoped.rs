@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -10,7 +9,7 @@ use netverdict_types::{Clock, Connection, Direction};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::access::Ticket;
+use crate::access::{Ticket, Unasked};
 use crate::app::App;
 use crate::cluster::{Asker, Encoder, ExplainRequest, KnownRule, WhatifRequest, Workload};
 use crate::limits::Limits;
@@ -32,9 +31,13 @@ pub(crate) struct Scoped {
 const GROUPS: usize = 100_000;
 
 impl FromRequestParts<App> for Scoped {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Request, app: &App) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Request, app: &App) -> Result<Self, Problem> {
+        // No path leads here past the question who asks; were there one, it would end here.
+        if parts.extensions.get::<Unasked>().is_some() {
+            return Err(Problem::unauthorized());
+        }
         let subject = parts.extensions.get::<Subject>().cloned();
         Ok(Self {
             app: app.clone(),

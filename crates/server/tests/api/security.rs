@@ -297,7 +297,7 @@ fn who_is_not_known_gets_nothing_and_is_written_down() {
         assert_eq!(got.kind, "application/problem+json");
     }
     assert_eq!(server.get("/api/v1/fields").status, 401);
-    assert_eq!(server.get("/nowhere").status, 401);
+    assert_eq!(server.get("/api/nowhere").status, 401);
     assert_eq!(server.get("/healthz").status, 200);
     let audit = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
     assert!(!audit.contains("token"), "{audit}");
@@ -650,6 +650,7 @@ fn no_other_way_leads_to_what_is_for_few() {
         );
         assert_eq!(raw("HEAD", path, ADMIN).status, 200, "{path}");
     }
+    // Those that are not the API's are the console's, for everybody, or nobody's.
     for path in [
         "/metrics/",
         "//metrics",
@@ -661,22 +662,26 @@ fn no_other_way_leads_to_what_is_for_few() {
         "/metrics;x=1",
         "/healthz/",
         "/api/v1/../../metrics",
+        "//api/v1/sources",
+        "/%61pi/v1/sources",
+        "/API/v1/sources",
         "/api/v1//sources",
         "/api/v1/connections/../sources",
         "/api/v1/sources/",
     ] {
-        let got = raw("GET", path, TENANT);
-        assert!(
-            [403, 404].contains(&got.status),
-            "{path}: {} {}",
-            got.status,
-            got.text()
-        );
-        assert_eq!(
-            raw("GET", path, "wrong-token-0123456789").status,
-            401,
-            "{path}"
-        );
+        for token in [TENANT, "wrong-token-0123456789"] {
+            let got = raw("GET", path, token);
+            let text = String::from_utf8_lossy(&got.body);
+            assert!([200, 401, 403, 404].contains(&got.status), "{path}: {text}");
+            assert!(
+                !text.contains("netverdict_") && !text.contains("psample"),
+                "{path}: {text}"
+            );
+            assert!(
+                got.status != 200 || got.kind.starts_with("text/html"),
+                "{path}: {text}"
+            );
+        }
     }
     for method in ["OPTIONS", "TRACE", "PUT", "DELETE"] {
         assert_eq!(

@@ -256,8 +256,15 @@ impl Cluster for Told {
     }
 
     /// The connections that it may look at.
-    fn whatif(&self, _: WhatifRequest, asker: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
+    fn whatif(
+        &self,
+        question: WhatifRequest,
+        asker: Asker,
+    ) -> BoxFuture<'_, Result<Value, Refusal>> {
         async move {
+            if question.policies == "not here" {
+                return Err(Refusal::NotHere("not here".to_owned()));
+            }
             let all = Ask::all(Want::Rows {
                 limit: 10_000,
                 after: None,

@@ -46,6 +46,9 @@ proptest! {
                 let rows = runtime.block_on(scoped.connections(ask.clone())).unwrap();
                 let rows: Vec<Connection> = rows.into_iter().map(Arc::unwrap_or_clone).collect();
                 prop_assert_eq!(rows, theirs.rows(&ask));
+                // What other policies would change is asked of the same.
+                let rows = runtime.block_on(scoped.asker().connections(&ask)).unwrap();
+                prop_assert_eq!(rows, theirs.rows(&ask));
             }
         }
     }
@@ -153,11 +156,11 @@ impl Cluster for Nothing {
         true
     }
 
-    fn explain(&self, _: ExplainRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+    fn explain(&self, _: ExplainRequest, _: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
         async { Ok(Value::Null) }.boxed()
     }
 
-    fn whatif(&self, _: WhatifRequest) -> BoxFuture<'_, Result<Value, Refusal>> {
+    fn whatif(&self, _: WhatifRequest, _: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
         async { Ok(Value::Null) }.boxed()
     }
 }
