@@ -53,6 +53,10 @@ fn way_is_theirs(way: &mut Way, asker: &Asker) -> bool {
             ruling
                 .sources
                 .retain(|it| is_own(asker, &it.object) || !it.object.contains('/'));
+            let others = ruling.sources.iter_mut();
+            let others = others.filter(|it| !is_own(asker, &it.object));
+            // Where these are written is another's affair.
+            others.for_each(|it| it.spot = None);
             let namespace = ruling.owner.namespace.as_deref();
             namespace.is_none_or(|it| asker.sees(Some(it)))
         })
@@ -63,6 +67,9 @@ fn way_is_theirs(way: &mut Way, asker: &Asker) -> bool {
 fn mended(mut fix: Mend, asker: &Asker) -> Option<Mend> {
     if !fix.parts.iter().all(|part| is_own(asker, &part.object)) {
         return None;
+    }
+    for part in &mut fix.parts {
+        part.diff = changed(&part.diff);
     }
     let of_all = fix.opens.len();
     let is_told = |pair: &String| {
@@ -77,6 +84,13 @@ fn mended(mut fix: Mend, asker: &Asker) -> Option<Mend> {
     fix.closes.retain(is_told);
     fix.complete &= fix.opens.len() == of_all;
     Some(fix)
+}
+
+/// The lines of a diff that change: those around them may be of other objects in the same file.
+fn changed(diff: &str) -> String {
+    let hunks = diff.lines().skip_while(|line| !line.starts_with("@@"));
+    let changed = hunks.filter(|line| line.starts_with(['+', '-']));
+    changed.map(|line| format!("{line}\n")).collect()
 }
 
 fn may(asker: &Asker, party: &Party) -> bool {
