@@ -89,7 +89,8 @@ export interface paths {
         put?: never;
         /**
          * Why a connection would be let through or not
-         * @description Every ACL on the way in both directions, what came closest, and the smallest fix: docs/explanation.schema.json.
+         * @description Every ACL on the way in both directions, what came closest, and the smallest fix: docs/explanation.schema.json. Tenants ask between their namespaces, and are
+         *     told of their policies and those without a namespace (docs/security.md).
          */
         post: operations["explain"];
         delete?: never;
@@ -107,7 +108,7 @@ export interface paths {
         };
         /**
          * Export
-         * @description All connections that match, as a file. It ends early, as a broken transfer, where the store fails underway.
+         * @description All connections that match, as a file. It is a broken transfer, without its end, where the store fails underway or more match than may be exported at once.
          */
         get: operations["export"];
         put?: never;
@@ -166,7 +167,7 @@ export interface paths {
         };
         /**
          * Namespaces
-         * @description Those known now and those seen within the time, with their connections by verdict.
+         * @description Those known now and those seen within the time, with their connections by verdict; by name.
          */
         get: operations["namespaces"];
         put?: never;
@@ -186,7 +187,7 @@ export interface paths {
         };
         /**
          * Policies with hit counts
-         * @description Those in force, used or not, and those that decided something within the time.
+         * @description Those in force, used or not, and those that decided something within the time, by kind, namespace and name.
          */
         get: operations["policies"];
         put?: never;
@@ -206,7 +207,7 @@ export interface paths {
         };
         /**
          * Rules with their last use
-         * @description Those in force, used or not, and those that decided something within the time.
+         * @description Those in force, used or not, and those that decided something within the time, by policy.
          */
         get: operations["rules"];
         put?: never;
@@ -265,7 +266,8 @@ export interface paths {
         put?: never;
         /**
          * What other policies would change
-         * @description Recorded connections that would be dropped or allowed under other policies.
+         * @description Recorded connections that would be dropped or allowed under other policies. Tenants give policies of their namespaces, and are told of their connections
+         *     (docs/security.md).
          */
         post: operations["whatif"];
         delete?: never;
@@ -283,7 +285,7 @@ export interface paths {
         };
         /**
          * Workloads
-         * @description Pods and other ends with names, those known now and those seen within the time, with their connections by verdict.
+         * @description Pods and other ends with names, those known now and those seen within the time, with their connections by verdict; by namespace, kind and name.
          */
         get: operations["workloads"];
         put?: never;
@@ -336,7 +338,7 @@ export interface components {
         Aggregates: {
             /** @description What stands in each column: `time` for a bucket's start, names of fields, measures as the query has them. */
             columns: string[];
-            /** @description The lines, in the order asked for. Times are RFC 3339 text, protocols names where they have one, shares numbers from 0 to 1, durations nanoseconds; null where there is nothing. */
+            /** @description The lines, in the order asked for. Times are RFC 3339 text, protocols names where they have one, TCP flags words, shares numbers from 0 to 1, durations nanoseconds; null where there is nothing. */
             lines: Record<string, never>[][];
             /**
              * Format: date-time
@@ -1000,6 +1002,122 @@ export interface components {
             /** @description By alphabet. */
             items: components["schemas"]["Field"][];
         };
+        /** @description Some items of a list, and where to go on. */
+        Listing_Namespace: {
+            /** @description The items, in their order. */
+            items: (components["schemas"]["Traffic"] & {
+                /** @description Its name. */
+                name: string;
+                /** @description How many workloads of it are known now. */
+                workloads: number;
+            })[];
+            /**
+             * Format: int64
+             * @description How many there are behind these.
+             */
+            more: number;
+            /** @description Give this as `after` for the next page; missing on the last. */
+            next?: string | null;
+            /**
+             * Format: date-time
+             * @description The time that was asked about.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Its end.
+             */
+            until: string;
+        };
+        /** @description Some items of a list, and where to go on. */
+        Listing_Place: {
+            /** @description The items, in their order. */
+            items: (components["schemas"]["Workload"] & components["schemas"]["Traffic"] & {
+                /** @description False for one that is gone. */
+                known: boolean;
+            })[];
+            /**
+             * Format: int64
+             * @description How many there are behind these.
+             */
+            more: number;
+            /** @description Give this as `after` for the next page; missing on the last. */
+            next?: string | null;
+            /**
+             * Format: date-time
+             * @description The time that was asked about.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Its end.
+             */
+            until: string;
+        };
+        /** @description Some items of a list, and where to go on. */
+        Listing_Policy: {
+            /** @description The items, in their order. */
+            items: (components["schemas"]["Use"] & {
+                /** @description Whose: `kind`, `namespace`, `name`, `network`. */
+                owner: Record<string, never>;
+                /** @description How many rules of it are in force; 0 for one that is gone. */
+                rules: number;
+                /** @description How many of them decided something within the time. */
+                rules_used: number;
+                /** @description False where packets of some of its rules are not sampled: silence means nothing then. */
+                sampled: boolean;
+            })[];
+            /**
+             * Format: int64
+             * @description How many there are behind these.
+             */
+            more: number;
+            /** @description Give this as `after` for the next page; missing on the last. */
+            next?: string | null;
+            /**
+             * Format: date-time
+             * @description The time that was asked about.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Its end.
+             */
+            until: string;
+        };
+        /** @description Some items of a list, and where to go on. */
+        Listing_UsedRule: {
+            /** @description The items, in their order. */
+            items: (components["schemas"]["Use"] & {
+                /** @description What it does, in OVN's words. */
+                action: string;
+                /** @description The sentence for people; missing for a rule that is gone. */
+                message?: string | null;
+                /** @description Whose, and which: as in a connection. */
+                owner: Record<string, never>;
+                /** @description False where its packets are not sampled: silence means nothing then. */
+                sampled: boolean;
+                /** @description The zones where it is in force; none for a rule that is gone. */
+                zones: string[];
+            })[];
+            /**
+             * Format: int64
+             * @description How many there are behind these.
+             */
+            more: number;
+            /** @description Give this as `after` for the next page; missing on the last. */
+            next?: string | null;
+            /**
+             * Format: date-time
+             * @description The time that was asked about.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Its end.
+             */
+            until: string;
+        };
         /** @description How the live stream stands. */
         LiveState: {
             /** @description Who reads them now. */
@@ -1011,20 +1129,11 @@ export interface components {
             updates: number;
         };
         /** @description A namespace. */
-        Namespace: {
-            /** @description Connections that go there. */
-            in: components["schemas"]["Verdicts"];
+        Namespace: components["schemas"]["Traffic"] & {
             /** @description Its name. */
             name: string;
-            /** @description Connections that begin there. */
-            out: components["schemas"]["Verdicts"];
             /** @description How many workloads of it are known now. */
             workloads: number;
-        };
-        /** @description Namespaces and their traffic. */
-        Namespaces: {
-            /** @description By name. */
-            items: components["schemas"]["Namespace"][];
         };
         /** @description An end of an edge. */
         Node: {
@@ -1066,18 +1175,9 @@ export interface components {
             to: number;
         };
         /** @description A pod, or another end with a name. */
-        Place: components["schemas"]["Workload"] & {
-            /** @description Connections to it. */
-            in: components["schemas"]["Verdicts"];
+        Place: components["schemas"]["Workload"] & components["schemas"]["Traffic"] & {
             /** @description False for one that is gone. */
             known: boolean;
-            /** @description Connections that it opened. */
-            out: components["schemas"]["Verdicts"];
-        };
-        /** @description Policies and their use. */
-        Policies: {
-            /** @description Those in force and those that decided within the time, by kind, namespace and name. */
-            items: components["schemas"]["Policy"][];
         };
         /** @description A policy, or whatever else made ACLs. */
         Policy: components["schemas"]["Use"] & {
@@ -1111,11 +1211,6 @@ export interface components {
              */
             type: string;
         };
-        /** @description Rules and their use. */
-        Rules: {
-            /** @description Those in force and those that decided within the time, by policy. */
-            items: components["schemas"]["UsedRule"][];
-        };
         /** @description A source of samples, or another place that counts. */
         SourceState: {
             /** @description What it counts. */
@@ -1134,18 +1229,20 @@ export interface components {
         };
         /** @description How the store stands. */
         StoreState: {
+            /** @description Why connections wait to be kept, or why the store does not tell how it stands; missing while all is well. */
+            blocked?: string | null;
             /**
              * Format: int64
-             * @description Bytes on disk.
+             * @description Bytes on disk; missing where the store does not tell.
              */
-            bytes: number;
+            bytes?: number | null;
             /** @description What was lost or set aside. */
             losses: components["schemas"]["Counter"][];
             /**
              * Format: int64
-             * @description Rows kept, updates counted one by one.
+             * @description Rows kept, updates counted one by one; missing where the store does not tell.
              */
-            rows: number;
+            rows?: number | null;
             /**
              * Format: date-time
              * @description The oldest connection.
@@ -1163,9 +1260,26 @@ export interface components {
             edges: components["schemas"]["Edge"][];
             /**
              * Format: int64
-             * @description How many edges there are beyond those that are told, as groups of one verdict.
+             * @description How many edges there are beyond these. Of more than can be looked at, it counts one edge for each verdict.
              */
             more: number;
+            /**
+             * Format: date-time
+             * @description The time that was asked about.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Its end.
+             */
+            until: string;
+        };
+        /** @description Connections of a place by their verdict. */
+        Traffic: {
+            /** @description Connections that go there. */
+            in: components["schemas"]["Verdicts"];
+            /** @description Connections that begin there. */
+            out: components["schemas"]["Verdicts"];
         };
         /** @description How often something decided. */
         Use: {
@@ -1247,11 +1361,6 @@ export interface components {
             namespace?: string | null;
             /** @description Where it lives. */
             node?: string | null;
-        };
-        /** @description Workloads and their traffic. */
-        Workloads: {
-            /** @description By namespace, kind and name. */
-            items: components["schemas"]["Place"][];
         };
     };
     responses: never;
@@ -1404,7 +1513,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1596,7 +1705,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1669,7 +1778,7 @@ export interface operations {
                  * @example now
                  */
                 until?: string;
-                /** @description At most so many; 100 if it is not given. */
+                /** @description At most so many; if it is not given, 100 connections, or of another list as many as may be. */
                 limit?: number;
                 /** @description What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page. */
                 after?: string;
@@ -1800,7 +1909,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1999,7 +2108,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2218,7 +2327,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2432,7 +2541,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2647,7 +2756,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2720,6 +2829,10 @@ export interface operations {
                  * @example now
                  */
                 until?: string;
+                /** @description At most so many; if it is not given, 100 connections, or of another list as many as may be. */
+                limit?: number;
+                /** @description What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page. */
+                after?: string;
             };
             header?: never;
             path?: never;
@@ -2732,7 +2845,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Namespaces"];
+                    "application/json": components["schemas"]["Listing_Namespace"];
                 };
             };
             /** @description What was asked makes no sense; `report` shows the place in a query. */
@@ -2847,7 +2960,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2920,6 +3033,10 @@ export interface operations {
                  * @example now
                  */
                 until?: string;
+                /** @description At most so many; if it is not given, 100 connections, or of another list as many as may be. */
+                limit?: number;
+                /** @description What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page. */
+                after?: string;
             };
             header?: never;
             path?: never;
@@ -2932,7 +3049,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Policies"];
+                    "application/json": components["schemas"]["Listing_Policy"];
                 };
             };
             /** @description What was asked makes no sense; `report` shows the place in a query. */
@@ -3047,7 +3164,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3120,6 +3237,10 @@ export interface operations {
                  * @example now
                  */
                 until?: string;
+                /** @description At most so many; if it is not given, 100 connections, or of another list as many as may be. */
+                limit?: number;
+                /** @description What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page. */
+                after?: string;
                 /** @description `true`: only those that decided nothing within the time; `false`: only those that did. */
                 unused?: boolean;
             };
@@ -3134,7 +3255,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Rules"];
+                    "application/json": components["schemas"]["Listing_UsedRule"];
                 };
             };
             /** @description What was asked makes no sense; `report` shows the place in a query. */
@@ -3249,7 +3370,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3436,7 +3557,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3511,6 +3632,8 @@ export interface operations {
                 until?: string;
                 /** @description `workload` (if it is not given) or `namespace`. */
                 by?: "workload" | "namespace";
+                /** @description At most so many edges; as many as may be if it is not given. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -3638,7 +3761,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3857,7 +3980,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3932,6 +4055,10 @@ export interface operations {
                 until?: string;
                 /** @description Only those of this namespace. */
                 namespace?: string;
+                /** @description At most so many; if it is not given, 100 connections, or of another list as many as may be. */
+                limit?: number;
+                /** @description What `next` of the page before said; `since`, `until` and relative times in `q` then mean what they meant on the first page. */
+                after?: string;
             };
             header?: never;
             path?: never;
@@ -3944,7 +4071,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Workloads"];
+                    "application/json": components["schemas"]["Listing_Place"];
                 };
             };
             /** @description What was asked makes no sense; `report` shows the place in a query. */
@@ -4059,7 +4186,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Too many ask at the same time. */
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
             503: {
                 headers: {
                     [name: string]: unknown;
