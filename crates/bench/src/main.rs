@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods)] // Rates and idling are measured over a time.
 
 mod binary;
+#[cfg(feature = "store")]
+mod chdb;
 mod decide;
 mod explain;
 mod flow;
@@ -76,6 +78,24 @@ const ALL: &[Bench] = &[
     ("query_top_rollup", || store::question("query_top_rollup")),
     #[cfg(feature = "store")]
     ("query_top_raw", || store::question("query_top_raw")),
+    #[cfg(feature = "store")]
+    ("chdb_ingest", || store::chdb_question("chdb_ingest")),
+    #[cfg(feature = "store")]
+    ("chdb_bytes_per_row", || {
+        store::chdb_question("chdb_bytes_per_row")
+    }),
+    #[cfg(feature = "store")]
+    ("chdb_query_filter", || {
+        store::chdb_question("chdb_query_filter")
+    }),
+    #[cfg(feature = "store")]
+    ("chdb_query_top_rollup", || {
+        store::chdb_question("chdb_query_top_rollup")
+    }),
+    #[cfg(feature = "store")]
+    ("chdb_query_top_raw", || {
+        store::chdb_question("chdb_query_top_raw")
+    }),
 ];
 
 fn main() -> ExitCode {

@@ -8,10 +8,13 @@ use anyhow::{Result, anyhow, bail};
 use netverdict_query::ask::{Answer, Ask, Groups, Measure, Order, Want};
 use netverdict_query::{Field, parse};
 use netverdict_store::{Batch, Store, StoreError};
+use netverdict_store_clickhouse::ClickHouseStore;
 use netverdict_store_parquet::{Options, ParquetStore};
 use netverdict_types::Timestamp;
 
 use netverdict_bench::connections::{Speakers, namespace};
+
+use crate::chdb::Chdb;
 
 /// Rows of a batch.
 const BATCH: u64 = 8192;
@@ -102,31 +105,72 @@ pub fn sustained() -> Result<()> {
 
 /// One figure of questions about a day; all are measured when the first is asked for.
 pub fn question(name: &str) -> Result<()> {
-    static FIGURES: OnceLock<Result<Figures, String>> = OnceLock::new();
-    let figures = FIGURES.get_or_init(|| {
+    let figures = EMBEDDED.get_or_init(|| {
         // KEEP=DIRECTORY keeps what was filled for the next time.
         let kept = std::env::var_os("KEEP");
         let made = match kept {
-            Some(directory) => ask_all(directory.as_ref()),
+            Some(directory) => ask_embedded(directory.as_ref()),
             None => tempfile::tempdir()
                 .map_err(anyhow::Error::from)
-                .and_then(|directory| ask_all(directory.path())),
+                .and_then(|directory| ask_embedded(directory.path())),
         };
         made.map_err(|error| format!("{error:#}"))
     });
     let figures = figures.as_ref().map_err(|error| anyhow!("{error}"))?;
-    for (known, value, unit) in figures {
-        if *known == name {
-            figure(known, *value, unit);
+    figures.print(name);
+    Ok(())
+}
+
+static EMBEDDED: OnceLock<Result<Figures, String>> = OnceLock::new();
+
+/// The same data and questions for ClickHouse's engine; all are measured when the first is asked
+/// for.
+pub fn chdb_question(name: &str) -> Result<()> {
+    static FIGURES: OnceLock<Result<Option<Figures>, String>> = OnceLock::new();
+    let figures = FIGURES.get_or_init(|| ask_chdb().map_err(|error| format!("{error:#}")));
+    match figures.as_ref().map_err(|error| anyhow!("{error}"))? {
+        Some(figures) => figures.print(name),
+        None => {
+            eprintln!("{name} is left out: chdb is missing, scripts/setup makes its environment")
         }
     }
     Ok(())
 }
 
-/// Name, value and unit.
-type Figures = Vec<(&'static str, f64, &'static str)>;
+/// Figures by name, value and unit, and what was answered.
+struct Figures {
+    all: Vec<(String, f64, &'static str)>,
+    answers: Vec<Answer>,
+}
 
-fn ask_all(directory: &Path) -> Result<Figures> {
+impl Figures {
+    fn print(&self, name: &str) {
+        for (known, value, unit) in &self.all {
+            if known == name {
+                figure(known, *value, unit);
+            }
+        }
+    }
+}
+
+/// Both stores also answer from rows alone.
+trait FromRows: Store {
+    fn raw(&self, ask: &Ask) -> impl Future<Output = Result<Answer, StoreError>>;
+}
+
+impl FromRows for ParquetStore {
+    fn raw(&self, ask: &Ask) -> impl Future<Output = Result<Answer, StoreError>> {
+        self.ask_rows(ask)
+    }
+}
+
+impl FromRows for ClickHouseStore {
+    fn raw(&self, ask: &Ask) -> impl Future<Output = Result<Answer, StoreError>> {
+        self.ask_rows(ask)
+    }
+}
+
+fn ask_embedded(directory: &Path) -> Result<Figures> {
     let store = ParquetStore::open(Options::new(directory))?;
     let runtime = runtime()?;
     let count = rows() / BATCH;
@@ -143,13 +187,69 @@ fn ask_all(directory: &Path) -> Result<Figures> {
             processor() - busy
         );
     }
+    ask_all(&runtime, &store, "")
+}
+
+/// `None` where chdb is missing.
+fn ask_chdb() -> Result<Option<Figures>> {
+    let Some(engine) = Chdb::start()? else {
+        return Ok(None);
+    };
+    // Its client waits for sockets and timers.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let store = runtime.block_on(ClickHouseStore::open(engine.options()))?;
+    let speakers = Speakers::default();
+    // The rows that the other store has, in inserts as large as ClickHouse likes them.
+    let (count, joined) = (rows() / BATCH, 16);
+    let begin = Instant::now();
+    let mut appended = Duration::ZERO;
+    for number in 0..count.div_ceil(joined) {
+        let batches = number * joined..count.min((number + 1) * joined);
+        let rows = batches.flat_map(|it| batch(&speakers, it, count).rows);
+        let batch = Batch {
+            writer: "bench".into(),
+            number: number + 1,
+            rows: rows.collect(),
+        };
+        let begin = Instant::now();
+        runtime.block_on(store.append(batch))?;
+        appended += begin.elapsed();
+    }
+    eprintln!(
+        "ClickHouse filled in {:.1} s with making the rows",
+        begin.elapsed().as_secs_f64()
+    );
+    engine.settle()?;
+    let mut figures = ask_all(&runtime, &store, "chdb_")?;
+    figures.all.push((
+        "chdb_ingest".into(),
+        (count * BATCH) as f64 / appended.as_secs_f64(),
+        "connections/s",
+    ));
+    if let Some(Ok(embedded)) = EMBEDDED.get()
+        && embedded.answers != figures.answers
+    {
+        bail!("ClickHouse and the embedded store give different answers");
+    }
+    Ok(Some(figures))
+}
+
+fn ask_all(
+    runtime: &tokio::runtime::Runtime,
+    store: &impl FromRows,
+    prefix: &str,
+) -> Result<Figures> {
     let state = runtime.block_on(store.state())?;
     eprintln!("{} rows, {} bytes", state.rows, state.bytes);
-    let mut figures = vec![(
+    let mut all = Vec::new();
+    let mut tell = |name: &str, value, unit| all.push((format!("{prefix}{name}"), value, unit));
+    tell(
         "bytes_per_row",
         state.bytes as f64 / state.rows as f64,
         "bytes",
-    )];
+    );
 
     let filter = format!("namespace={} and verdict=dropped", namespace(17));
     let ask = Ask {
@@ -161,9 +261,9 @@ fn ask_all(directory: &Path) -> Result<Figures> {
             after: None,
         },
     };
-    let (answer, time) = timed(&runtime, || store.ask(&ask))?;
-    eprintln!("{filter} in the last hour: {} rows", answer.lines.len());
-    figures.push(("query_filter", time, "ms"));
+    let (found, time) = timed(runtime, || store.ask(&ask))?;
+    eprintln!("{filter} in the last hour: {} rows", found.lines.len());
+    tell("query_filter", time, "ms");
 
     let ask = Ask {
         since: Timestamp(END - 24 * HOUR),
@@ -177,14 +277,17 @@ fn ask_all(directory: &Path) -> Result<Figures> {
             top: 20,
         }),
     };
-    let (rolled, time) = timed(&runtime, || store.ask(&ask))?;
-    figures.push(("query_top_rollup", time, "ms"));
-    let (raw, time) = timed(&runtime, || store.ask_rows(&ask))?;
-    figures.push(("query_top_raw", time, "ms"));
+    let (rolled, time) = timed(runtime, || store.ask(&ask))?;
+    tell("query_top_rollup", time, "ms");
+    let (raw, time) = timed(runtime, || store.raw(&ask))?;
+    tell("query_top_raw", time, "ms");
     if rolled != raw {
         bail!("roll-ups and rows give different answers");
     }
-    Ok(figures)
+    Ok(Figures {
+        all,
+        answers: vec![found, rolled],
+    })
 }
 
 /// The answer, and the median of the milliseconds that it took, the first time apart.

@@ -287,7 +287,7 @@ fn of_endpoint(
 }
 
 fn share<'a>(probability: Probability) -> Value<'a> {
-    Value::Number((probability.fraction() * 1e6).round() as i64)
+    Value::Number(probability.millionths())
 }
 
 fn sum(connection: &Connection, part: impl Fn(&Counts) -> u64) -> Value<'_> {

@@ -36,6 +36,9 @@ struct StoreState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+    /// Rows that retention removed ever; missing where the store does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<u64>,
     /// What was lost or set aside.
     losses: Vec<Counter>,
     /// Why connections wait to be kept, or why the store does not tell how it stands; missing while all is well.
@@ -54,6 +57,7 @@ impl From<State> for StoreState {
             bytes: Some(state.bytes),
             since: state.span.as_ref().map(|span| span.start),
             until: state.span.as_ref().map(|span| span.end),
+            removed: Some(state.removed),
             losses: losses.collect(),
             blocked: state.blocked,
         }

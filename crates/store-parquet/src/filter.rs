@@ -61,7 +61,7 @@ enum Leaf {
         max: i64,
     },
     Share(Check),
-    Id(Check),
+    Uuid(Col, Check),
 }
 
 impl Filter {
@@ -173,7 +173,9 @@ fn leaf(test: &Test) -> Leaf {
             None => Leaf::Never,
             Some(Col::Verdict) => Leaf::Verdict(check()),
             Some(Col::Probability) => Leaf::Share(check()),
-            Some(Col::Id) => Leaf::Id(check()),
+            Some(col @ (Col::Id | Col::EgressAclUuid | Col::IngressAclUuid)) => {
+                Leaf::Uuid(col, check())
+            }
             Some(col) if col.table().is_some() => Leaf::Named {
                 col,
                 column,
@@ -277,7 +279,7 @@ impl Node {
                 Leaf::Verdict(_) => cols.contains(&Col::Verdict),
                 Leaf::Flags(_) => cols.contains(&Col::TcpFlags),
                 Leaf::Share(_) => cols.contains(&Col::Probability),
-                Leaf::Id(_) => false,
+                Leaf::Uuid(..) => false,
                 Leaf::Duration { .. } => false,
             },
         }
@@ -401,30 +403,24 @@ impl Leaf {
                     (*min..=*max).contains(&end[row].saturating_sub(start[row]))
                 })
             }
-            Self::Id(check) => {
-                let column = chunk.column(Col::Id)?;
-                match column.as_any().downcast_ref::<FixedSizeBinaryArray>() {
-                    Some(ids) => BooleanBuffer::collect_bool(ids.len(), |row| {
-                        check.holds(Value::Uuid(Uuid::from_u128(u128_at(ids, row))))
-                    }),
-                    None => BooleanBuffer::new_unset(column.len()),
-                }
+            Self::Uuid(col, check) => {
+                let column = chunk.column(*col)?;
+                let ids = column.as_fixed_size_binary();
+                let passed = BooleanBuffer::collect_bool(ids.len(), |row| {
+                    check.holds(Value::Uuid(Uuid::from_u128(u128_at(ids, row))))
+                });
+                there(&column, passed)
             }
             Self::Share(check) => {
                 let column = chunk.column(Col::Probability)?;
                 let shares = column.as_primitive::<UInt32Type>().values();
                 let passed = BooleanBuffer::collect_bool(shares.len(), |row| {
-                    check.holds(Value::Number(millionths(shares[row])))
+                    check.holds(Value::Number(Probability(shares[row]).millionths()))
                 });
                 there(&column, passed)
             }
         })
     }
-}
-
-/// A share as queries have it.
-pub(crate) fn millionths(probability: u32) -> i64 {
-    (Probability(probability).fraction() * 1e6).round() as i64
 }
 
 fn verdict_passes(check: &Check, code: usize) -> bool {

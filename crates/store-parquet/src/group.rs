@@ -21,10 +21,10 @@ use hashbrown::HashTable;
 use netverdict_query::Field;
 use netverdict_query::ask::{Groups, Measure};
 use netverdict_store::{COLUMNS, Place, Type, place};
-use netverdict_types::Verdict;
+use netverdict_types::{Probability, Verdict};
 
-use crate::filter::{Filter, meet, millionths};
-use crate::names::Names;
+use crate::filter::{Filter, meet};
+use crate::names::{Names, Table};
 use crate::rollup::{COUNT, Grain, HALVES, SUMS, policies};
 use crate::row::Col;
 use crate::scan::{Chunk, Part, ScanError};
@@ -164,6 +164,24 @@ impl Question {
         self.measures
             .iter()
             .all(|metric| matches!(metric, Metric::Count | Metric::Sum(_)))
+    }
+
+    /// The columns to add up, where nothing but rulings tells lines apart.
+    fn sums_of_rulings(&self) -> Option<Vec<Col>> {
+        if self.every.is_some() || self.keys != [Col::Egress, Col::Ingress] {
+            return None;
+        }
+        let mut cols = Vec::new();
+        for metric in &self.measures {
+            match metric {
+                Metric::Count | Metric::Sum(Number::Late(_)) => {}
+                Metric::Sum(Number::Row(col)) if col.data_type() == DataType::UInt64 => {
+                    cols.push(*col);
+                }
+                _ => return None,
+            }
+        }
+        Some(cols)
     }
 
     /// Lines with those of one group joined, where that is all sums.
@@ -350,7 +368,7 @@ impl Val {
             Self::Share => {
                 let column = lines.column(Col::Probability)?;
                 let shares = column.as_primitive::<UInt32Type>();
-                Arc::new(shares.unary::<_, Int64Type>(millionths))
+                Arc::new(shares.unary::<_, Int64Type>(|share| Probability(share).millionths()))
             }
             Self::Duration => {
                 let (start, end) = (lines.column(Col::Start)?, lines.column(Col::End)?);
@@ -638,6 +656,22 @@ impl<'a> Grouper<'a> {
         Ok(slots)
     }
 
+    /// A line of its own for these rulings, with the sums of columns of rows.
+    fn line(&mut self, [out, into]: [u32; 2], rows: i64, sums: impl Iterator<Item = i128>) {
+        let mut words = [0; WORDS];
+        for place in self.layout.iter().flat_map(|it| &it.places) {
+            let code = if place.col == Col::Egress { out } else { into };
+            words[place.word] |= u64::from(code) << place.shift;
+        }
+        self.words.push(words);
+        self.weight.push(rows);
+        let accumulators = self.accumulators.iter_mut().flatten();
+        for (accumulator, sum) in accumulators.zip(sums) {
+            accumulator.seen.push(true);
+            accumulator.value.push(sum);
+        }
+    }
+
     /// One line for each row, where keys are too long to be joined here.
     fn lines(
         &mut self,
@@ -781,6 +815,8 @@ pub(crate) struct ByHalf<'a> {
     twice: Grouper<'a>,
     /// The policy of each ruling.
     policies: Vec<u32>,
+    /// Where rulings alone tell lines apart.
+    tallies: Option<Tallies>,
 }
 
 impl<'a> ByHalf<'a> {
@@ -789,6 +825,9 @@ impl<'a> ByHalf<'a> {
             once: Grouper::new(question, names.clone()),
             twice: Grouper::new(question, names.clone()).of_overlap(),
             policies: policies(names),
+            tallies: question
+                .sums_of_rulings()
+                .map(|sums| Tallies::new(sums, names)),
         }
     }
 
@@ -800,18 +839,21 @@ impl<'a> ByHalf<'a> {
         let (egress, ingress) = (chunk.column(Col::Egress)?, chunk.column(Col::Ingress)?);
         let out = egress.as_primitive::<UInt32Type>().values();
         let into = ingress.as_primitive::<UInt32Type>().values();
-        let has = |codes: &[u32]| BooleanBuffer::collect_bool(codes.len(), |row| codes[row] != 0);
-        let (has_out, has_into) = (has(out), has(into));
         let policy = &self.policies;
         let same = BooleanBuffer::collect_bool(out.len(), |row| {
             out[row] != 0
                 && into[row] != 0
                 && policy.get(out[row] as usize) == policy.get(into[row] as usize)
         });
-        let none: ArrayRef = Arc::new(UInt32Array::from(vec![0; out.len()]));
         let all = |wanted: BooleanBuffer| meet(rows.clone(), Some(wanted));
-        let neither = !&(&has_out | &has_into);
         self.twice.add_rows(chunk, all(same), -1)?;
+        if let Some(tallies) = &mut self.tallies {
+            return tallies.add(chunk, rows, [out, into]);
+        }
+        let has = |codes: &[u32]| BooleanBuffer::collect_bool(codes.len(), |row| codes[row] != 0);
+        let (has_out, has_into) = (has(out), has(into));
+        let none: ArrayRef = Arc::new(UInt32Array::from(vec![0; out.len()]));
+        let neither = !&(&has_out | &has_into);
         self.once.add_rows(chunk, all(neither), 1)?;
         chunk.replace(Col::Ingress, none.clone());
         self.once.add_rows(chunk, all(has_out), 1)?;
@@ -820,7 +862,10 @@ impl<'a> ByHalf<'a> {
         self.once.add_rows(chunk, all(has_into), 1)
     }
 
-    pub(crate) fn finish(self) -> Result<Option<RecordBatch>, ScanError> {
+    pub(crate) fn finish(mut self) -> Result<Option<RecordBatch>, ScanError> {
+        if let Some(tallies) = self.tallies {
+            tallies.into_lines(&mut self.once);
+        }
         let schema = self.once.question.schema.clone();
         let lines: Vec<RecordBatch> = [self.once.finish()?, self.twice.finish()?]
             .into_iter()
@@ -830,6 +875,101 @@ impl<'a> ByHalf<'a> {
             true => None,
             false => Some(concat_batches(&schema, &lines)?),
         })
+    }
+}
+
+/// Rows and sums by the ruling of one half, each code a place.
+struct Tallies {
+    /// What is added up.
+    cols: Vec<Col>,
+    /// Rows on the way out, on the way in.
+    rows: [Vec<i64>; 2],
+    /// For each column the same.
+    sums: Vec<[Vec<i128>; 2]>,
+}
+
+impl Tallies {
+    fn new(cols: Vec<Col>, names: &Names) -> Self {
+        let codes = names.codes(Table::Rulings);
+        Self {
+            rows: [vec![0; codes], vec![0; codes]],
+            sums: vec![[vec![0; codes], vec![0; codes]]; cols.len()],
+            cols,
+        }
+    }
+
+    /// Rows without a ruling are counted on the way out, at place 0, where they have none on the
+    /// way in either.
+    fn add(
+        &mut self,
+        chunk: &mut Chunk<'_>,
+        rows: Option<BooleanBuffer>,
+        codes: [&[u32]; 2],
+    ) -> Result<(), ScanError> {
+        let picked = rows.as_ref().map(picked);
+        let picked = picked.as_deref();
+        let [out, into] = codes;
+        let before = self.rows.clone();
+        let [rows_out, rows_into] = &mut self.rows;
+        each_row(picked, out.len(), |row| {
+            let (out, into) = (out[row], into[row]);
+            if let Some(rows) = rows_out.get_mut(out as usize) {
+                *rows += i64::from(out != 0 || into == 0);
+            }
+            if let Some(rows) = rows_into.get_mut(into as usize) {
+                *rows += i64::from(into != 0);
+            }
+        });
+        for (col, [sums_out, sums_into]) in self.cols.iter().zip(&mut self.sums) {
+            if let Some(span) = chunk.bounds().of(*col)
+                && span.min == span.max
+                && !span.missing
+            {
+                let same = i128::from(span.min);
+                let sides = [(sums_out, 0), (sums_into, 1)];
+                for (sums, side) in sides.into_iter().filter(|_| same != 0) {
+                    let rows = self.rows[side].iter().zip(&before[side]);
+                    for (sum, (after, before)) in sums.iter_mut().zip(rows) {
+                        *sum += same * i128::from(after - before);
+                    }
+                }
+                continue;
+            }
+            let column = chunk.column(*col)?;
+            let values = column.as_primitive::<UInt64Type>().values();
+            each_row(picked, out.len(), |row| {
+                let value = i128::from(values[row].min(i64::MAX as u64));
+                let (out, into) = (out[row], into[row]);
+                if let Some(sum) = sums_out.get_mut(out as usize) {
+                    *sum += if out != 0 || into == 0 { value } else { 0 };
+                }
+                if let Some(sum) = sums_into.get_mut(into as usize) {
+                    *sum += if into != 0 { value } else { 0 };
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn into_lines(self, to: &mut Grouper<'_>) {
+        for side in [0, 1] {
+            for (code, rows) in self.rows[side].iter().enumerate() {
+                if *rows == 0 {
+                    continue;
+                }
+                let mut codes = [0; 2];
+                codes[side] = code as u32;
+                let sums = self.sums.iter().map(|sums| sums[side][code]);
+                to.line(codes, *rows, sums);
+            }
+        }
+    }
+}
+
+fn each_row(picked: Option<&[u32]>, all: usize, mut see: impl FnMut(usize)) {
+    match picked {
+        None => (0..all).for_each(see),
+        Some(rows) => rows.iter().for_each(|row| see(*row as usize)),
     }
 }
 

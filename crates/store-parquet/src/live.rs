@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use datafusion::arrow::array::{AsArray, FixedSizeBinaryArray, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, UInt32Type};
@@ -173,6 +174,11 @@ impl Live {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until something [changed](Self::changed), or for so long.
+    pub(crate) fn wait_for(&self, inner: MutexGuard<'_, Inner>, longest: Duration) {
+        drop(self.changed.wait_timeout(inner, longest));
+    }
+
     /// Waits until something [changed](Self::changed).
     pub(crate) fn wait<'a>(&self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         self.changed
@@ -292,6 +298,7 @@ impl Live {
                 .sum::<u64>()
                 + memory().map(|it| it.bytes).sum::<u64>(),
             span: span.map(|(first, last)| Timestamp(first)..Timestamp(last).after(1)),
+            removed: inner.manifest.removed,
             losses: LOSSES
                 .into_iter()
                 .filter_map(|name| Some((name, *inner.manifest.losses.get(name)?)))
@@ -419,6 +426,10 @@ fn sweep(root: &Path, manifest: &Manifest) {
 pub(crate) fn discard(directory: &Path) {
     if let Err(error) = std::fs::remove_dir_all(directory) {
         tracing::warn!(directory = %directory.display(), %error, "a segment of no use cannot be removed");
+    }
+    if let Some(partition) = directory.parent() {
+        // It stays where it is not empty.
+        _ = std::fs::remove_dir(partition);
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) struct Manifest {
     pub(crate) segments: Vec<Facts>,
     /// The last batch of each writer that is in segments.
     pub(crate) writers: BTreeMap<String, u64>,
+    /// Rows that retention removed, ever.
+    #[serde(default)]
+    pub(crate) removed: u64,
     /// What was lost or set aside, ever.
     #[serde(default)]
     pub(crate) losses: BTreeMap<String, u64>,

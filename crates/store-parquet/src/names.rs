@@ -11,11 +11,8 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, FixedSizeBinaryBuilder, Int64Array, StringArray,
 };
 use netverdict_query::Value;
-use netverdict_store::{COLUMNS, From, Type};
-use netverdict_types::{
-    Acl, Direction, DropFlow, Endpoint, Evidence, Fact, Half, Ruling, Service, Timestamp,
-    Unresolved, Verdict,
-};
+use netverdict_store::{COLUMNS, From, HalfJson, RulingJson, Type};
+use netverdict_types::{Direction, Endpoint, Half, Ruling, Service};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -115,7 +112,7 @@ impl Names {
             line(&EntryRef::Service(it))?;
         }
         for it in &self.rulings {
-            line(&EntryRef::Ruling(Box::new(Said::of(it))))?;
+            line(&EntryRef::Ruling(Box::new((&**it).into())))?;
         }
         Ok(out)
     }
@@ -264,7 +261,8 @@ impl Interner {
         if let Some((_, code)) = self.rulings.get(&at) {
             return *code;
         }
-        let said = Said::of(ruling);
+        let shared = shared(ruling);
+        let said = RulingJson::from(&shared);
         let text = match serde_json::to_vec(&said) {
             Ok(text) => text,
             Err(error) => {
@@ -280,7 +278,7 @@ impl Interner {
                     &mut self.failed,
                     &EntryRef::Ruling(Box::new(said)),
                 );
-                self.names.rulings.push(ruling.clone());
+                self.names.rulings.push(Arc::new(shared));
                 let code = self.names.rulings.len() as u32;
                 self.by_ruling.insert(text.into(), code);
                 code
@@ -299,6 +297,16 @@ impl Interner {
             Some(error) => Err(error),
             None => Ok(std::mem::take(&mut self.added)),
         }
+    }
+}
+
+/// What zones have in common of a ruling: the row's own identity and revision stand in the columns
+/// of each connection. That there is an identity is kept, as the nil one.
+fn shared(ruling: &Ruling) -> Ruling {
+    Ruling {
+        uuid: ruling.uuid.map(|_| Uuid::nil()),
+        revision: None,
+        ..ruling.clone()
     }
 }
 
@@ -341,7 +349,7 @@ enum EntryRef<'a> {
     #[serde(rename = "s")]
     Service(&'a Service),
     #[serde(rename = "r")]
-    Ruling(Box<Said>),
+    Ruling(Box<RulingJson>),
 }
 
 #[derive(Deserialize)]
@@ -353,122 +361,26 @@ enum Entry {
     #[serde(rename = "s")]
     Service(Service),
     #[serde(rename = "r")]
-    Ruling(Box<Said>),
-}
-
-/// A ruling as it is written.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Said {
-    verdict: Verdict,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    acl: Option<Acl>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    uuid: Option<Uuid>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    revision: Option<u64>,
-    #[serde(default)]
-    deleted: bool,
-    evidence: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unresolved: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    flow: Option<Dropping>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-struct Dropping {
-    stage: String,
-    priority: u16,
-    matches: String,
-    message: Box<str>,
-}
-
-impl Said {
-    pub(crate) fn of(ruling: &Ruling) -> Self {
-        Self {
-            verdict: ruling.verdict,
-            acl: ruling.fact.as_ref().map(|fact| fact.acl.clone()),
-            message: ruling.fact.as_ref().map(|fact| fact.message.clone()),
-            uuid: ruling.uuid,
-            revision: ruling.revision,
-            deleted: ruling.deleted,
-            evidence: ruling.evidence.as_str().into(),
-            unresolved: ruling.unresolved.map(|reason| reason.as_str().into()),
-            flow: ruling.flow.as_ref().map(|flow| Dropping {
-                stage: flow.stage.clone(),
-                priority: flow.priority,
-                matches: flow.matches.clone(),
-                message: flow.message.clone(),
-            }),
-        }
-    }
-}
-
-impl std::convert::From<Said> for Ruling {
-    fn from(said: Said) -> Self {
-        let message = said.message;
-        Self {
-            verdict: said.verdict,
-            fact: said.acl.map(|acl| {
-                Arc::new(Fact {
-                    message: message.unwrap_or_else(|| acl.sentence().into()),
-                    acl,
-                })
-            }),
-            uuid: said.uuid,
-            revision: said.revision,
-            deleted: said.deleted,
-            evidence: Evidence::ALL
-                .into_iter()
-                .find(|known| known.as_str() == said.evidence)
-                .unwrap_or(Evidence::None),
-            unresolved: said.unresolved.and_then(|word| {
-                Unresolved::ALL
-                    .into_iter()
-                    .find(|known| known.as_str() == word)
-            }),
-            flow: said.flow.map(|flow| {
-                Arc::new(DropFlow {
-                    stage: flow.stage,
-                    priority: flow.priority,
-                    matches: flow.matches,
-                    message: flow.message,
-                })
-            }),
-        }
-    }
+    Ruling(Box<RulingJson>),
 }
 
 /// A half as it is written where columns cannot hold it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Told {
     direction: Direction,
-    since: i64,
-    zone: String,
-    node: Option<String>,
-    ruling: Said,
+    #[serde(flatten)]
+    half: HalfJson,
 }
 
 impl Told {
     pub(crate) fn of(direction: Direction, half: &Half) -> Self {
         Self {
             direction,
-            since: half.since.0,
-            zone: half.zone.to_string(),
-            node: half.node.as_deref().map(String::from),
-            ruling: Said::of(&half.ruling),
+            half: half.into(),
         }
     }
 
     pub(crate) fn half(self) -> (Direction, Half) {
-        let half = Half {
-            since: Timestamp(self.since),
-            zone: self.zone.into(),
-            node: self.node.map(Arc::from),
-            ruling: Arc::new(self.ruling.into()),
-        };
-        (self.direction, half)
+        (self.direction, self.half.into())
     }
 }

@@ -1,6 +1,8 @@
 //! Rows as they lie in memory, in the log and in files: numbers, addresses, and codes of
 //! [`Names`].
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
@@ -15,10 +17,11 @@ use datafusion::arrow::datatypes::{
 use datafusion::arrow::error::ArrowError;
 use netverdict_store::{COLUMNS, From};
 use netverdict_types::{
-    Change, Connection, ConnectionId, Counts, Direction, Half, IcmpKind, Probability, Socket,
-    Tally, TcpFlags, Timestamp, Verdict,
+    Change, Connection, ConnectionId, Counts, Direction, Half, IcmpKind, Probability, Ruling,
+    Socket, Tally, TcpFlags, Timestamp, Verdict,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::names::{Interner, Names, Table, Told};
 
@@ -54,15 +57,19 @@ pub(crate) enum Col {
     EgressZone,
     EgressNode,
     Egress,
+    EgressAclUuid,
+    EgressRevision,
     IngressSince,
     IngressZone,
     IngressNode,
     Ingress,
+    IngressAclUuid,
+    IngressRevision,
     Rest,
 }
 
 impl Col {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::Id,
         Self::Seq,
         Self::Start,
@@ -91,10 +98,14 @@ impl Col {
         Self::EgressZone,
         Self::EgressNode,
         Self::Egress,
+        Self::EgressAclUuid,
+        Self::EgressRevision,
         Self::IngressSince,
         Self::IngressZone,
         Self::IngressNode,
         Self::Ingress,
+        Self::IngressAclUuid,
+        Self::IngressRevision,
         Self::Rest,
     ];
 
@@ -128,10 +139,14 @@ impl Col {
             Self::EgressZone => "egress_zone",
             Self::EgressNode => "egress_node",
             Self::Egress => "egress",
+            Self::EgressAclUuid => "egress_acl_uuid",
+            Self::EgressRevision => "egress_revision",
             Self::IngressSince => "ingress_since",
             Self::IngressZone => "ingress_zone",
             Self::IngressNode => "ingress_node",
             Self::Ingress => "ingress",
+            Self::IngressAclUuid => "ingress_acl_uuid",
+            Self::IngressRevision => "ingress_revision",
             Self::Rest => "rest",
         }
     }
@@ -167,7 +182,9 @@ impl Col {
 
     pub(crate) fn data_type(self) -> DataType {
         match self {
-            Self::Id | Self::SrcIp | Self::DstIp => DataType::FixedSizeBinary(16),
+            Self::Id | Self::SrcIp | Self::DstIp | Self::EgressAclUuid | Self::IngressAclUuid => {
+                DataType::FixedSizeBinary(16)
+            }
             Self::Start | Self::End | Self::EgressSince | Self::IngressSince => DataType::Int64,
             Self::Protocol | Self::Verdict | Self::IcmpType | Self::IcmpCode | Self::TcpFlags => {
                 DataType::UInt8
@@ -178,7 +195,9 @@ impl Col {
             | Self::ReplyPackets
             | Self::ReplyBytes
             | Self::DroppedPackets
-            | Self::DroppedBytes => DataType::UInt64,
+            | Self::DroppedBytes
+            | Self::EgressRevision
+            | Self::IngressRevision => DataType::UInt64,
             Self::Rest => DataType::Utf8,
             _ => DataType::UInt32,
         }
@@ -193,7 +212,11 @@ impl Col {
                 | Self::IcmpCode
                 | Self::Probability
                 | Self::EgressSince
+                | Self::EgressAclUuid
+                | Self::EgressRevision
                 | Self::IngressSince
+                | Self::IngressAclUuid
+                | Self::IngressRevision
                 | Self::Rest
         )
     }
@@ -261,6 +284,8 @@ struct Halves {
     zone: Vec<u32>,
     node: Vec<u32>,
     ruling: Vec<u32>,
+    uuid: Vec<Option<Uuid>>,
+    revision: Vec<Option<u64>>,
 }
 
 impl Columns {
@@ -270,6 +295,8 @@ impl Columns {
             zone: Vec::with_capacity(rows),
             node: Vec::with_capacity(rows),
             ruling: Vec::with_capacity(rows),
+            uuid: Vec::with_capacity(rows),
+            revision: Vec::with_capacity(rows),
         };
         Self {
             id: Vec::with_capacity(rows * 16),
@@ -347,6 +374,9 @@ impl Columns {
                 .push(names.word(half.as_ref().and_then(|half| half.node.as_ref())));
             to.ruling
                 .push(names.ruling(half.as_ref().map(|half| &half.ruling)));
+            let ruling = half.as_ref().map(|half| &*half.ruling);
+            to.uuid.push(ruling.and_then(|it| it.uuid));
+            to.revision.push(ruling.and_then(|it| it.revision));
         }
         self.rest.push(rest(row));
     }
@@ -391,10 +421,14 @@ impl Columns {
             plain::<UInt32Type>(egress.zone),
             plain::<UInt32Type>(egress.node),
             plain::<UInt32Type>(egress.ruling),
+            uuids(&egress.uuid)?,
+            some::<UInt64Type>(egress.revision),
             some::<Int64Type>(ingress.since),
             plain::<UInt32Type>(ingress.zone),
             plain::<UInt32Type>(ingress.node),
             plain::<UInt32Type>(ingress.ruling),
+            uuids(&ingress.uuid)?,
+            some::<UInt64Type>(ingress.revision),
             Arc::new(StringArray::from(self.rest)),
         ];
         RecordBatch::try_new(SCHEMA.clone(), columns)
@@ -419,6 +453,18 @@ fn bytes16(values: Vec<u8>) -> Result<ArrayRef, ArrowError> {
         16,
         Buffer::from_vec(values),
         None,
+    )?))
+}
+
+fn uuids(values: &[Option<Uuid>]) -> Result<ArrayRef, ArrowError> {
+    let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
+    let bytes = values
+        .iter()
+        .flat_map(|it| it.unwrap_or_default().into_bytes());
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(
+        16,
+        Buffer::from_vec(bytes.collect()),
+        (nulls.null_count() > 0).then_some(nulls),
     )?))
 }
 
@@ -544,19 +590,30 @@ struct HalfColumns<'a> {
     zone: &'a PrimitiveArray<UInt32Type>,
     node: &'a PrimitiveArray<UInt32Type>,
     ruling: &'a PrimitiveArray<UInt32Type>,
+    uuid: &'a FixedSizeBinaryArray,
+    revision: &'a PrimitiveArray<UInt64Type>,
+    /// Rulings with what a row has of its own, so that rows share them.
+    whole: RefCell<HashMap<Own, Arc<Ruling>, foldhash::fast::RandomState>>,
 }
+
+/// The code of a ruling, and what a row has of its own.
+type Own = (u32, Option<u128>, Option<u64>);
 
 impl<'a> Decoder<'a> {
     /// Of a batch with all columns.
     pub(crate) fn new(batch: &'a RecordBatch, names: &'a Names) -> Result<Self, ArrowError> {
-        let half = |since, zone, node, ruling| -> Result<HalfColumns<'a>, ArrowError> {
-            Ok(HalfColumns {
-                since: column(batch, since)?,
-                zone: column(batch, zone)?,
-                node: column(batch, node)?,
-                ruling: column(batch, ruling)?,
-            })
-        };
+        let half =
+            |[since, zone, node, ruling, uuid, revision]: [Col; 6]| -> Result<_, ArrowError> {
+                Ok(HalfColumns {
+                    since: column(batch, since)?,
+                    zone: column(batch, zone)?,
+                    node: column(batch, node)?,
+                    ruling: column(batch, ruling)?,
+                    uuid: column(batch, uuid)?,
+                    revision: column(batch, revision)?,
+                    whole: RefCell::default(),
+                })
+            };
         Ok(Self {
             names,
             id: column(batch, Col::Id)?,
@@ -586,18 +643,22 @@ impl<'a> Decoder<'a> {
             dst: column(batch, Col::Dst)?,
             service: column(batch, Col::Service)?,
             halves: [
-                half(
+                half([
                     Col::EgressSince,
                     Col::EgressZone,
                     Col::EgressNode,
                     Col::Egress,
-                )?,
-                half(
+                    Col::EgressAclUuid,
+                    Col::EgressRevision,
+                ])?,
+                half([
                     Col::IngressSince,
                     Col::IngressZone,
                     Col::IngressNode,
                     Col::Ingress,
-                )?,
+                    Col::IngressAclUuid,
+                    Col::IngressRevision,
+                ])?,
             ],
             rest: column(batch, Col::Rest)?,
         })
@@ -666,7 +727,18 @@ impl<'a> Decoder<'a> {
 
     fn half(&self, side: usize, row: usize) -> Option<Half> {
         let columns = &self.halves[side];
-        let ruling = self.names.ruling(columns.ruling.value(row))?;
+        let code = columns.ruling.value(row);
+        let shared = self.names.ruling(code)?;
+        let uuid = (!columns.uuid.is_null(row)).then(|| u128_at(columns.uuid, row));
+        let own = (code, uuid, opt(columns.revision, row));
+        let mut whole = columns.whole.borrow_mut();
+        let ruling = whole.entry(own).or_insert_with(|| {
+            Arc::new(Ruling {
+                uuid: uuid.map(Uuid::from_u128),
+                revision: own.2,
+                ..(**shared).clone()
+            })
+        });
         Some(Half {
             since: Timestamp(opt(columns.since, row).unwrap_or_default()),
             zone: self

@@ -130,7 +130,10 @@ impl<'a> Chunk<'a> {
                     return Err(ArrowError::SchemaError(what).into());
                 }
             },
-            Source::Group(segment, group) => segment.column(*group, col)?,
+            Source::Group(segment, group) => match self.bounds.same(col) {
+                Some(column) => column,
+                None => segment.column(*group, col)?,
+            },
         };
         self.columns[col as usize] = Some(column.clone());
         Ok(column)

@@ -14,6 +14,8 @@ use crate::segment::{Facts, Segment, SegmentError, write_dead};
 
 /// How long a full disk is left alone.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often it is looked for what is too old, or read by nobody any more.
+const LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(live: &Live) {
     let mut sealer = Sealer {
@@ -45,6 +47,8 @@ pub(crate) fn run(live: &Live) {
             let mut inner = inner;
             inner.settling.1 = inner.settling.0;
             live.changed.notify_all();
+        } else if live.options.keep.is_some() || !sealer.garbage.is_empty() {
+            live.wait_for(inner, LOOK);
         } else {
             drop(live.wait(inner));
         }
@@ -135,20 +139,33 @@ impl Sealer<'_> {
         }
         let written = compact::write(root, &parts, || live.lock().manifest.number())?;
         drop(parts);
-        self.replace(chosen, opened(root, written))
+        self.replace(chosen, opened(root, written), 0)
     }
 
     fn remove(&mut self, old: &[Arc<Segment>]) -> Result<(), ScanError> {
-        self.replace(old, Vec::new())
+        let rows = old.iter().map(|segment| segment.alive()).sum();
+        self.replace(old, Vec::new(), rows)?;
+        tracing::info!(
+            segments = old.len(),
+            rows,
+            "connections beyond what is kept were removed"
+        );
+        Ok(())
     }
 
-    fn replace(&mut self, old: &[Arc<Segment>], new: Vec<Arc<Segment>>) -> Result<(), ScanError> {
+    fn replace(
+        &mut self,
+        old: &[Arc<Segment>],
+        new: Vec<Arc<Segment>>,
+        removed: u64,
+    ) -> Result<(), ScanError> {
         let inner = self.live.lock();
         let is_old = |it: &&Arc<Segment>| old.iter().any(|old| old.facts.id == it.facts.id);
         let mut segments: Vec<Arc<Segment>> = inner.segments.clone();
         segments.retain(|segment| !is_old(&segment));
         segments.extend(new);
-        let manifest = inner.manifest.clone();
+        let mut manifest = inner.manifest.clone();
+        manifest.removed += removed;
         self.commit(inner, manifest, segments, None, false)?;
         self.garbage.extend(old.iter().cloned());
         Ok(())
@@ -232,7 +249,7 @@ impl Sealer<'_> {
         );
         let inner = self.live.lock();
         if !inner.closing {
-            drop(self.live.changed.wait_timeout(inner, RETRY));
+            self.live.wait_for(inner, RETRY);
         }
     }
 

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{
@@ -147,6 +149,23 @@ impl Bounds {
 
     pub(crate) fn of(&self, col: Col) -> Option<Span> {
         self.numbers.get(col as usize).copied().flatten()
+    }
+
+    /// A column whose values are all the same, which need not be read.
+    pub(crate) fn same(&self, col: Col) -> Option<ArrayRef> {
+        let span = self.of(col)?;
+        if span.min != span.max || span.missing {
+            return None;
+        }
+        let (value, rows) = (span.min, self.rows);
+        Some(match col.data_type() {
+            DataType::UInt8 => Arc::new(UInt8Array::from_value(value as u8, rows)),
+            DataType::UInt16 => Arc::new(UInt16Array::from_value(value as u16, rows)),
+            DataType::UInt32 => Arc::new(UInt32Array::from_value(value as u32, rows)),
+            DataType::UInt64 => Arc::new(UInt64Array::from_value(value as u64, rows)),
+            DataType::Int64 => Arc::new(Int64Array::from_value(value, rows)),
+            _ => return None,
+        })
     }
 }
 

@@ -8,10 +8,12 @@ mod columns;
 #[cfg(any(test, feature = "judge"))]
 pub mod judge;
 mod row;
+mod ruling;
 mod schema;
 
 pub use columns::{Place, index, ip_from_bytes, ip_ranges, ip_to_bytes, place};
 pub use row::{RowError, connection, rest};
+pub use ruling::{HalfJson, RulingJson};
 pub use schema::{COLUMNS, Column, From, Type};
 
 use std::ops::Range;
@@ -79,6 +81,8 @@ pub struct State {
     pub bytes: u64,
     /// The time that its connections span.
     pub span: Option<Range<Timestamp>>,
+    /// Rows that retention removed ever, where the engine counts them.
+    pub removed: u64,
     /// What was lost or set aside, by its name.
     pub losses: Vec<(&'static str, u64)>,
     /// Why appends wait, while they do.

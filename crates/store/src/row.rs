@@ -13,6 +13,7 @@ use netverdict_types::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::ruling::HalfJson;
 use crate::schema::{COLUMNS, Column, From};
 
 /// Why a row of a table is no connection.
@@ -151,14 +152,8 @@ pub fn connection<'a>(read: impl FnMut(usize) -> Value<'a>) -> Result<Connection
         start,
         end,
         verdict,
-        egress: match rest.egress {
-            Some(half) => Some(half.into_half()?),
-            None => egress,
-        },
-        ingress: match rest.ingress {
-            Some(half) => Some(half.into_half()?),
-            None => ingress,
-        },
+        egress: rest.egress.map(Into::into).or(egress),
+        ingress: rest.ingress.map(Into::into).or(ingress),
         tcp_flags,
         counts: match (rest.counts, probability) {
             (Some(all), _) => all.into_iter().map(CountsJson::into_counts).collect(),
@@ -170,10 +165,7 @@ pub fn connection<'a>(read: impl FnMut(usize) -> Value<'a>) -> Result<Connection
     connection.changes = match rest.changes {
         Some(changes) => changes
             .into_iter()
-            .map(|change| change.into_change(&connection))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
+            .filter_map(|change| change.into_change(&connection))
             .collect(),
         None => halves(&connection).cloned_changes(),
     };
@@ -492,8 +484,7 @@ fn counts_fit(counts: &[Counts]) -> bool {
     match counts {
         [] => true,
         [only] => {
-            let millionths = (only.probability.fraction() * 1e6).round() as i64;
-            probability_of(millionths) == only.probability
+            probability_of(only.probability.millionths()) == only.probability
                 && [only.original, only.reply, only.dropped]
                     .into_iter()
                     .all(fits)
@@ -540,7 +531,7 @@ fn exact(half: Option<&Half>) -> Option<HalfJson> {
     let fits = (ruling.uuid.is_some() || !ruling.deleted)
         && (ruling.fact.is_none() || ruling.flow.is_none())
         && ruling.revision.is_none_or(|it| it <= i64::MAX as u64);
-    (!fits).then(|| HalfJson::of(half))
+    (!fits).then(|| half.into())
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -606,21 +597,21 @@ impl ChangeJson {
         }
         Self::Other {
             direction: change.direction,
-            half: Box::new(HalfJson::of(&change.half)),
+            half: Box::new((&change.half).into()),
         }
     }
 
-    fn into_change(self, connection: &Connection) -> Result<Option<Change>, RowError> {
-        Ok(match self {
+    fn into_change(self, connection: &Connection) -> Option<Change> {
+        match self {
             Self::Same(direction) => half_of(connection, direction).map(|half| Change {
                 direction,
                 half: half.clone(),
             }),
             Self::Other { direction, half } => Some(Change {
                 direction,
-                half: half.into_half()?,
+                half: (*half).into(),
             }),
-        })
+        }
     }
 }
 
@@ -628,103 +619,5 @@ fn half_of(connection: &Connection, direction: Direction) -> Option<&Half> {
     match direction {
         Direction::Egress => connection.egress.as_ref(),
         Direction::Ingress => connection.ingress.as_ref(),
-    }
-}
-
-#[derive(Debug, Deserialize, PartialEq, Serialize)]
-struct HalfJson {
-    since: i64,
-    zone: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    verdict: Verdict,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    acl: Option<Acl>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    uuid: Option<Uuid>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    revision: Option<u64>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    deleted: bool,
-    evidence: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unresolved: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    flow: Option<FlowJson>,
-}
-
-#[derive(Debug, Deserialize, PartialEq, Serialize)]
-struct FlowJson {
-    stage: String,
-    priority: u16,
-    #[serde(rename = "match")]
-    matches: String,
-    message: String,
-}
-
-impl HalfJson {
-    fn of(half: &Half) -> Self {
-        let ruling = &*half.ruling;
-        Self {
-            since: half.since.0,
-            zone: half.zone.to_string(),
-            node: half.node.as_deref().map(str::to_owned),
-            verdict: ruling.verdict,
-            acl: ruling.fact.as_ref().map(|fact| fact.acl.clone()),
-            message: ruling.fact.as_ref().map(|fact| fact.message.to_string()),
-            uuid: ruling.uuid,
-            revision: ruling.revision,
-            deleted: ruling.deleted,
-            evidence: ruling.evidence.as_str().to_owned(),
-            unresolved: ruling.unresolved.map(|reason| reason.as_str().to_owned()),
-            flow: ruling.flow.as_ref().map(|flow| FlowJson {
-                stage: flow.stage.clone(),
-                priority: flow.priority,
-                matches: flow.matches.clone(),
-                message: flow.message.to_string(),
-            }),
-        }
-    }
-
-    fn into_half(self) -> Result<Half, RowError> {
-        let word = |text: &str| bad("rest", Value::Text(text));
-        let evidence = Evidence::ALL
-            .into_iter()
-            .find(|it| it.as_str() == self.evidence)
-            .ok_or_else(|| word(&self.evidence))?;
-        let unresolved = match &self.unresolved {
-            None => None,
-            Some(text) => Some(
-                Unresolved::ALL
-                    .into_iter()
-                    .find(|it| it.as_str() == text)
-                    .ok_or_else(|| word(text))?,
-            ),
-        };
-        let message = self.message.unwrap_or_default().into();
-        Ok(Half {
-            since: Timestamp(self.since),
-            zone: self.zone.into(),
-            node: self.node.map(Arc::from),
-            ruling: Arc::new(Ruling {
-                verdict: self.verdict,
-                fact: self.acl.map(|acl| Arc::new(Fact { acl, message })),
-                uuid: self.uuid,
-                revision: self.revision,
-                deleted: self.deleted,
-                evidence,
-                unresolved,
-                flow: self.flow.map(|flow| {
-                    Arc::new(DropFlow {
-                        stage: flow.stage,
-                        priority: flow.priority,
-                        matches: flow.matches,
-                        message: flow.message.into(),
-                    })
-                }),
-            }),
-        })
     }
 }

@@ -1,7 +1,5 @@
-use netverdict_query::{Value, owner_kind_word};
-use netverdict_types::{
-    Acl, Action, Connection, Counts, Direction, Endpoint, Ruling, Service, Unresolved,
-};
+use netverdict_query::{Field, HalfField, Record, Value, owner_kind_word};
+use netverdict_types::{Acl, Action, Connection, Direction, Endpoint, Ruling, Service, Unresolved};
 use uuid::Uuid;
 
 /// One column of the table of connections, the same in every engine.
@@ -118,36 +116,40 @@ pub static COLUMNS: &[Column] = &[
         Type::Number,
         From::Row(|it| number(Some(it.tcp_flags.0))),
     ),
-    col("probability", Type::Number, From::Row(probability)),
+    col(
+        "probability",
+        Type::Number,
+        From::Row(|it| it.value(Field::Probability)),
+    ),
     col(
         "packets",
         Type::Number,
-        From::Row(|it| sum(it, |counts| counts.original.packets)),
+        From::Row(|it| it.value(Field::Packets)),
     ),
     col(
         "bytes",
         Type::Number,
-        From::Row(|it| sum(it, |counts| counts.original.bytes)),
+        From::Row(|it| it.value(Field::Bytes)),
     ),
     col(
         "reply_packets",
         Type::Number,
-        From::Row(|it| sum(it, |counts| counts.reply.packets)),
+        From::Row(|it| it.value(Field::ReplyPackets)),
     ),
     col(
         "reply_bytes",
         Type::Number,
-        From::Row(|it| sum(it, |counts| counts.reply.bytes)),
+        From::Row(|it| it.value(Field::ReplyBytes)),
     ),
     col(
         "dropped_packets",
         Type::Number,
-        From::Row(|it| sum(it, |counts| counts.dropped.packets)),
+        From::Row(|it| it.value(Field::DroppedPackets)),
     ),
     col(
         "dropped_bytes",
         Type::Number,
-        From::Row(|it| sum(it, |counts| counts.dropped.bytes)),
+        From::Row(|it| it.value(Field::DroppedBytes)),
     ),
     col(
         "src_namespace",
@@ -292,7 +294,7 @@ pub static COLUMNS: &[Column] = &[
     col(
         "egress_acl_uuid",
         Type::Uuid,
-        From::Egress(|it| it.uuid.map_or(Value::Missing, Value::Uuid)),
+        From::Row(|it| it.value(Field::Egress(HalfField::AclUuid))),
     ),
     col(
         "egress_acl_name",
@@ -322,7 +324,7 @@ pub static COLUMNS: &[Column] = &[
     col(
         "egress_revision",
         Type::Number,
-        From::Egress(|it| it.revision.map_or(Value::Missing, large)),
+        From::Row(|it| it.value(Field::Egress(HalfField::Revision))),
     ),
     col(
         "egress_evidence",
@@ -443,7 +445,7 @@ pub static COLUMNS: &[Column] = &[
     col(
         "ingress_acl_uuid",
         Type::Uuid,
-        From::Ingress(|it| it.uuid.map_or(Value::Missing, Value::Uuid)),
+        From::Row(|it| it.value(Field::Ingress(HalfField::AclUuid))),
     ),
     col(
         "ingress_acl_name",
@@ -473,7 +475,7 @@ pub static COLUMNS: &[Column] = &[
     col(
         "ingress_revision",
         Type::Number,
-        From::Ingress(|it| it.revision.map_or(Value::Missing, large)),
+        From::Row(|it| it.value(Field::Ingress(HalfField::Revision))),
     ),
     col(
         "ingress_evidence",
@@ -522,26 +524,4 @@ fn text(value: Option<&str>) -> Value<'_> {
 
 fn number<'a, N: Into<i64>>(value: Option<N>) -> Value<'a> {
     value.map_or(Value::Missing, |number| Value::Number(number.into()))
-}
-
-fn large<'a>(value: u64) -> Value<'a> {
-    Value::Number(i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-/// The one probability that all was sampled with, in millionths as queries have it.
-fn probability(connection: &Connection) -> Value<'_> {
-    match &connection.counts[..] {
-        [only] => Value::Number((only.probability.fraction() * 1e6).round() as i64),
-        _ => Value::Missing,
-    }
-}
-
-fn sum(connection: &Connection, part: impl Fn(&Counts) -> u64) -> Value<'_> {
-    large(
-        connection
-            .counts
-            .iter()
-            .map(part)
-            .fold(0, u64::saturating_add),
-    )
 }

@@ -191,6 +191,11 @@ impl Evidence {
             Self::None => "none",
         }
     }
+
+    /// Reads [`as_str`](Self::as_str)'s word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == word)
+    }
 }
 
 /// Why a sample could not be resolved. The words are stable: they label counters.
@@ -253,6 +258,11 @@ impl Unresolved {
             Self::BeforeHistory => "before-history",
             Self::Unsampled => "unsampled",
         }
+    }
+
+    /// Reads [`as_str`](Self::as_str)'s word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == word)
     }
 }
 

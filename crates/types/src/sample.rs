@@ -244,7 +244,12 @@ impl Probability {
 
     /// As JSON shows it: six decimal places are finer than the 16 bits that OVN sets.
     pub(crate) fn rounded(self) -> f64 {
-        (self.fraction() * 1e6).round() / 1e6
+        self.millionths() as f64 / 1e6
+    }
+
+    /// As queries have it: in millionths, rounded.
+    pub fn millionths(self) -> i64 {
+        (self.fraction() * 1e6).round() as i64
     }
 
     /// As a fraction of 1.

@@ -1240,6 +1240,11 @@ export interface components {
             losses: components["schemas"]["Counter"][];
             /**
              * Format: int64
+             * @description Rows that retention removed ever; missing where the store does not tell.
+             */
+            removed?: number | null;
+            /**
+             * Format: int64
              * @description Rows kept, updates counted one by one; missing where the store does not tell.
              */
             rows?: number | null;

@@ -299,8 +299,10 @@ impl Config {
         replace(&mut ours.source, inputs.source);
         replace(&mut ours.manifests, inputs.manifests);
         ours.kubeconfig = inputs.kubeconfig.or(ours.kubeconfig.take());
-        ours.state = inputs.state.or(ours.state.take());
         ours.no_state |= inputs.no_state;
+        // The past of the policies lies beside the connections that they judged.
+        let beside = self.data.as_ref().map(|data| data.join("state"));
+        ours.state = inputs.state.or(ours.state.take()).or(beside);
         ours.pace |= inputs.pace;
         ours.follow = true;
         let ours = &mut self.databases;
@@ -378,6 +380,24 @@ mod tests {
             let error = insecure(&Config::parse(text).unwrap());
             assert!(error.contains(named), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_past_lies_beside_the_connections() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            server: super::super::Server,
+        }
+        let state = |options: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["server"], options].concat());
+            let mut config = Config::default();
+            config.options(line.unwrap().server);
+            config.inputs.state
+        };
+        assert_eq!(state(&[]), None);
+        assert_eq!(state(&["--data", "/d"]), Some("/d/state".into()));
+        assert_eq!(state(&["--data", "/d", "--state", "/s"]), Some("/s".into()));
     }
 
     #[test]

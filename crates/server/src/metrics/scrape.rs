@@ -461,6 +461,9 @@ fn stored(registry: &mut Registry, store: Option<&StoreState>) {
         gauge(store.rows),
     );
     registry.register_with_unit("store", "Size on disk", Unit::Bytes, gauge(store.bytes));
+    let removed: Counter = Counter::default();
+    removed.inc_by(store.removed);
+    registry.register("store_removed_rows", "Rows that retention removed", removed);
     registry.register(
         "store_blocked",
         "1 while the store takes nothing, as when its disk is full",
