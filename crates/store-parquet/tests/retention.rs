@@ -151,7 +151,7 @@ fn batch(number: u64, rows: Vec<Connection>) -> Batch {
 fn row(hour: u64, place: u64) -> Connection {
     let end =
         BEGIN + (hour as i64 + 1) * HOUR - 1 - (ROWS - 1 - place) as i64 * (HOUR / ROWS as i64);
-    let dropped = place % 3 == 0;
+    let dropped = place.is_multiple_of(3);
     let tally = |packets| Tally {
         packets,
         bytes: packets * 60,
