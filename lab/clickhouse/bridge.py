@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """ClickHouse's HTTP interface in front of chdb, ClickHouse's engine as a library: for tests.
 
-bridge.py [DIRECTORY] listens on a free port of the loopback, prints `PORT` when it is ready, and
-ends with its standard input. The URL's `query` and the body are one statement, or, where the query
+bridge.py [DIRECTORY [PORT]] listens on the loopback, on a free port if none is given, prints `PORT`
+when it is ready, and ends with its standard input. The URL's `query` and the body are one statement, or, where the query
 is an INSERT, the body is its data; `param_*` are its parameters, `database` the default database.
 Bodies may come in ClickHouse's compressed blocks (`decompress=1`). Statements run one by one.
 
@@ -145,7 +145,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 def main():
     directory = sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp()
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0), Handler)
     server.lock = threading.Lock()
     server.directory = directory
     server.database = None

@@ -727,6 +727,9 @@ proptest! {
                 }
             }
             rows.extend(all(&mut flow));
+            for whole in folded(rows.clone()) {
+                prop_assert_eq!(flow.counted(&whole), Some(whole.counts));
+            }
             let mut rows: Vec<_> = folded(rows).iter().map(row).collect();
             rows.sort_by_key(|row| row.client);
             match &wanted {

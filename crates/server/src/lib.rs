@@ -45,7 +45,7 @@ pub use cluster::{
     WhatifRequest, Workload,
 };
 pub use limits::Limits;
-pub use live::{Live, Read};
+pub use live::{Live, Read, Update};
 pub use metrics::Metrics;
 pub use reviews::Kubernetes;
 pub use roles::TextError;

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use netverdict_types::{Clock, Connection, SystemClock};
+use netverdict_types::{Clock, Connection, Counts, SystemClock};
 use tokio::sync::watch;
 
 /// Updates of connections as they come, the newest of them kept for those who read behind.
@@ -16,9 +16,28 @@ pub struct Live {
     news: watch::Sender<News>,
 }
 
+/// An update, and what filters are asked of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// What became known since the update before.
+    pub connection: Arc<Connection>,
+    /// What was counted of the connection up to this update: its sum, where that is more than the
+    /// update itself counts, and known.
+    pub counted: Option<Vec<Counts>>,
+}
+
+impl From<Arc<Connection>> for Update {
+    fn from(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            counted: None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Ring {
-    updates: VecDeque<Arc<Connection>>,
+    updates: VecDeque<Update>,
     next: u64,
 }
 
@@ -35,7 +54,7 @@ pub struct Read {
     /// How many updates were gone before they could be read.
     pub lost: u64,
     /// Updates with their numbers.
-    pub updates: Vec<(u64, Arc<Connection>)>,
+    pub updates: Vec<(u64, Update)>,
     /// The number to go on with.
     pub next: u64,
 }
@@ -52,9 +71,10 @@ impl Live {
     }
 
     /// Tells these updates to all readers.
-    pub fn publish(&self, updates: impl IntoIterator<Item = Arc<Connection>>) {
+    pub fn publish(&self, updates: impl IntoIterator<Item = impl Into<Update>>) {
         let mut ring = self.ring();
         for update in updates {
+            let update = update.into();
             if ring.updates.len() == self.capacity {
                 ring.updates.pop_front();
             }

@@ -7,7 +7,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt as _};
 use netverdict_query::Plan;
-
+use netverdict_types::{Connection, Counts};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
@@ -36,7 +36,8 @@ pub(crate) struct Watch {
 
 /// Connections as they come
 ///
-/// Server-sent events. `connection`: what became known of a connection (an update: fold those of one `id`). `lost`: JSON with `updates`, how many could
+/// Server-sent events. `connection`: what became known of a connection (an update: fold those of one `id`). A filter is asked of the connection as it stands
+/// with the update, what was counted before included. `lost`: JSON with `updates`, how many could
 /// not be sent because this reader was too slow or away too long, null where the server was started anew in between. Give the last id as `Last-Event-ID`
 /// to go on where a stream ended.
 #[utoipa::path(
@@ -112,8 +113,8 @@ impl Reader {
                 let id = Id { run, number };
                 last = Some(id);
                 // The filter is asked of what is shown, or it would tell of what is not.
-                if let Some(shown) = self.app.update(update)
-                    && self.plan.matches(&*shown)
+                if let Some(shown) = self.app.update(update.connection)
+                    && self.matches(&shown, update.counted)
                     && let Ok(json) = serde_json::to_string(&*shown)
                 {
                     last = None;
@@ -132,6 +133,20 @@ impl Reader {
             if !events.is_empty() {
                 return Some((events, self));
             }
+        }
+    }
+}
+
+impl Reader {
+    /// True where the filter lets through the connection as it stands with this update: all but
+    /// its counts stands in the update.
+    fn matches(&self, update: &Connection, counted: Option<Vec<Counts>>) -> bool {
+        match counted {
+            None => self.plan.matches(update),
+            Some(counts) => self.plan.matches(&Connection {
+                counts,
+                ..update.clone()
+            }),
         }
     }
 }

@@ -104,15 +104,9 @@ impl Tables<'_> {
                 ),
             }
         };
-        [
-            ("connections", "end"),
-            ("updates", "end"),
-            ("minutes", "bucket"),
-            ("hours", "bucket"),
-            ("workloads", "bucket"),
-        ]
-        .map(alter)
-        .to_vec()
+        let rows = ["connections", "updates"].map(|table| (table, "end"));
+        let rollups = GRAINS.map(|grain| (grain.table, "bucket"));
+        rows.into_iter().chain(rollups).map(alter).collect()
     }
 }
 
@@ -198,7 +192,7 @@ impl Grain {
 }
 
 /// The cheapest to ask first.
-pub(crate) const GRAINS: [Grain; 3] = [
+pub(crate) const GRAINS: [Grain; 4] = [
     Grain {
         table: "hours",
         length: 3_600_000_000_000,
@@ -212,6 +206,11 @@ pub(crate) const GRAINS: [Grain; 3] = [
     Grain {
         table: "workloads",
         length: 3_600_000_000_000,
+        has_workloads: true,
+    },
+    Grain {
+        table: "workload_minutes",
+        length: 60_000_000_000,
         has_workloads: true,
     },
 ];

@@ -32,13 +32,14 @@ pub use options::{Layout, Options};
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use netverdict_query::ask::{Answer, Ask, AskError, Cell, Cursor, Groups, Want};
 use netverdict_store::{Batch, COLUMNS, State, Store, StoreError, connection};
-use netverdict_types::{Connection, ConnectionId, Timestamp};
+use netverdict_types::{Connection, ConnectionId, Timestamp, causes};
 use tokio::sync::Mutex;
 
 use crate::binary::{Reader, is_there, write_row};
@@ -54,6 +55,8 @@ pub struct ClickHouseStore {
     /// Batches of one writer go one after the other.
     writers: [Mutex<()>; 16],
     hash: RandomState,
+    /// Why the last append failed; `None` where it did not.
+    blocked: std::sync::Mutex<Option<String>>,
 }
 
 impl ClickHouseStore {
@@ -75,6 +78,7 @@ impl ClickHouseStore {
             options,
             writers: std::array::from_fn(|_| Mutex::new(())),
             hash: RandomState::new(),
+            blocked: std::sync::Mutex::default(),
         };
         let database = &store.options.database;
         store
@@ -364,12 +368,23 @@ impl ClickHouseStore {
                 literal(&self.options.database)
             ))
             .await?;
+        let broken = self
+            .number(&format!(
+                "SELECT toInt64(count()) FROM system.detached_parts WHERE database = {} AND startsWith(reason, 'broken')",
+                literal(&self.options.database)
+            ))
+            .await?;
         Ok(State {
             rows: rows as u64,
             bytes: bytes as u64,
             span: (rows > 0).then(|| Timestamp(start)..Timestamp(end.saturating_add(1))),
-            ..State::default()
+            losses: vec![("broken_parts", broken as u64)],
+            blocked: self.blocked().clone(),
         })
+    }
+
+    fn blocked(&self) -> MutexGuard<'_, Option<String>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn number(&self, sql: &str) -> Result<i64, ClickHouseError> {
@@ -437,6 +452,7 @@ impl Store for ClickHouseStore {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             let kept = self.keep(&batch).await;
+            *self.blocked() = kept.as_ref().err().map(|error| causes(error));
             kept.map_err(|error| {
                 let (number, writer) = (batch.number, &batch.writer);
                 error.at(format!("cannot keep batch {number} of {writer}"))

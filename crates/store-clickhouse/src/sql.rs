@@ -58,10 +58,15 @@ pub(crate) fn condition(ask: &Ask) -> String {
     sql
 }
 
-/// The ids of connections with later updates that are, once folded, within the time asked for.
+/// The ids of connections with later updates that are, once folded, within the time asked for, and
+/// may be what is asked for.
 pub(crate) fn updated(ask: &Ask) -> String {
     let all = "SELECT id FROM updates";
-    let mut having = Vec::new();
+    let possible = possible(&ask.filter.by_halves(), false);
+    let mut having: Vec<_> = (possible != "true")
+        .then_some(possible)
+        .into_iter()
+        .collect();
     if ask.since != Timestamp::MIN {
         having.push(format!("max(until) >= {}", ask.since.0));
     }
@@ -71,12 +76,61 @@ pub(crate) fn updated(ask: &Ask) -> String {
     if having.is_empty() {
         return all.to_owned();
     }
-    let times = "SELECT id, start AS since, end AS until FROM";
+    let rows = format!("SELECT {}, start AS since, end AS until FROM", columns());
     format!(
-        "SELECT id FROM ({times} connections WHERE id IN ({all}) UNION ALL {times} updates) \
+        "SELECT id FROM ({rows} connections WHERE id IN ({all}) UNION ALL {rows} updates) \
          GROUP BY id HAVING {}",
         having.join(" AND ")
     )
+}
+
+/// What must be true of the updates of a connection if the plan, or what it excludes, holds for all
+/// of them folded. Most values of a connection are those of one of its updates: then one of them
+/// has it. Sums are not, nor are flags.
+fn possible(it: &Plan, is_excluded: bool) -> String {
+    let joined = |children: &[Plan], is_all: bool| {
+        let (with, none) = if is_all {
+            (" AND ", "true")
+        } else {
+            (" OR ", "false")
+        };
+        let all: Vec<_> = children
+            .iter()
+            .map(|child| possible(child, is_excluded))
+            .filter(|child| child != none)
+            .collect();
+        let beyond = if is_all { "false" } else { "true" };
+        match &all[..] {
+            [] => none.to_owned(),
+            all if all.iter().any(|child| child == beyond) => beyond.to_owned(),
+            [only] => only.clone(),
+            all => format!("({})", all.join(with)),
+        }
+    };
+    match it {
+        Plan::And(children) => joined(children, !is_excluded),
+        Plan::Or(children) => joined(children, is_excluded),
+        Plan::Not(child) => possible(child, !is_excluded),
+        Plan::Half(child) => possible(child, is_excluded),
+        Plan::Test(it) if is_of_one_update(it.field) => match (test(it), is_excluded) {
+            (Some(sql), false) => format!("countIf(coalesce({sql}, false)) > 0"),
+            (Some(sql), true) => format!("countIf(NOT coalesce({sql}, false)) > 0"),
+            (None, _) => is_excluded.to_string(),
+        },
+        Plan::Test(_) => "true".to_owned(),
+    }
+}
+
+/// True where a connection has the field's value of one of its updates.
+fn is_of_one_update(field: Field) -> bool {
+    match place(field) {
+        Place::Column(column) | Place::Where { column, .. } => {
+            let name = COLUMNS[column].name;
+            !SUMS.contains(&name) && !["tcp_flags", "probability"].contains(&name)
+        }
+        Place::Nowhere => true,
+        Place::Difference(..) | Place::Either { .. } => false,
+    }
 }
 
 /// What a row behind a cursor is.
@@ -510,6 +564,27 @@ mod tests {
     }
 
     #[test]
+    fn what_updates_must_have_by_example() {
+        for (query, expected) in [
+            ("", "true"),
+            (
+                "verdict=dropped and bytes>1000",
+                "countIf(coalesce(verdict = 'dropped', false)) > 0",
+            ),
+            ("verdict=dropped or bytes>1000", "true"),
+            (
+                "not (verdict=dropped or tcp_flags=syn)",
+                "countIf(NOT coalesce(verdict = 'dropped', false)) > 0",
+            ),
+            ("not duration>1s", "true"),
+        ] {
+            let plan = netverdict_query::parse(query).unwrap().plan(Timestamp(0));
+            let found = possible(&plan.by_halves(), false);
+            assert_eq!(found, expected, "{query}");
+        }
+    }
+
+    #[test]
     fn rollups_tell_what_they_can() {
         const HOUR: i64 = 3_600_000_000_000;
         let ask = |since, until, query: &str| Ask {
@@ -553,6 +628,11 @@ mod tests {
                 ask(HOUR / 2, HOUR, dropped),
                 groups(Field::Verdict, None, bytes()),
                 Some(("minutes", 2)),
+            ),
+            (
+                ask(HOUR / 2, HOUR, dropped),
+                groups(Field::DstPod, None, bytes()),
+                Some(("workload_minutes", 2)),
             ),
             (
                 ask(1, HOUR / 90, dropped),

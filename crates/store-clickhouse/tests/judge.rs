@@ -358,6 +358,15 @@ fn failures_tell_the_server_s_words() {
     run(async |bridge| {
         let mut options = bridge.options("words");
         let store = ClickHouseStore::open(options.clone()).await.unwrap();
+        // Why appends wait is told until they do not.
+        let batch = &batches(&mut Random::new(1), 10)[0];
+        bridge.query("RENAME TABLE words.batches TO words.hidden");
+        store.append(batch.clone()).await.unwrap_err();
+        let blocked = store.state().await.unwrap().blocked.unwrap();
+        assert!(blocked.contains("batches"), "{blocked}");
+        bridge.query("RENAME TABLE words.hidden TO words.batches");
+        store.append(batch.clone()).await.unwrap();
+        assert_eq!(store.state().await.unwrap().blocked, None);
         bridge.query("DROP TABLE words.connections");
         let error = store.connections(&all()).await.err().unwrap();
         let cause = error.source().unwrap().downcast_ref::<ClickHouseError>();

@@ -1,16 +1,48 @@
 //! What is handed over of a connection.
 
 use netverdict_types::{
-    Change, Connection, ConnectionId, Direction, Half, Probability, Tally, Timestamp, Verdict,
+    Change, Connection, ConnectionId, Counts, Direction, Half, Probability, Tally, Timestamp,
+    Verdict,
 };
 
-use super::{Flow, Note, Queues, Told};
+use super::{ALIAS, Flow, Note, Queues, Told};
 use crate::counting::{self, Place, Seen, Side};
 use crate::intern::stops;
+use crate::key::{End, Key};
 use crate::packet::{ICMP, ICMP6};
 use crate::slab::{NONE, Slab};
 
 impl Flow {
+    /// All that was counted of a connection up to its last update, while it is remembered: what
+    /// the counts of its updates add up to.
+    pub fn counted(&mut self, update: &Connection) -> Option<Vec<Counts>> {
+        let network = self.networks.number(update.network.as_deref());
+        let id = [(update.id.0 >> 64) as u64, update.id.0 as u64];
+        let (client, server) = (update.client, update.server);
+        // Of ICMP, the server is shown without the identifier.
+        let number = [server.port, client.port].into_iter().find_map(|port| {
+            let key = Key {
+                client: End::new(client.ip, client.port),
+                server: End::new(server.ip, port),
+                network,
+                protocol: update.protocol,
+            };
+            let mut slots = self.by_key.iter_hash(key.hash(self.seed));
+            slots.find_map(|&slot| {
+                let number = slot & !ALIAS;
+                (self.entries[number].id == id).then_some(number)
+            })
+        })?;
+        let mut counts = Vec::new();
+        let mut at = self.entries[number].told;
+        while at != NONE {
+            counts.push(self.told[at].counts);
+            at = self.told[at].next;
+        }
+        counts.sort_unstable_by_key(|counts| counts.probability);
+        Some(counts)
+    }
+
     /// Hands over what was not told yet.
     pub(super) fn tell(&mut self, number: u32, take: &mut impl FnMut(Connection)) {
         let update = self.update(number);

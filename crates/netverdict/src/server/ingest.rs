@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use netverdict_flow::{Flow, Limits};
-use netverdict_server::{Live, Metrics};
+use netverdict_server::{Live, Metrics, Update};
 use netverdict_store::{Batch, Store, StoreError};
 use netverdict_types::{Clock, Connection, Decision, SystemClock, causes};
 use tokio::runtime::Runtime;
@@ -94,7 +94,11 @@ impl Ingest {
             return Ok(());
         }
         self.metrics.count(&self.rows);
-        self.live.publish(self.rows.iter().cloned().map(Arc::new));
+        let flow = &mut self.flow;
+        self.live.publish(self.rows.iter().map(|row| Update {
+            counted: (row.seq > 0).then(|| flow.counted(row)).flatten(),
+            connection: Arc::new(row.clone()),
+        }));
         let mut rows = std::mem::take(&mut self.rows);
         while !rows.is_empty() {
             let rest = rows.split_off(rows.len().min(ROWS));

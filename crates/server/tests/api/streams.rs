@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 
-use netverdict_server::Limits;
+use netverdict_server::{Limits, Update};
 use netverdict_store::judge::{Random, connections};
-use netverdict_types::Connection;
+use netverdict_types::{Connection, Counts, Probability, Tally};
 use serde_json::Value;
 
 use crate::support::{Running, agent, escaped};
@@ -153,6 +153,44 @@ fn a_stream_shows_what_matches() {
         .map(|event| event.data)
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_filter_sees_what_was_counted_before() {
+    let server = Running::new(Limits::default(), 10);
+    let path = format!("/api/v1/live?q={}", escaped("packets>=100"));
+    let mut stream = Stream::open(&server, &path, None);
+    let counted = |packets| Counts {
+        probability: Probability::ALL,
+        original: Tally { packets, bytes: 0 },
+        reply: Tally::default(),
+        dropped: Tally::default(),
+    };
+    let update = |seq, packets, all: Option<u64>| Update {
+        connection: Arc::new(Connection {
+            seq,
+            counts: vec![counted(packets)],
+            ..(*some(1)[0]).clone()
+        }),
+        counted: all.map(|all| vec![counted(all)]),
+    };
+    let updates = [
+        update(0, 60, None),
+        update(1, 60, Some(120)),
+        update(2, 1, Some(121)),
+        update(3, 99, None),
+    ];
+    server.live.publish(updates);
+    server.live.close();
+    let shown: Vec<_> = std::iter::from_fn(|| stream.next())
+        .map(|event| {
+            (
+                event.data["seq"].clone(),
+                event.data["counts"][0]["original"]["packets"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(shown, [(1.into(), 60.into()), (2.into(), 1.into())]);
 }
 
 #[test]
