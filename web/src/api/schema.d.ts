@@ -145,7 +145,8 @@ export interface paths {
         };
         /**
          * Connections as they come
-         * @description Server-sent events. `connection`: what became known of a connection (an update: fold those of one `id`). `lost`: JSON with `updates`, how many could
+         * @description Server-sent events. `connection`: what became known of a connection (an update: fold those of one `id`). A filter is asked of the connection as it stands
+         *     with the update, what was counted before included. `lost`: JSON with `updates`, how many could
          *     not be sent because this reader was too slow or away too long, null where the server was started anew in between. Give the last id as `Last-Event-ID`
          *     to go on where a stream ended.
          */
