@@ -1,5 +1,6 @@
 use netverdict_types::{
-    App, Decision, Direction, IcmpKind, Origin, OwnerKind, Pipeline, Service, TcpFlags, Verdict,
+    App, Decision, Direction, EndpointKind, IcmpKind, Origin, OwnerKind, Pipeline, Service,
+    TcpFlags, Verdict,
 };
 
 use crate::key::{End, Key};
@@ -57,6 +58,12 @@ impl<'a> Packet<'a> {
         let is_at = |service: &Service, ip, port: Option<u16>| {
             service.ip == ip && service.port.is_none_or(|own| Some(own) == port)
         };
+        // Only who sent to itself by its service comes back from the hairpin address.
+        let (client, server) = match (is_hairpin(&decision.src), is_hairpin(&decision.dst)) {
+            (true, false) => (dst, dst),
+            (false, true) => (src, src),
+            _ => (src, dst),
+        };
         let service = decision.service;
         let asked = service.is_some_and(|it| is_at(it, dst, dst_port));
         let answers = service.is_some_and(|it| is_at(it, src, src_port));
@@ -67,8 +74,8 @@ impl<'a> Packet<'a> {
         };
         Ok(Self {
             key: Key {
-                client: End::new(src, src_port),
-                server: End::new(dst, dst_port),
+                client: End::new(client, src_port),
+                server: End::new(server, dst_port),
                 network,
                 protocol,
             },
@@ -96,6 +103,13 @@ impl<'a> Packet<'a> {
     pub(crate) fn guess_reply(&self) -> bool {
         self.key.client.port() < self.key.server.port()
     }
+}
+
+/// ovn-kubernetes' address for pods that reach themselves by a service.
+pub(crate) fn is_hairpin(end: &netverdict_types::End<'_>) -> bool {
+    end.endpoint.is_some_and(|endpoint| {
+        endpoint.kind == EndpointKind::Masquerade && endpoint.name.as_deref() == Some("hairpin")
+    })
 }
 
 pub(crate) const ICMP: u8 = 1;

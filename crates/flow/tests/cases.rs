@@ -131,6 +131,53 @@ fn halves_with_the_service_and_with_the_backend_are_one_row() {
 }
 
 #[test]
+fn a_pod_that_reaches_itself_by_its_service_is_one_row() {
+    let service = service(1, &[1, 5]);
+    let mut before = judged(
+        tcp("n1", SYN),
+        acl(Direction::Egress, Action::Allow, 2, "out"),
+    );
+    before.dst = to_service(service);
+    before.service = Some(service);
+    // OVN sends it back to the pod from the hairpin address.
+    let mut back = judged(
+        to_backend(tcp("n1", SYN), 1),
+        acl(Direction::Ingress, Action::Allow, 2, "in"),
+    );
+    back.src = End {
+        ip: Some([169, 254, 0, 5].into()),
+        port: before.src.port,
+        endpoint: Some(Box::leak(Box::new(Endpoint {
+            kind: EndpointKind::Masquerade,
+            namespace: None,
+            name: Some("hairpin".to_owned()),
+            node: None,
+        }))),
+    };
+    let mut reply = turned(back);
+    reply.app = Some(App::AclEst);
+    reply.headers.tcp_flags = Some(TcpFlags(ACK));
+    for order in [[before, back, reply], [back, reply, before]] {
+        let mut flow = Flow::new(Limits::default());
+        for decision in &order {
+            flow.decision(decision, |_| ());
+        }
+        let rows = folded(all(&mut flow));
+        assert_eq!(rows.len(), 1, "{rows:#?}");
+        let row = &rows[0];
+        assert_eq!((row.client.ip, row.server.ip), (pod_ip(1), pod_ip(1)));
+        assert_eq!(
+            (row.client.port, row.server.port),
+            (Some(40_000), Some(8080))
+        );
+        assert_eq!(row.src, row.dst);
+        assert_eq!(row.src.as_ref().unwrap().name.as_deref(), Some("pod-1"));
+        assert!(row.service.is_some() && row.egress.is_some() && row.ingress.is_some());
+        assert_eq!(packets(row), (1, 1, 0));
+    }
+}
+
+#[test]
 fn a_load_balancer_of_whole_addresses_keeps_the_port() {
     let service = Box::leak(Box::new(Service {
         port: None,

@@ -89,9 +89,14 @@ impl Flow {
         if !is_reply && entry.icmp.is_none() && packet.icmp.is_some() {
             entry.icmp = packet.icmp;
         }
+        let [one, other] = match [&decision.src, &decision.dst] {
+            [src, dst] if packet::is_hairpin(src) => [dst, dst],
+            [src, dst] if packet::is_hairpin(dst) => [src, src],
+            ends => ends,
+        };
         let (src, dst) = match is_reply {
-            true => (decision.dst.endpoint, decision.src.endpoint),
-            false => (decision.src.endpoint, decision.dst.endpoint),
+            true => (other.endpoint, one.endpoint),
+            false => (one.endpoint, other.endpoint),
         };
         if let (None, Some(src)) = (&entry.src, src) {
             entry.src = Some(self.endpoints.endpoint(src));
