@@ -68,9 +68,7 @@ pub(crate) fn run() -> Result<()> {
         batch.push(connection(&pods, key, number));
         if batch.len() == BATCH {
             let start = thread_time();
-            for connection in &batch {
-                recorded.take(connection);
-            }
+            recorded.take(&batch);
             taking += thread_time() - start;
             batch.clear();
         }

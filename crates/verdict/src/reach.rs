@@ -519,10 +519,9 @@ impl<'a> Reach<'a> {
                 outport,
                 side,
             };
-            let find = || Pipeline::ALL.map(|pipeline| self.candidates(hop, pipeline).into());
             let rules = match known {
-                Some(known) => known.get_or_init(find).clone(),
-                None => find(),
+                Some(known) => known.get_or_init(|| self.candidates(hop)).clone(),
+                None => self.candidates(hop),
             };
             let of_hop = Pipeline::ALL.into_iter().zip(rules);
             stages.extend(of_hop.map(|(pipeline, rules)| (hop, pipeline, rules)));
@@ -645,31 +644,28 @@ impl<'a> Reach<'a> {
         Some((zone, rules.get_or_init(|| zone.rules_of(switch))))
     }
 
-    /// The rules that can match in a stage, in the order in which they count.
-    fn candidates(&self, hop: Hop, pipeline: Pipeline) -> Vec<usize> {
+    /// The rules of each stage that can match, in the order in which they count.
+    fn candidates(&self, hop: Hop) -> Stages {
         let Some((zone, rules)) = self.switch(hop.zone, hop.switch) else {
-            return Vec::new();
+            return Stages::default();
         };
         let groups = |port: Lport| zone.groups_of.get(&port).into_iter().flatten();
         let from = groups(hop.inport).filter_map(|group| rules.from.get(group));
         let to = groups(hop.outport).filter_map(|group| rules.to.get(group));
-        let mut found: Vec<usize> = from
-            .chain(to)
-            .chain([&rules.free])
-            .flatten()
-            .copied()
-            .collect();
-        found.retain(|rule| {
-            let rule = zone.rules.get(*rule);
-            rule.is_some_and(|rule| rule.row.acl.pipeline == pipeline)
-        });
-        found.sort_by_cached_key(|rule| {
-            zone.rules.get(*rule).map(|rule| {
+        let all = from.chain(to).chain([&rules.free]).flatten();
+        let mut found: Vec<_> = all
+            .filter_map(|number| {
+                let rule = zone.rules.get(*number)?;
                 let acl = &rule.row.acl;
-                (acl.tier, std::cmp::Reverse(acl.priority), rule.uuid)
+                let place = (acl.tier, std::cmp::Reverse(acl.priority), rule.uuid);
+                Some((acl.pipeline, place, *number))
             })
-        });
-        found
+            .collect();
+        found.sort_unstable();
+        Pipeline::ALL.map(|pipeline| {
+            let of_stage = found.iter().filter(|(of, ..)| *of == pipeline);
+            of_stage.map(|(.., number)| *number).collect()
+        })
     }
 
     fn decide(
@@ -760,12 +756,10 @@ impl<'a> Reach<'a> {
                 side,
                 ..*hop
             };
-            let stages: Vec<(Hop, Pipeline, Arc<[usize]>)> = back
-                .iter()
-                .map(|pipeline| {
-                    let rules = self.candidates(returning, *pipeline);
-                    (returning, *pipeline, rules.into())
-                })
+            let all = Pipeline::ALL.into_iter().zip(self.candidates(returning));
+            let stages: Vec<(Hop, Pipeline, Arc<[usize]>)> = all
+                .filter(|(pipeline, _)| back.contains(pipeline))
+                .map(|(pipeline, rules)| (returning, pipeline, rules))
                 .collect();
             let untracked = |reply: bool| {
                 let (stages, way) = match reply {
@@ -910,8 +904,15 @@ impl<'a> Zone<'a> {
 
     fn compiled<'r>(&self, rule: &'r Rule<'a>) -> Option<&'r Compiled> {
         let compile = || {
-            let parsed = Match::parse(&rule.row.acl.matches, self.northbound).ok()?;
-            Some(parsed.compile())
+            let text = &rule.row.acl.matches;
+            // Rules that have a guard are asked only about ports that are in the group.
+            let is_known = match (rule.guard, rule.row.acl.pipeline) {
+                (Some(Guard::To(_)), pipeline) => pipeline == Pipeline::ToLport,
+                (guard, _) => guard.is_some(),
+            };
+            let unguarded = is_known.then(|| unguarded(text)).flatten();
+            let text = unguarded.as_deref().unwrap_or(text);
+            Some(Match::parse(text, self.northbound).ok()?.compile())
         };
         rule.compiled.get_or_init(compile).as_ref()
     }
@@ -972,18 +973,42 @@ pub(crate) enum Guard<'a> {
 
 /// The group of ports that a match asks for, where all else is joined to that by `&&`.
 pub(crate) fn guard(matches: &str) -> Option<Guard<'_>> {
-    conjuncts(matches)?.into_iter().find_map(|(field, value)| {
-        let group = value.strip_prefix('@')?;
-        match field {
-            "inport" => Some(Guard::From(group)),
-            "outport" => Some(Guard::To(group)),
-            _ => None,
-        }
+    terms(matches)?.into_iter().find_map(guard_of)
+}
+
+fn guard_of(term: &str) -> Option<Guard<'_>> {
+    let (field, value) = comparison(term)?;
+    let group = value.strip_prefix('@')?;
+    match field {
+        "inport" => Some(Guard::From(group)),
+        "outport" => Some(Guard::To(group)),
+        _ => None,
+    }
+}
+
+/// A match without its guard: what it asks of ports that are in the group.
+fn unguarded(matches: &str) -> Option<String> {
+    let mut terms = terms(matches)?;
+    let guard = terms.iter().position(|term| guard_of(term).is_some())?;
+    terms.remove(guard);
+    Some(match terms.is_empty() {
+        true => "1".to_owned(),
+        false => terms.join(" && "),
     })
 }
 
 /// The comparisons by `==` that a match joins by `&&`; `None` where it joins by `||`.
 fn conjuncts(matches: &str) -> Option<Vec<(&str, &str)>> {
+    Some(terms(matches)?.into_iter().filter_map(comparison).collect())
+}
+
+fn comparison(term: &str) -> Option<(&str, &str)> {
+    let (field, value) = term.split_once("==")?;
+    Some((field.trim(), value.trim()))
+}
+
+/// What a match joins by `&&`; `None` where it joins by `||`.
+fn terms(matches: &str) -> Option<Vec<&str>> {
     let mut depth = 0;
     let mut start = 0;
     let mut terms = Vec::new();
@@ -1003,12 +1028,9 @@ fn conjuncts(matches: &str) -> Option<Vec<(&str, &str)>> {
         }
     }
     terms.push(matches.get(start..)?);
-    let terms = terms.into_iter();
-    let terms = terms.filter_map(|term| {
-        let (field, value) = term.split_once("==")?;
-        Some((field.trim(), value.trim()))
-    });
-    Some(terms.collect())
+    // Between the two signs of `&&` there is nothing.
+    terms.retain(|term| !term.trim().is_empty());
+    Some(terms)
 }
 
 /// `namespace_pod` and `prefix_namespace_pod`, as ovn-kubernetes names ports.

@@ -97,19 +97,16 @@ pub fn whatif(pairs: &[Pair], before: &Reach<'_>, after: &Reach<'_>) -> Report {
     let touched = before.touched(after);
     let mut report = Report::default();
     let [mut old, mut new] = [before, after].map(Judge::new);
-    let mut order: Vec<(Result<Ends, Unknown>, usize)> = pairs
-        .iter()
-        .enumerate()
-        .map(|(number, pair)| (old.ends(pair), number))
-        .collect();
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
     // Those that go the same way side by side.
-    order.sort_unstable_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.cmp(b)));
-    for (ends, number) in order {
+    let ends = |pair: &Pair| [&pair.from, &pair.to].map(Arc::as_ptr);
+    order.sort_by_cached_key(|number| pairs.get(*number).map(ends));
+    for number in order {
         let Some(pair) = pairs.get(number) else {
             continue;
         };
         let transport = transport(pair);
-        let verdicts = ends.and_then(|ends| {
+        let verdicts = old.ends(pair).and_then(|ends| {
             let is_touched = match &touched {
                 None => true,
                 Some(touched) => old.names(&ends).any(|name| touched.contains(name)),

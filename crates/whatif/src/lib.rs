@@ -9,9 +9,7 @@
 //!
 //! # let (zones, connections) = (Vec::new(), Vec::<netverdict_types::Connection>::new());
 //! let mut recorded = Recorded::default();
-//! for connection in &connections {
-//!     recorded.take(connection);
-//! }
+//! recorded.take(&connections);
 //! let (before, after) = (Reach::new(&zones), Reach::new(&zones));
 //! let report = whatif(&recorded.pairs(), &before, &after);
 //! assert!(report.changes.is_empty());

@@ -1,4 +1,4 @@
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,19 +10,14 @@ use netverdict_types::{Connection, Endpoint, EndpointKind, Service, Timestamp, V
 /// and port, not for each connection.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    ends: Numbered<End>,
-    services: Numbered<Arc<Service>>,
     rows: Vec<Row>,
-    /// Each with its hash, so that a row is looked at only to make sure.
-    numbers: HashTable<(u64, u32)>,
-    /// Those that are not among the rows yet: many at once are found faster than one by one, as
-    /// memory is waited for once.
-    waiting: Vec<(u64, Row)>,
+    /// Each with a part of its hash, so that a row is looked at only to make sure.
+    numbers: HashTable<(u32, u32)>,
     connections: u64,
 }
 
-/// Connections that wait.
-const WAITING: usize = 64;
+/// Connections that are looked for at once: memory is waited for once for all of them.
+const AT_ONCE: usize = 64;
 
 /// Who spoke to whom, as far as policies tell them apart.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,129 +62,102 @@ pub struct Seen {
     pub last: Timestamp,
 }
 
-/// Connections whose ends, service and port are the same at first sight: names are not looked at
-/// yet.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))] // One line of the cache.
+/// Connections with the same ends, service and port.
+#[derive(Debug)]
+#[repr(align(64))] // Two lines of the cache.
 struct Row {
-    way: Way,
     seen: Seen,
+    way: Way,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug)]
 struct Way {
-    from: u32,
-    to: u32,
-    /// One more than its number; 0 is none.
-    service: u32,
+    addresses: [IpAddr; 2],
+    ends: [Option<Arc<Endpoint>>; 2],
+    service: Option<Arc<Service>>,
     port: Option<u16>,
     protocol: u8,
 }
 
-/// Things that are the same again and again, by number.
-#[derive(Debug)]
-struct Numbered<T> {
-    all: Vec<T>,
-    numbers: HashTable<(u64, u32)>,
-}
-
-impl<T> Default for Numbered<T> {
-    fn default() -> Self {
+impl Way {
+    fn of(connection: &Connection) -> Self {
         Self {
-            all: Vec::new(),
-            numbers: HashTable::new(),
+            addresses: [connection.client.ip, connection.server.ip],
+            ends: [connection.src.clone(), connection.dst.clone()],
+            service: connection.service.clone(),
+            port: port(connection),
+            protocol: connection.protocol,
         }
     }
-}
 
-impl<T> Numbered<T> {
-    fn number(&mut self, hash: u64, is_it: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> u32 {
-        let all = &self.all;
-        let found = self.numbers.find(hash, |(of, number)| {
-            *of == hash && all.get(*number as usize).is_some_and(&is_it)
-        });
-        if let Some((_, number)) = found {
-            return *number;
-        }
-        let number = self.all.len() as u32;
-        self.all.push(make());
-        self.numbers
-            .insert_unique(hash, (hash, number), |(hash, _)| *hash);
-        number
+    fn hash(&self) -> u64 {
+        hash(self.addresses, self.port, self.protocol)
+    }
+
+    fn is_of(&self, connection: &Connection) -> bool {
+        self.addresses == [connection.client.ip, connection.server.ip]
+            && self.port == port(connection)
+            && self.protocol == connection.protocol
+            && is_same(&self.ends[0], &connection.src)
+            && is_same(&self.ends[1], &connection.dst)
+            && is_same(&self.service, &connection.service)
     }
 }
 
 impl Recorded {
-    /// Takes a connection. Its updates must be folded before: each is one more connection here.
-    pub fn take(&mut self, connection: &Connection) {
-        self.connections += 1;
-        let protocol = connection.protocol;
-        let way = Way {
-            from: self.end(connection.client.ip, &connection.src),
-            to: self.end(connection.server.ip, &connection.dst),
-            service: connection
-                .service
-                .as_ref()
-                .map_or(0, |service| self.service(service) + 1),
-            port: connection.server.port.filter(|_| has_ports(protocol)),
-            protocol,
-        };
-        let seen = Seen::of(connection);
-        self.waiting.push((HASHER.hash_one(way), Row { way, seen }));
-        if self.waiting.len() >= WAITING {
-            self.settle();
-        }
-    }
-
-    /// Adds up what waits.
-    fn settle(&mut self) {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let mut likely = [0; WAITING];
-        for ((hash, _), likely) in waiting.iter().zip(&mut likely) {
-            let found = self.numbers.find(*hash, |(of, _)| of == hash);
-            *likely = found.map_or(u32::MAX, |(_, number)| *number);
-        }
-        for ((hash, row), likely) in waiting.drain(..).zip(likely) {
-            match self.rows.get_mut(likely as usize) {
-                Some(found) if found.way == row.way => found.seen.add(row.seen),
-                _ => self.add(hash, row),
+    /// Takes connections, faster if there are many. Updates of one must be folded before: each is one
+    /// more connection here.
+    pub fn take<'a>(&mut self, connections: impl IntoIterator<Item = &'a Connection>) {
+        let mut connections = connections.into_iter();
+        loop {
+            let mut some = [None; AT_ONCE];
+            let mut count = 0;
+            for (place, connection) in some.iter_mut().zip(&mut connections) {
+                let hash = hash(
+                    [connection.client.ip, connection.server.ip],
+                    port(connection),
+                    connection.protocol,
+                );
+                let found = self.numbers.find(hash, |(of, _)| *of == part(hash));
+                let likely = found.map_or(u32::MAX, |(_, number)| *number);
+                *place = Some((hash, likely, connection));
+                count += 1;
+            }
+            for (hash, likely, connection) in some.into_iter().flatten() {
+                match self.rows.get_mut(likely as usize) {
+                    Some(row) if row.way.is_of(connection) => row.seen.add(Seen::of(connection)),
+                    _ => self.add(hash, connection),
+                }
+            }
+            self.connections += count;
+            if count < AT_ONCE as u64 {
+                return;
             }
         }
-        self.waiting = waiting;
     }
 
-    fn add(&mut self, hash: u64, row: Row) {
-        let rows = &self.rows;
-        let is_it = |(of, number): &(u64, u32)| {
-            *of == hash
+    fn add(&mut self, hash: u64, connection: &Connection) {
+        let rows = &mut self.rows;
+        let is_it = |(of, number): &(u32, u32)| {
+            *of == part(hash)
                 && rows
                     .get(*number as usize)
-                    .is_some_and(|it| it.way == row.way)
+                    .is_some_and(|row| row.way.is_of(connection))
         };
         let found = self.numbers.find(hash, is_it).map(|(_, number)| *number);
-        if let Some(found) = found.and_then(|number| self.rows.get_mut(number as usize)) {
-            found.seen.add(row.seen);
-            return;
+        let seen = Seen::of(connection);
+        if let Some(found) = found.and_then(|number| rows.get_mut(number as usize)) {
+            return found.seen.add(seen);
         }
-        let number = self.rows.len() as u32;
-        self.rows.push(row);
-        let entry = (hash, number);
-        self.numbers.insert_unique(hash, entry, |(hash, _)| *hash);
-    }
-
-    fn end(&mut self, address: IpAddr, endpoint: &Option<Arc<Endpoint>>) -> u32 {
-        let hash = HASHER.hash_one(address);
-        let is_it = |end: &End| end.address == address && is_same(&end.endpoint, endpoint);
-        self.ends.number(hash, is_it, || End {
-            address,
-            endpoint: endpoint.clone(),
-        })
-    }
-
-    fn service(&mut self, service: &Arc<Service>) -> u32 {
-        let hash = HASHER.hash_one((service.ip, service.port));
-        let is_it = |known: &Arc<Service>| Arc::ptr_eq(known, service) || known == service;
-        self.services.number(hash, is_it, || service.clone())
+        let number = rows.len() as u32;
+        rows.push(Row {
+            seen,
+            way: Way::of(connection),
+        });
+        self.numbers
+            .insert_unique(hash, (part(hash), number), |(_, number)| {
+                rows.get(*number as usize).map_or(0, |row| row.way.hash())
+            });
     }
 
     /// How many connections were taken.
@@ -198,30 +166,41 @@ impl Recorded {
     }
 
     /// Who spoke to whom, in no order.
-    pub fn pairs(&mut self) -> Vec<Pair> {
-        self.settle();
-        let ends: Vec<Arc<End>> = self.ends.all.iter().cloned().map(Arc::new).collect();
-        let same_end = first_of(self.ends.all.iter().map(Who::of));
-        let same_service = first_of(self.services.all.iter().map(|service| {
+    pub fn pairs(&self) -> Vec<Pair> {
+        let mut ends: Vec<Arc<End>> = Vec::new();
+        let mut numbers: HashMap<(IpAddr, Option<*const Endpoint>), usize, FixedState> =
+            HashMap::with_hasher(HASHER);
+        let mut number = |address: IpAddr, endpoint: &Option<Arc<Endpoint>>| {
+            let place = (address, endpoint.as_ref().map(Arc::as_ptr));
+            *numbers.entry(place).or_insert_with(|| {
+                ends.push(Arc::new(End {
+                    address,
+                    endpoint: endpoint.clone(),
+                }));
+                ends.len() - 1
+            })
+        };
+        let numbered: Vec<[usize; 2]> = self
+            .rows
+            .iter()
+            .map(|Row { way, .. }| [0, 1].map(|end| number(way.addresses[end], &way.ends[end])))
+            .collect();
+        let same_end = first_of(ends.iter().map(|end| Who::of(end)));
+        let same_service = first_of(self.rows.iter().map(|row| {
+            let service = row.way.service.as_deref()?;
             let namespace = service.namespace.as_deref();
-            (service.ip, service.port, &*service.name, namespace)
+            Some((service.ip, service.port, &*service.name, namespace))
         }));
-        let mut places: HashMap<Way, usize, FixedState> =
+        let mut places: HashMap<_, usize, FixedState> =
             HashMap::with_capacity_and_hasher(self.rows.len(), HASHER);
         let mut pairs: Vec<Pair> = Vec::with_capacity(self.rows.len());
-        for Row { way, seen } in &self.rows {
-            let first = |of: &[u32], number: u32| of.get(number as usize).copied();
-            let [Some(from), Some(to)] = [way.from, way.to].map(|end| first(&same_end, end)) else {
+        for ((Row { way, seen }, numbers), service) in
+            self.rows.iter().zip(numbered).zip(same_service)
+        {
+            let [Some(from), Some(to)] = numbers.map(|end| same_end.get(end).copied()) else {
                 continue;
             };
-            let service = way.service.checked_sub(1);
-            let service = service.and_then(|service| first(&same_service, service));
-            let named = Way {
-                from,
-                to,
-                service: service.map_or(0, |service| service + 1),
-                ..*way
-            };
+            let named = (from, to, service, way.port, way.protocol);
             let place = *places.entry(named).or_insert(pairs.len());
             if let Some(pair) = pairs.get_mut(place) {
                 pair.seen.add(*seen);
@@ -230,12 +209,13 @@ impl Recorded {
             let [Some(from), Some(to)] = [from, to].map(|end| ends.get(end as usize)) else {
                 continue;
             };
-            let service = service.and_then(|service| self.services.all.get(service as usize));
+            let service = &way.service;
+            let shows_service = |service: &Arc<Service>| is_at(service, to.address, way.port);
             pairs.push(Pair {
-                has_backend: !service.is_some_and(|service| is_at(service, to.address, way.port)),
+                has_backend: !service.as_ref().is_some_and(shows_service),
                 from: from.clone(),
                 to: to.clone(),
-                service: service.cloned(),
+                service: service.clone(),
                 protocol: way.protocol,
                 port: way.port,
                 seen: *seen,
@@ -261,8 +241,28 @@ fn is_at(service: &Service, address: IpAddr, port: Option<u16>) -> bool {
 
 const HASHER: FixedState = FixedState::with_seed(0);
 
-fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 6 | 17 | 132)
+/// Of what tells connections apart without a look at names.
+fn hash(addresses: [IpAddr; 2], port: Option<u16>, protocol: u8) -> u64 {
+    let mut hasher = HASHER.build_hasher();
+    for address in addresses {
+        match address {
+            IpAddr::V4(address) => hasher.write_u32(address.to_bits()),
+            IpAddr::V6(address) => hasher.write_u128(address.to_bits()),
+        }
+    }
+    hasher.write_u32(u32::from(port.unwrap_or_default()) << 8 | u32::from(protocol));
+    hasher.finish()
+}
+
+/// The part of a hash that is kept: neither what tells the place in the table, nor the tag there.
+fn part(hash: u64) -> u32 {
+    (hash >> 24) as u32
+}
+
+/// The server's port, of protocols with ports.
+fn port(connection: &Connection) -> Option<u16> {
+    let has_ports = matches!(connection.protocol, 6 | 17 | 132);
+    connection.server.port.filter(|_| has_ports)
 }
 
 /// Most connections share what they point to.

@@ -135,9 +135,7 @@ struct Asked {
 
 fn ask(connections: &[Asked], before: &Reach<'_>, after: &Reach<'_>) -> (Vec<String>, Report) {
     let mut recorded = Recorded::default();
-    for asked in connections {
-        recorded.take(&asked.connection);
-    }
+    recorded.take(connections.iter().map(|asked| &asked.connection));
     let pairs = recorded.pairs();
     assert_eq!(recorded.connections(), connections.len() as u64);
     let report = whatif(&pairs, before, after);
@@ -227,7 +225,7 @@ proptest! {
         let told = |all: &[Asked]| {
             let mut recorded = Recorded::default();
             for asked in all {
-                recorded.take(&asked.connection);
+                recorded.take([&asked.connection]);
             }
             let mut pairs: Vec<String> =
                 recorded.pairs().iter().map(|pair| format!("{pair:?}")).collect();
@@ -272,7 +270,7 @@ fn what_cannot_be_judged_is_named() {
         connection(&outside, &outside, 6, Some(80)),
         asked_service,
     ] {
-        recorded.take(&connection);
+        recorded.take([&connection]);
     }
     let pairs = recorded.pairs();
     let report = whatif(&pairs, &reach, &reach);

@@ -64,9 +64,7 @@ pub(super) fn of_samples(
     if !lost.is_empty() {
         tell(format_args!("making connections: {}", lost.join(", ")));
     }
-    for connection in connections.values().filter(|it| it.end >= since) {
-        recorded.take(connection);
-    }
+    recorded.take(connections.values().filter(|it| it.end >= since));
     Ok(())
 }
 
@@ -123,9 +121,7 @@ impl Pages {
 
     /// Takes what was answered.
     pub(crate) fn take(&mut self, page: &[Connection], recorded: &mut Recorded) {
-        for connection in page {
-            recorded.take(connection);
-        }
+        recorded.take(page);
         let last = page.last().filter(|_| page.len() == PAGE);
         self.0 = self.0.take().zip(last).map(|(ask, last)| Ask {
             want: Want::Rows {
@@ -157,7 +153,7 @@ pub(super) fn of_server(
     client.connections(&wanted, |json| {
         let row: Row = serde_json::from_value(json)
             .with_context(|| format!("{url}: this is no connection of a netverdict server"))?;
-        recorded.take(&row.connection());
+        recorded.take([&row.connection()]);
         Ok(true)
     })
 }
