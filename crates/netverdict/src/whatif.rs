@@ -22,10 +22,11 @@ use netverdict_whatif::{Pair, Recorded, whatif};
 use serde_json::{Value, json};
 
 use crate::compile::{self, Settings};
-use crate::exit::{Done, Usage};
+use crate::databases::{Databases, Remote, Tls};
+use crate::exit::{Done, Usage, tell};
 use crate::remote::{self, Credentials};
 use crate::sources::Spec;
-use crate::twin::{self, Twin};
+use crate::twin::{self, Twin, missing_zones};
 
 use show::Shown;
 
@@ -35,9 +36,9 @@ use show::Shown;
 /// under the policies of today, and with the change. Exit status 0 if none fares otherwise, 3 if
 /// one does, 4 if nothing could be judged, 1 if a document is broken.
 #[derive(Args, Clone, Debug)]
-#[command(group(ArgGroup::new("today").required(true).args(["manifests", "kubeconfig"])))]
+#[command(group(ArgGroup::new("today").required(true).args(["manifests", "kubeconfig", "nb"])))]
 #[command(group(ArgGroup::new("recorded").required(true).multiple(true).args(["source", "data"])))]
-#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["policies", "remove"])))]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["policies", "remove", "changed_nb"])))]
 pub(crate) struct Whatif {
     /// Objects that are new or other than today, as `kubectl apply` takes them: files,
     /// directories, or - for standard input
@@ -56,6 +57,19 @@ pub(crate) struct Whatif {
     /// The same from the Kubernetes API server of this kubeconfig, or `in-cluster`
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<Cluster>,
+
+    /// The rows of today, where policies are not Kubernetes' or not all of them: NB of a zone, live
+    /// or a dump; once for each zone
+    #[arg(long, value_name = "ENDPOINT|FILE")]
+    nb: Vec<Remote>,
+
+    /// The same rows as they would be: a copy of each NB with the change made in it
+    #[arg(
+        long,
+        value_name = "ENDPOINT|FILE",
+        conflicts_with_all = ["policies", "remove"]
+    )]
+    changed_nb: Vec<Remote>,
 
     /// Where connections were recorded: capture:FILE, bundle:FILE or server:URL
     #[arg(long, value_name = "SOURCE")]
@@ -79,6 +93,9 @@ pub(crate) struct Whatif {
 
     #[command(flatten)]
     credentials: Credentials,
+
+    #[command(flatten, next_help_heading = "Databases")]
+    tls: Tls,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -116,6 +133,15 @@ impl Whatif {
     /// # Errors
     /// If something cannot be read.
     pub(crate) fn run(&self) -> Result<Done> {
+        if self.changed_nb.is_empty() && !self.nb.is_empty() {
+            let message = "policies choose pods and namespaces by labels, which a NB does not have: give --manifests or \
+                           --kubeconfig for today, or beside --nb the rows as they would be with --changed-nb";
+            return Err(Usage(message.to_owned()).into());
+        }
+        if self.nb.is_empty() && !self.changed_nb.is_empty() {
+            let message = "--changed-nb is held against --nb, the rows of today: give both";
+            return Err(Usage(message.to_owned()).into());
+        }
         let since = self.since()?;
         let server = remote::server(&self.source, &self.credentials)?;
         let strange = |source: &&Spec| server.is_none() && !source.is_recorded();
@@ -181,6 +207,9 @@ impl Whatif {
 
     /// What is compiled today, and with the change.
     fn twins(&self) -> Result<(Twin, Twin)> {
+        if !self.nb.is_empty() {
+            return Ok((self.loaded(&self.nb)?, self.loaded(&self.changed_nb)?));
+        }
         let settings = self.settings.clone();
         let inputs = match &self.kubeconfig {
             Some(cluster) => compile::Inputs::cluster(cluster.clone(), settings),
@@ -199,6 +228,21 @@ impl Whatif {
         let news = twin::tell_errors(&world, news);
         let after = twin::of_world(&world, &news)?;
         Ok((before, after))
+    }
+
+    fn loaded(&self, nb: &[Remote]) -> Result<Twin> {
+        let databases = Databases {
+            nb: nb.to_vec(),
+            tls: self.tls.clone(),
+            ..Databases::default()
+        };
+        let mut inputs = twin::Inputs::of_databases(databases);
+        inputs.stays = false;
+        let twin = inputs.twin()?;
+        if let Some(missing) = missing_zones(&twin.zones) {
+            tell(missing);
+        }
+        Ok(twin)
     }
 }
 

@@ -1,53 +1,16 @@
 //! `netverdict matrix` as people and scripts use it.
 #![allow(clippy::unwrap_used)] // Of helpers; tests may anyway.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod files;
 
-const CLUSTER: &str = "\
-{apiVersion: v1, kind: Namespace, metadata: {name: blue, labels: {team: blue}}}
----
-{apiVersion: v1, kind: Namespace, metadata: {name: red, labels: {team: red}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: blue, name: server-0, labels: {app: server}}
-spec: {nodeName: one, containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: blue, name: server-1, labels: {app: server}}
-spec: {nodeName: two, containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: red, name: client, labels: {app: client}}
-spec: {nodeName: two, containers: [{name: c}]}
----
-apiVersion: v1
-kind: Service
-metadata: {namespace: blue, name: server}
-spec: {selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}
-";
+use std::process::Output;
 
-const POLICY: &str = "\
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {namespace: blue, name: server}
-spec:
-  podSelector: {matchLabels: {app: server}}
-  policyTypes: [Ingress, Egress]
-  ingress:
-    - from:
-        - namespaceSelector: {matchLabels: {team: red}}
-      ports:
-        - port: 8080
-";
+use files::Files;
 
 #[test]
 fn pairs_by_the_one_who_connects() {
     let files = Files::new();
-    let output = files.run(&["--manifests", "cluster.yaml", "policy.yaml"]);
+    let output = run(&files, &["--manifests", "cluster.yaml", "policy.yaml"]);
     assert_eq!(output.status.code(), Some(0));
     let expected = "\
 red/client
@@ -63,7 +26,10 @@ outside
 #[test]
 fn pairs_in_json() {
     let files = Files::new();
-    let output = files.run(&["--manifests", "cluster.yaml", "policy.yaml", "-o", "json"]);
+    let output = run(
+        &files,
+        &["--manifests", "cluster.yaml", "policy.yaml", "-o", "json"],
+    );
     let lines: Vec<serde_json::Value> = text(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -96,7 +62,7 @@ fn a_difference_names_the_rules_and_is_an_exit_status() {
         "cluster.yaml",
         "policy.yaml",
     ];
-    let output = files.run(&both);
+    let output = run(&files, &both);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let expected = "\
 + red/client -> blue/server-* (2)  8081/tcp
@@ -119,11 +85,11 @@ fn a_difference_names_the_rules_and_is_an_exit_status() {
         "cluster.yaml",
         "policy.yaml",
     ];
-    let output = files.run(&same);
+    let output = run(&files, &same);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stdout), "");
 
-    let graph = files.run(&[&both[..], &["-o", "dot"]].concat());
+    let graph = run(&files, &[&both[..], &["-o", "dot"]].concat());
     let graph = text(&graph.stdout);
     assert!(
         graph.contains(r#""red/client" -> "blue/server-*" [label="8081/tcp", color=green];"#),
@@ -131,35 +97,8 @@ fn a_difference_names_the_rules_and_is_an_exit_status() {
     );
 }
 
-struct Files(tempfile::TempDir);
-
-impl Files {
-    fn new() -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
-        let wrong = POLICY.replace("8080", "8081");
-        for (name, text) in [
-            ("cluster.yaml", CLUSTER),
-            ("policy.yaml", POLICY),
-            ("wrong.yaml", &wrong),
-        ] {
-            std::fs::write(files.path(name), text).unwrap();
-        }
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_netverdict"))
-            .arg("matrix")
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("COLUMNS", "100")
-            .output()
-            .unwrap()
-    }
+fn run(files: &Files, arguments: &[&str]) -> Output {
+    files.netverdict("matrix").args(arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! `netverdict whatif` as people and pipelines use it, on the connections of a server.
 #![allow(clippy::unwrap_used, clippy::panic)] // Of helpers; tests may anyway.
 
+mod files;
 mod schema;
 
 use std::fs;
@@ -12,61 +13,23 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use files::Files;
 use schema::fits;
-
-const CLUSTER: &str = "\
-{apiVersion: v1, kind: Namespace, metadata: {name: blue, labels: {team: blue}}}
----
-{apiVersion: v1, kind: Namespace, metadata: {name: red, labels: {team: red}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: blue, name: server-0, labels: {app: server}}
-spec: {nodeName: one, containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: blue, name: server-1, labels: {app: server}}
-spec: {nodeName: two, containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: red, name: client, labels: {app: client}}
-spec: {nodeName: two, containers: [{name: c}]}
----
-apiVersion: v1
-kind: Service
-metadata: {namespace: blue, name: server}
-spec: {selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}
-";
-
-const POLICY: &str = "\
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {namespace: blue, name: server}
-spec:
-  podSelector: {matchLabels: {app: server}}
-  ingress:
-    - from:
-        - namespaceSelector: {matchLabels: {team: red}}
-      ports:
-        - port: 8080
-";
 
 #[test]
 fn who_is_cut_off_and_who_is_let_in() {
     let files = Files::new();
-    let output = files.run(&["wrong.yaml"], recorded());
+    let output = run(&files, &["wrong.yaml"], recorded());
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");
     let expected = "\
-- red/client -> blue/server-* (2) (blue/server:80)  8080/tcp  seen 3 times, last 2026-11-23T08:15:33.000000000Z
-    was  Allowed by network policy server in namespace blue, direction Ingress (NetworkPolicy blue/server ingress[0], policy.yaml:7:7)
+- red/client -> blue/server-* (2) (blue/server:80)  8080/tcp  seen 3 times, last 2026-11-23T08:15:33Z
+    was  Allowed by network policy server in namespace blue, direction Ingress (NetworkPolicy blue/server ingress[0], policy.yaml:8:7)
     is   Dropped by network policies isolation in namespace blue, direction Ingress (NetworkPolicy blue/server, wrong.yaml:3:35)
-+ red/client -> blue/server-0  8081/tcp  seen once, last 2026-11-23T08:15:34.000000000Z
++ red/client -> blue/server-0  8081/tcp  seen once, last 2026-11-23T08:15:34Z
     was  Dropped by network policies isolation in namespace blue, direction Ingress (NetworkPolicy blue/server, policy.yaml:3:35)
-    is   Allowed by network policy server in namespace blue, direction Ingress (NetworkPolicy blue/server ingress[0], wrong.yaml:7:7)
-? red/gone is not there: its labels are not known: 1 pair, seen once, last 2026-11-23T08:15:36.000000000Z
+    is   Allowed by network policy server in namespace blue, direction Ingress (NetworkPolicy blue/server ingress[0], wrong.yaml:8:7)
+? red/gone is not there: its labels are not known: 1 pair, seen once, last 2026-11-23T08:15:36Z
 ";
     assert_eq!(text(&output.stdout), expected);
     let expected = "\
@@ -85,7 +48,7 @@ netverdict: 1 connection was recorded with another verdict than the policies of 
 #[test]
 fn the_same_in_json_is_as_documented() {
     let files = Files::new();
-    let output = files.run(&["wrong.yaml", "-o", "json"], recorded());
+    let output = run(&files, &["wrong.yaml", "-o", "json"], recorded());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let schema = fs::read_to_string(root.join("docs/whatif.schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&schema).unwrap();
@@ -111,18 +74,74 @@ fn the_same_in_json_is_as_documented() {
 #[test]
 fn what_changes_nothing_and_what_cannot_be_known() {
     let files = Files::new();
-    let same = files.run(&["policy.yaml"], recorded());
+    let same = run(&files, &["policy.yaml"], recorded());
     assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
-    let removed = files.run(&["--remove", "NetworkPolicy/blue/server"], recorded());
+    let removed = run(
+        &files,
+        &["--remove", "NetworkPolicy/blue/server"],
+        recorded(),
+    );
     assert_eq!(removed.status.code(), Some(3));
     assert!(text(&removed.stdout).contains("by no policy"));
-    let nothing = files.run(&["wrong.yaml"], json!([]));
+    let nothing = run(&files, &["wrong.yaml"], json!([]));
     assert_eq!(nothing.status.code(), Some(4), "{}", text(&nothing.stderr));
-    let strange = files.run(&["--remove", "NetworkPolicy/blue/none"], recorded());
+    let strange = run(&files, &["--remove", "NetworkPolicy/blue/none"], recorded());
     assert_eq!(strange.status.code(), Some(1));
-    let broken = files.run(&["broken.yaml"], recorded());
+    let broken = run(&files, &["broken.yaml"], recorded());
     assert_eq!(broken.status.code(), Some(1));
     assert!(text(&broken.stderr).contains("broken.yaml:5"));
+}
+
+#[test]
+fn rows_as_they_would_be() {
+    let shop = tempfile::tempdir().unwrap();
+    let shop = shop.path();
+    let demo = Command::new(env!("CARGO_BIN_EXE_netverdict"))
+        .args(["demo", "--for", "1", "--directory"])
+        .arg(shop)
+        .output()
+        .unwrap();
+    assert!(demo.status.success(), "{}", text(&demo.stderr));
+    // Rows say what policies said, search's port among it.
+    let rows = fs::read_to_string(shop.join("worker-3/nb.json")).unwrap();
+    let changed = rows.replace("tcp.dst==9300", "tcp.dst==9200");
+    assert_ne!(rows, changed);
+    fs::write(shop.join("changed.json"), changed).unwrap();
+
+    let whatif = |arguments: &str| {
+        let url = serve(json!([{
+            "id": "1", "seq": 0, "verdict": "dropped", "protocol": "tcp",
+            "start": "2026-11-23T08:15:30Z", "end": "2026-11-23T08:15:31Z",
+            "src": {"ip": "10.244.1.5", "port": 40_000, "namespace": "shop", "pod": "catalog-0", "kind": "pod"},
+            "dst": {"ip": "10.244.2.5", "port": 9200, "namespace": "data", "pod": "search-0", "kind": "pod"},
+            "counts": [], "message": "",
+        }]));
+        let output = Command::new(env!("CARGO_BIN_EXE_netverdict"))
+            .arg("whatif")
+            .args(arguments.split(' '))
+            .args(["--source", &format!("server:{url}")])
+            .current_dir(shop)
+            .output()
+            .unwrap();
+        let (out, told) = (text(&output.stdout), text(&output.stderr));
+        (output.status.code().unwrap(), format!("{out}{told}"))
+    };
+    let today = "--nb worker-1/nb.json --nb worker-2/nb.json --nb worker-3/nb.json";
+    let with = "--changed-nb worker-1/nb.json --changed-nb worker-2/nb.json --changed-nb";
+    let (code, told) = whatif(&format!("{today} {with} changed.json"));
+    assert_eq!(code, 3, "{told}");
+    assert!(
+        told.starts_with("+ shop/catalog-0 -> data/search-0  9200/tcp  seen once"),
+        "{told}"
+    );
+    let (code, told) = whatif(&format!("{today} {with} worker-3/nb.json"));
+    assert_eq!(code, 0, "{told}");
+    // Policies cannot be compiled over rows.
+    let (code, told) = whatif(&format!("manifests/4-policies.yaml {today}"));
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("labels"), "{told}");
+    let (code, told) = whatif("--manifests manifests --changed-nb changed.json");
+    assert_eq!(code, 2, "{told}");
 }
 
 /// What the server tells.
@@ -154,35 +173,15 @@ fn recorded() -> Value {
     ])
 }
 
-struct Files(tempfile::TempDir);
-
-impl Files {
-    fn new() -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
-        let wrong = POLICY.replace("8080", "8081");
-        let broken = POLICY.replace("podSelector: {", "podSelector: [");
-        for (name, text) in [
-            ("cluster.yaml", CLUSTER),
-            ("policy.yaml", POLICY),
-            ("wrong.yaml", &wrong),
-            ("broken.yaml", &broken),
-        ] {
-            fs::write(files.0.path().join(name), text).unwrap();
-        }
-        files
-    }
-
-    fn run(&self, arguments: &[&str], connections: Value) -> Output {
-        let url = serve(connections);
-        Command::new(env!("CARGO_BIN_EXE_netverdict"))
-            .current_dir(self.0.path())
-            .arg("whatif")
-            .args(arguments)
-            .args(["--source", &format!("server:{url}")])
-            .args(["--manifests", "cluster.yaml", "policy.yaml"])
-            .output()
-            .unwrap()
-    }
+fn run(files: &Files, arguments: &[&str], connections: Value) -> Output {
+    let url = serve(connections);
+    files
+        .netverdict("whatif")
+        .args(arguments)
+        .args(["--source", &format!("server:{url}")])
+        .args(["--manifests", "cluster.yaml", "policy.yaml"])
+        .output()
+        .unwrap()
 }
 
 /// A server that has these connections.

@@ -60,7 +60,10 @@ impl Sum {
             1 => "once".to_owned(),
             more => format!("{more} times"),
         };
-        format!("seen {times}, last {}", seen.last)
+        // What part of a second it was is no matter.
+        let last = seen.last.to_string();
+        let last = last.split('.').next().unwrap_or_default();
+        format!("seen {times}, last {}Z", last.trim_end_matches('Z'))
     }
 }
 
@@ -223,6 +226,13 @@ impl Shown<'_> {
             let (pairs, connections) = (counted(pairs, "pair"), counted(connections, "connection"));
             format!("{pairs} ({connections})")
         };
+        if report.judged == 0 {
+            tell(format_args!(
+                "{} were recorded, none of which could be judged: are these the objects of the cluster where they were recorded?",
+                seen(unknown)
+            ));
+            return;
+        }
         tell(format_args!(
             "of {} that were judged, {} would be allowed that are not, {} would be dropped that are allowed",
             seen([report.judged as u64, report.judged_connections]),
@@ -241,7 +251,7 @@ impl Shown<'_> {
         }
         if report.without_verdict > 0 {
             tell(format_args!(
-                "{} recorded without a verdict, and judged all the same",
+                "{} recorded without a last word (delegated or unknown), and judged all the same",
                 were(report.without_verdict)
             ));
         }
