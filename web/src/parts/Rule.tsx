@@ -6,8 +6,16 @@ import { useTo } from '../state/url';
 import { policyRef, ruleRef } from './ends';
 import { Verdict } from './Verdict';
 
+interface RuleProps {
+  half: Half;
+  /** Whether the verdict stands before it. */
+  verdict?: boolean;
+  /** Over several lines, instead of cut to one. */
+  wrap?: boolean;
+}
+
 /** What one direction's policies said: the verdict, and the sentence as a link to the policy's rule. */
-export function Rule({ half, verdict = true }: { half: Half; verdict?: boolean }) {
+export function Rule({ half, verdict = true, wrap = false }: RuleProps) {
   const { t } = useTranslation();
   const to = useTo();
   const { owner, message, acl } = half;
@@ -20,14 +28,14 @@ export function Rule({ half, verdict = true }: { half: Half; verdict?: boolean }
       {owner?.kind && owner.kind !== 'Unowned' ? (
         <Link
           to={to('/policies', { policy: policyRef(owner), ...(rule && { rule }) })}
-          className="nv-cut"
+          className={wrap ? undefined : 'nv-cut'}
           title={sentence}
           onClick={(event) => event.stopPropagation()}
         >
           {sentence}
         </Link>
       ) : (
-        <span className="nv-cut" title={sentence}>
+        <span className={wrap ? undefined : 'nv-cut'} title={sentence}>
           {sentence || t('rule.nothing')}
         </span>
       )}

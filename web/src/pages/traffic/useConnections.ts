@@ -1,6 +1,6 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
-import { data, useApi } from '../../api/client';
+import { data, useApi, type Connection } from '../../api/client';
 import { useRange, useRefresh } from '../../state/range';
 import { join, parse } from './query';
 
@@ -48,13 +48,12 @@ export function useTotals(q: string, enabled: boolean) {
   });
 }
 
-/** One connection whole, wherever it is. */
-export function useConnection(id: string) {
+/** One connection whole, wherever it is; until it is here, as much as is known. */
+export function useConnection(id: string, known: Connection | undefined) {
   const { client } = useApi();
   return useQuery({
     queryKey: ['connection', id],
     queryFn: ({ signal }) => data(client.GET('/api/v1/connections/{id}', { params: { path: { id } }, signal })),
-    enabled: id !== '',
-    placeholderData: keepPreviousData,
+    placeholderData: known,
   });
 }

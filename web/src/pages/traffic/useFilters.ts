@@ -8,8 +8,12 @@ export function useFilters() {
   const query = parse(q);
   const aside = parse(off).terms;
   const put = (query: Query) => setQ(join(query), true);
+  const putBoth = (query: Query, terms: Term[]) => {
+    setQ(join(query), true);
+    setOff(join({ terms, tail: '' }));
+  };
   const putAside = (terms: Term[]) => setOff(join({ terms, tail: '' }));
-  return { q, setQ: (text: string) => setQ(text, true), query, put, aside, putAside };
+  return { q, setQ: (text: string) => setQ(text, true), query, put, aside, putAside, putBoth };
 }
 
 export type Filters = ReturnType<typeof useFilters>;
