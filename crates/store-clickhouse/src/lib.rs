@@ -380,6 +380,8 @@ impl ClickHouseStore {
             span: (rows > 0).then(|| Timestamp(start)..Timestamp(end.saturating_add(1))),
             losses: vec![("broken_parts", broken as u64)],
             blocked: self.blocked().clone(),
+            // A TTL does not count what it removes.
+            ..State::default()
         })
     }
 
