@@ -38,7 +38,7 @@ export function Grid(props: GridProps) {
 
 /** A table of which only the lines in sight are there. */
 function Wide(props: GridProps) {
-  const { rows, columns, size, more, active, onActive, chosen, onOpen, grab, live } = props;
+  const { rows, columns, size, more, active, onActive, chosen, onOpen, grab } = props;
   const { t } = useTranslation('traffic');
   const { scroll, items, before, behind } = useVisible(props, SIZES[size]);
   const width = columns.reduce((sum, column) => sum + column.width, 0);
@@ -106,7 +106,6 @@ function Wide(props: GridProps) {
                 isClickable
                 isRowSelected={key === chosen}
                 tabIndex={key === first ? 0 : -1}
-                className={live && item.connection.seq > 0 ? 'nv-updated' : undefined}
                 style={{ height }}
                 ref={(row: HTMLTableRowElement | null) => {
                   if (!row || key !== active || !grab.current) return;

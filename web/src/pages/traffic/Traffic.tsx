@@ -1,101 +1,159 @@
-import { Drawer, DrawerContent, DrawerContentBody, Flex, FlexItem, PageSection, Title } from '@patternfly/react-core';
+import {
+  Button,
+  Drawer,
+  DrawerContent,
+  DrawerContentBody,
+  Flex,
+  FlexItem,
+  PageSection,
+  Switch,
+  Title,
+} from '@patternfly/react-core';
+import { ArrowUpIcon } from '@patternfly/react-icons';
 import { useCallback, useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { QueryBar } from '../../parts/QueryBar';
-import { VerdictBars } from '../../parts/VerdictBars';
 import { RangePicker } from '../../parts/RangePicker';
 import { Empty, Failed, Loading } from '../../parts/states';
+import { VerdictBars } from '../../parts/VerdictBars';
 import { useKeys } from '../../state/keys';
 import { useMedia } from '../../state/media';
-import { useStored } from '../../state/stored';
 import { useUrl } from '../../state/url';
-import { DEFAULT, named } from './columns';
 import { Chips } from './Chips';
 import { Details } from './Details';
+import { DisplayOptions } from './DisplayOptions';
+import { ExportMenu } from './ExportMenu';
 import { Grid } from './Grid';
+import { LiveBar } from './LiveBar';
 import { keyOf, listed } from './rows';
-import { isSize } from './sizes';
+import { SavedViews } from './SavedViews';
 import { Summary } from './Summary';
 import { QueryOptions, QuickFilters } from './Toolbar';
 import './traffic.css';
 import { useConnections } from './useConnections';
+import { useDisplay } from './useDisplay';
 import { useFilters } from './useFilters';
+import { useLive } from './useLive';
 
+/** Connections: asked for, or as they come. */
 export default function Traffic() {
   const { t } = useTranslation('traffic');
   const filters = useFilters();
-  const [limit, setLimit] = useStored('traffic.limit', 100);
-  const [stored] = useStored<readonly string[]>('traffic.columns', DEFAULT);
-  const [size] = useStored<string>('traffic.size', 'normal');
+  const display = useDisplay();
   const [row, setRow] = useUrl('row');
+  const [tailing, setTailing] = useUrl('live');
+  const [paused, setPaused] = useState(false);
+  const [away, setAway] = useState(false);
   const narrow = useMedia('(max-width: 48rem)');
-  const { asked, connections } = useConnections(filters.q, limit, true);
-  const rows = useMemo(() => listed(connections), [connections]);
-  const columns = useMemo(() => named(stored), [stored]);
+  const isLive = tailing === 'on';
+
+  const { asked, connections } = useConnections(filters.q, display.limit, !isLive);
+  const live = useLive(filters.q, isLive, paused);
+  const list = useMemo(() => listed(connections), [connections]);
+  const rows = isLive ? live.rows : list;
+  const error = isLive ? live.error : asked.error;
 
   const [active, setActive] = useState('');
   const grab = useRef(false);
+  const go = (to: number) => {
+    grab.current = true;
+    setActive(keyOf(rows.at(Math.min(rows.length - 1, Math.max(0, to)))));
+  };
   const move = (by: number) => {
     const at = rows.indexOf(active || row);
-    const next = Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + by));
-    grab.current = true;
-    setActive(keyOf(rows.at(next)));
+    go(at < 0 ? 0 : at + by);
   };
-  useKeys({ j: () => move(1), k: () => move(-1), Escape: row ? () => setRow('') : undefined });
+  const close = () => {
+    setRow('');
+    grab.current = true;
+    setActive(row);
+  };
+  useKeys({ j: () => move(1), k: () => move(-1), Escape: row ? close : undefined });
   const { fetchNextPage, isFetching } = asked;
   const onMore = useCallback(() => {
     if (!isFetching) void fetchNextPage();
   }, [isFetching, fetchNextPage]);
 
   const shown = row ? rows.at(rows.indexOf(row)) : undefined;
-  const panel = row ? (
-    <Details
-      key={row}
-      id={row}
-      known={shown?.kind === 'connection' ? shown.connection : undefined}
-      filters={filters}
-      onClose={() => setRow('')}
-    />
-  ) : null;
+  const known = shown?.kind === 'connection' ? shown.connection : undefined;
+  const panel = row ? <Details key={row} id={row} known={known} filters={filters} onClose={close} /> : null;
   return (
     <Drawer isExpanded={row !== ''} isInline={!narrow} className="nv-traffic-drawer">
       <DrawerContent panelContent={panel}>
         <DrawerContentBody className="nv-traffic-body">
           <PageSection isFilled hasBodyWrapper={false} className="nv-traffic">
-            <Flex justifyContent={{ default: 'justifyContentSpaceBetween' }}>
+            <Flex
+              justifyContent={{ default: 'justifyContentSpaceBetween' }}
+              alignItems={{ default: 'alignItemsCenter' }}
+            >
               <Title headingLevel="h1">{t('title')}</Title>
-              <RangePicker />
+              <Flex alignItems={{ default: 'alignItemsCenter' }}>
+                <Switch
+                  id="live"
+                  label={t('live.on')}
+                  isChecked={isLive}
+                  onChange={(_, on) => {
+                    setPaused(false);
+                    setTailing(on ? 'on' : '', true);
+                  }}
+                />
+                {!isLive && <RangePicker />}
+              </Flex>
             </Flex>
             <Flex spaceItems={{ default: 'spaceItemsSm' }} alignItems={{ default: 'alignItemsFlexStart' }}>
-              <QueryOptions filters={filters} limit={limit} onLimit={setLimit} />
+              <QueryOptions filters={filters} limit={display.limit} onLimit={display.setLimit} />
               <QuickFilters filters={filters} />
               <FlexItem flex={{ default: 'flex_1' }} className="nv-traffic-query">
-                <QueryBar value={filters.q} onChange={filters.setQ} error={asked.error} />
+                <QueryBar value={filters.q} onChange={filters.setQ} error={error} />
               </FlexItem>
             </Flex>
             <Chips filters={filters} />
-            <VerdictBars q={filters.q} />
-            <Summary q={filters.q} loaded={rows.length} />
-            {asked.error && rows.length === 0 ? (
-              <Failed error={asked.error} again={() => void asked.refetch()} />
-            ) : asked.isPending ? (
-              <Loading />
+            {isLive ? (
+              <LiveBar live={live} paused={paused} onPause={setPaused} />
+            ) : (
+              display.histogram && !error && <VerdictBars q={filters.q} />
+            )}
+            <Flex
+              justifyContent={{ default: 'justifyContentSpaceBetween' }}
+              alignItems={{ default: 'alignItemsCenter' }}
+            >
+              {isLive ? <span /> : <Summary q={filters.q} loaded={rows.length} />}
+              <Flex spaceItems={{ default: 'spaceItemsSm' }}>
+                {isLive && away && (
+                  <Button variant="secondary" size="sm" icon={<ArrowUpIcon />} onClick={() => go(0)}>
+                    {t('live.newest')}
+                  </Button>
+                )}
+                <DisplayOptions display={display} />
+                <SavedViews />
+                <ExportMenu q={filters.q} />
+              </Flex>
+            </Flex>
+            {error && rows.length === 0 ? (
+              <Failed error={error} again={() => void asked.refetch()} />
             ) : rows.length === 0 ? (
-              <Empty />
+              isLive ? (
+                <Empty title={t('live.empty')}>{t('live.emptyHint')}</Empty>
+              ) : asked.isPending ? (
+                <Loading />
+              ) : (
+                <Empty />
+              )
             ) : (
               <Grid
                 rows={rows}
-                columns={columns}
-                size={isSize(size) ? size : 'normal'}
-                more={asked.hasNextPage}
+                columns={display.columns}
+                size={display.size}
+                more={!isLive && asked.hasNextPage}
                 onMore={onMore}
                 active={active}
                 onActive={setActive}
                 chosen={row}
                 onOpen={({ id }) => setRow(id, true)}
                 grab={grab}
-                live={false}
+                live={isLive}
                 narrow={narrow}
+                onAway={setAway}
               />
             )}
           </PageSection>
