@@ -1,11 +1,11 @@
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router-dom';
 import { policyRef, ruleRef } from '../../parts/ends';
+import { ownerOf, useLines } from '../../parts/lines';
 import { Asked } from '../../parts/states';
 import { Verdict } from '../../parts/Verdict';
-import type { Owner, Verdict as Word } from '../../api/client';
+import type { Verdict as Word } from '../../api/client';
 import { useTo } from '../../state/url';
-import { useLines, type Line } from './useLines';
 
 const MOST = 30;
 const BY = 'owner.kind, owner.namespace, owner.name, direction, rule.index, message, verdict';
@@ -48,15 +48,4 @@ export function PairPolicies({ q }: { q: string }) {
       }}
     </Asked>
   );
-}
-
-function ownerOf(line: Line): Owner {
-  const text = (name: string) => (typeof line[name] === 'string' ? line[name] : undefined);
-  return {
-    kind: text('owner.kind'),
-    namespace: text('owner.namespace'),
-    name: text('owner.name'),
-    direction: text('direction'),
-    rule: typeof line['rule.index'] === 'number' ? { index: line['rule.index'] } : {},
-  } as Owner;
 }
