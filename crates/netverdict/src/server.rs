@@ -7,6 +7,7 @@ mod known;
 mod seen;
 mod store;
 mod tried;
+mod written;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -126,8 +127,9 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
         Some(staged) => twin::Inputs::of_manifests(&staged.manifests),
         None => twin::Inputs::of_databases(config.databases.clone()),
     };
-    let tries = Tries::new(today(&config, demo.as_ref()));
-    let known = Arc::new(Known::new(Explainer::new(twin), tries));
+    let today = today(&config, demo.as_ref());
+    let tries = Tries::new(today.clone());
+    let known = Arc::new(Known::new(Explainer::new(twin, today), tries));
     let app = App::new(Parts {
         store: store.clone(),
         live: live.clone(),

@@ -92,6 +92,18 @@ impl Inputs {
         }
     }
 
+    /// The rows as they are now, and the objects that they are made of where these are known. What is wrong with some of it is told on standard error.
+    ///
+    /// # Errors
+    /// As [`Inputs::twin`].
+    pub(crate) fn twin_in(&self, today: Option<&compile::Inputs>) -> Result<Twin> {
+        let mut twin = self.twin()?;
+        if let Some(today) = today.filter(|_| twin.world.is_none()) {
+            twin.place(world(today)?.0);
+        }
+        Ok(twin)
+    }
+
     /// The same of others: manifests, if these are manifests, else databases.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
 use netverdict_manifest::{Diagnostic, FileId, Key, Kind};
 use netverdict_query::moment;
-use netverdict_server::{Asker, Refusal};
+use netverdict_server::{Asker, Mistake, Refusal};
 use netverdict_source::kubernetes::Cluster;
 use netverdict_source::manifests::Files;
 use netverdict_source::objects::{Change, Text};
@@ -277,15 +277,17 @@ pub(crate) fn tried(
         }
     }
     let mut news = world.take(change);
+    // What is said of other texts is for those who see these.
+    let is_theirs = |it: &Diagnostic| it.labels.iter().all(|label| label.span.file == file);
+    news.diagnostics
+        .retain(|it| asker.sees_all() || (!it.labels.is_empty() && is_theirs(it)));
     if news.errors > 0 {
-        // What is said of other texts is for those who see these.
-        let is_theirs = |it: &Diagnostic| it.labels.iter().all(|label| label.span.file == file);
-        news.diagnostics
-            .retain(|it| asker.sees_all() || (!it.labels.is_empty() && is_theirs(it)));
-        return Err(Refusal::Wrong(match news.diagnostics.is_empty() {
+        let told = match news.diagnostics.is_empty() {
             true => "the policies do not fit to others".to_owned(),
             false => world.render(&news.diagnostics, false),
-        }));
+        };
+        let mistakes = mistakes(policies, file, &news.diagnostics);
+        return Err(Refusal::Mistaken(told, mistakes));
     }
     let after = twin::of_world(&world, &news).map_err(fault)?;
     let (old, new) = (
@@ -304,7 +306,44 @@ pub(crate) fn tried(
         "changes": shown.changes().collect::<Vec<_>>(),
         "unknown": shown.unknown().collect::<Vec<_>>(),
         "summary": shown.totals(),
+        "mistakes": mistakes(policies, file, &news.diagnostics),
     }))
+}
+
+/// What is told of a text, with places in it.
+fn mistakes(text: &str, file: FileId, diagnostics: &[Diagnostic]) -> Vec<Mistake> {
+    let told = diagnostics.iter().map(|diagnostic| {
+        let labels = diagnostic.labels.iter();
+        let span = labels
+            .map(|label| label.span)
+            .find(|span| span.file == file);
+        let end = span.and_then(|span| {
+            let place = text.get(span.start as usize..span.end as usize)?;
+            let last = place.rsplit('\n').next()?;
+            let column = u32::try_from(last.chars().count()).ok()?;
+            let breaks = u32::try_from(place.matches('\n').count()).ok()?;
+            let first = if breaks == 0 { span.column } else { 1 };
+            Some((span.line + breaks, first + column))
+        });
+        let help = diagnostic.help.as_ref();
+        let help = help.map_or_else(String::new, |help| format!(" ({help})"));
+        let labels = diagnostic.labels.iter().map(|label| label.text.as_str());
+        let hint = labels.filter(|text| !text.is_empty() && *text != "here");
+        let hint = hint
+            .take(1)
+            .map(|text| format!(": {text}"))
+            .collect::<String>();
+        Mistake {
+            severity: diagnostic.severity.to_string(),
+            code: diagnostic.code.0.to_owned(),
+            message: format!("{}{hint}{help}", diagnostic.message),
+            line: span.map(|span| span.line),
+            column: span.map(|span| span.column),
+            end_line: end.map(|(line, _)| line),
+            end_column: end.map(|(_, column)| column),
+        }
+    });
+    told.collect()
 }
 
 /// What is in files, with texts numbered from `first`: others have the numbers before.

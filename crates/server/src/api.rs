@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::{
-    aggregates, connections, console, explain, export, health, metrics, places, policies, problem,
-    query, sources, stream,
+    aggregates, connections, console, explain, export, health, metrics, places, policies, policy,
+    problem, query, sources, stream,
 };
 
 /// All paths, and what answers there.
@@ -94,6 +94,8 @@ fn paths() -> OpenApiRouter<App> {
         .routes(routes!(export::export))
         .routes(routes!(policies::policies))
         .routes(routes!(policies::rules))
+        .routes(routes!(policy::policy))
+        .routes(routes!(policy::isolation))
         .routes(routes!(places::namespaces))
         .routes(routes!(places::workloads))
         .routes(routes!(places::topology))

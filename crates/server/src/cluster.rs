@@ -4,9 +4,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use netverdict_query::ask::Ask;
 use netverdict_store::{Store, StoreError};
-use netverdict_types::{Action, Connection, Owner, Timestamp};
+use netverdict_types::{Action, Connection, Direction, Owner, Pipeline, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::subject::Subject;
 
@@ -32,6 +32,14 @@ pub trait Cluster: Send + Sync {
         question: ExplainRequest,
         asker: Asker,
     ) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
+
+    /// What is known of a policy now: where it is written, and its ACLs. Of a text with objects of
+    /// others nothing is told to who does not see all.
+    fn policy(&self, name: PolicyName, asker: Asker)
+    -> BoxFuture<'_, Result<KnownPolicy, Refusal>>;
+
+    /// Which policies isolate a pod, given as `namespace/name`.
+    fn isolation(&self, pod: String) -> BoxFuture<'_, Result<Isolation, Refusal>>;
 
     /// Which recorded connections would fare otherwise under other policies, of those that who
     /// asks may see.
@@ -165,6 +173,169 @@ pub struct WhatifRequest {
     pub until: Option<String>,
 }
 
+/// A policy, or whatever else makes ACLs, as their owner names it.
+#[derive(Clone, Debug, Deserialize, Eq, IntoParams, PartialEq)]
+#[into_params(parameter_in = Query)]
+pub struct PolicyName {
+    /// `NetworkPolicy`, `AdminNetworkPolicy`, `NetpolNamespace` (default deny) and so on: as in `owner.kind`.
+    #[param(example = "NetworkPolicy", max_length = 100)]
+    pub kind: String,
+    /// The namespace; none or an empty one for what is in none.
+    #[param(example = "data", max_length = 253)]
+    pub namespace: Option<String>,
+    /// The name; none or an empty one where the owner has none, such as an EgressFirewall.
+    #[param(example = "allow-catalog", max_length = 253)]
+    pub name: Option<String>,
+}
+
+/// A policy as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct KnownPolicy {
+    /// Where and how it is written; missing where only rows of OVN are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
+    /// Why it is not known how it is written, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<String>,
+    /// Directions in which it isolates the pods that it selects, so that what no policy allows is dropped.
+    #[schema(value_type = Vec<String>)]
+    pub isolates: Vec<Direction>,
+    /// The pods that it is about, as `namespace/name`, as far as they are known.
+    pub pods: Vec<String>,
+    /// All zones that are known. An ACL that not all of them have is a difference between them.
+    pub zones: Vec<String>,
+    /// What it was compiled to, by tier and priority.
+    pub acls: Vec<KnownAcl>,
+}
+
+/// The text of a policy.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Written {
+    /// The object, as in `NetworkPolicy shop/web`.
+    pub object: String,
+    /// What the text is called that it is in, mostly a path.
+    pub file: String,
+    /// Which line of that is the first of `text`.
+    pub first_line: u32,
+    /// Its document: YAML or JSON.
+    pub text: String,
+    /// Where its rules stand.
+    pub rules: Vec<WrittenRule>,
+}
+
+/// Where a rule stands.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub struct WrittenRule {
+    /// The direction: with `index` as in the owner of its ACLs.
+    #[schema(value_type = String)]
+    pub direction: Direction,
+    /// Its number, from 0.
+    pub index: u32,
+    /// Its first line in the file.
+    pub line: u32,
+    /// Its last line.
+    pub end_line: u32,
+}
+
+/// An ACL, as one or several zones have it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct KnownAcl {
+    /// Whose it is, and of which rule.
+    #[schema(value_type = Object)]
+    pub owner: Owner,
+    /// What ovn-kubernetes knows it by (`k8s.ovn.org/id`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it does, in OVN's words.
+    #[schema(value_type = String)]
+    pub action: Action,
+    /// `from-lport`, `from-lport-after-lb` or `to-lport`.
+    #[schema(value_type = String)]
+    pub pipeline: Pipeline,
+    /// 0 to 3; asked in this order.
+    pub tier: u8,
+    /// Within the tier the highest decides.
+    pub priority: u16,
+    /// Its match.
+    #[serde(rename = "match")]
+    pub matches: String,
+    /// The zones that have it so.
+    pub zones: Vec<String>,
+    /// Share of the packets of new connections that are sampled, from 0 to 1; the least of all zones.
+    pub sampled_new: f64,
+    /// The same of established connections.
+    pub sampled_est: f64,
+    /// Where it is written, the most telling place first; for a default deny the policies that isolate.
+    pub sources: Vec<Place>,
+}
+
+/// An object, a rule in it, and the line where that is written.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Place {
+    /// The object, as in `NetworkPolicy shop/web`.
+    pub object: String,
+    /// The rule in it, as in `ingress[0]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The text's name, mostly a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// In characters, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+}
+
+/// Who decides about a pod.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Isolation {
+    /// The pod, as `namespace/name`.
+    pub pod: String,
+    /// About what others send to it.
+    pub ingress: Isolated,
+    /// About what it sends.
+    pub egress: Isolated,
+}
+
+/// Who decides about a pod in one direction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Isolated {
+    /// Whether what no policy allows is dropped.
+    pub isolated: bool,
+    /// The policies that isolate it.
+    pub by: Vec<Place>,
+    /// False where there may be more of them: a policy without rules has no ACL that would tell.
+    pub complete: bool,
+    /// All whose ACLs are asked about its packets, by tier: owners without direction and rule.
+    #[schema(value_type = Vec<Object>)]
+    pub asked: Vec<Owner>,
+}
+
+/// Something wrong in a text that was given.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Mistake {
+    /// `error`, `warning` or `note`.
+    pub severity: String,
+    /// Which check speaks; stable.
+    pub code: String,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+    /// Counted from 1; missing for the text as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// In characters, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// The line where it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u32>,
+    /// The column behind its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u32>,
+}
+
 /// Why a question got no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
@@ -174,6 +345,8 @@ pub enum Refusal {
     Wrong(String),
     /// It is about others than who asks may know of.
     Forbidden(String),
+    /// A text that was given makes no sense: what is told of it, and the places.
+    Mistaken(String, Vec<Mistake>),
     /// This server cannot answer such questions.
     NotHere(String),
     /// It failed.

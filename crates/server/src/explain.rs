@@ -63,6 +63,7 @@ impl From<Refusal> for Problem {
             Refusal::Unknown(what) => Self::unknown(what),
             Refusal::Wrong(what) => Self::parameter("question", what),
             Refusal::Forbidden(what) => Self::forbidden(what),
+            Refusal::Mistaken(what, mistakes) => Self::mistaken(what, mistakes),
             Refusal::NotHere(what) => Self::not_here(what),
             Refusal::Fault(what) => Self::fault(&std::io::Error::other(what)),
         }

@@ -25,6 +25,7 @@ mod metrics;
 mod params;
 mod places;
 mod policies;
+mod policy;
 mod problem;
 mod query;
 mod rate;
@@ -41,8 +42,9 @@ pub use access::{Access, AccessError, AccessFiles};
 pub use api::{openapi, router};
 pub use app::{App, Parts};
 pub use cluster::{
-    Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, KnownRule, Refusal, SourceState,
-    WhatifRequest, Workload,
+    Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, Isolated, Isolation, KnownAcl,
+    KnownPolicy, KnownRule, Mistake, Place, PolicyName, Refusal, SourceState, WhatifRequest,
+    Workload, Written, WrittenRule,
 };
 pub use limits::Limits;
 pub use live::{Live, Read, Update};

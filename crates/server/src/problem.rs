@@ -11,6 +11,8 @@ use netverdict_types::causes;
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::cluster::Mistake;
+
 /// What went wrong, as RFC 9457 has it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -30,6 +32,9 @@ pub(crate) struct Problem {
     /// The place in the query, in bytes: first, and behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     span: Option<[usize; 2]>,
+    /// The places in a text that was given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mistakes: Vec<Mistake>,
 }
 
 impl Problem {
@@ -41,6 +46,14 @@ impl Problem {
     /// A page that nobody told of.
     pub(crate) fn wrong_after() -> Self {
         Self::parameter("after", "is not what `next` of a page said")
+    }
+
+    /// A text that makes no sense.
+    pub(crate) fn mistaken(what: String, mistakes: Vec<Mistake>) -> Self {
+        Self {
+            mistakes,
+            ..Self::new(Kind::WrongParameter, what)
+        }
     }
 
     /// There is no such thing.
@@ -152,6 +165,7 @@ impl Problem {
             detail,
             report: None,
             span: None,
+            mistakes: Vec::new(),
         }
     }
 

@@ -603,7 +603,7 @@ fn belongs(asked: Transport, other: Transport) -> bool {
 }
 
 /// The document that a place is in, as YAML parts documents; where that is not so, it does not read as its object.
-fn document(text: &str, place: usize) -> Range<usize> {
+pub fn document(text: &str, place: usize) -> Range<usize> {
     const MARK: &str = "\n---";
     let (before, after) = text.split_at_checked(place).unwrap_or((text, ""));
     let start = before.rfind(MARK).map_or(0, |mark| mark + 1);

@@ -16,7 +16,7 @@ mod reach;
 mod resolver;
 mod rivals;
 
-pub use fix::{Fix, Opened, Part, best_fix, container_ports, northbounds, zone_rows};
+pub use fix::{Fix, Opened, Part, best_fix, container_ports, document, northbounds, zone_rows};
 pub use matrix::{Change, Class, Matrix, Service, Share, Slot, Space, changes};
 pub use names::{Endpoints, NameChange, Names, Place};
 pub use near::{

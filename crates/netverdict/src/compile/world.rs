@@ -459,6 +459,11 @@ impl World {
         best_fix(objects, &self.sources, &mut self.compiler, ask)
     }
 
+    /// The text that a place is in.
+    pub(crate) fn text(&self, span: Span) -> Option<&str> {
+        self.sources.text(span.file)
+    }
+
     /// A place in its line of the text.
     pub(crate) fn snippet(&self, span: Span, label: &str, colours: bool) -> Option<String> {
         self.sources.snippet(span, label, colours)

@@ -3,18 +3,22 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use netverdict_server::{Asker, ExplainRequest, Refusal};
+use netverdict_server::{Asker, ExplainRequest, Isolation, KnownPolicy, PolicyName, Refusal};
 use serde_json::Value;
 
+use crate::compile;
 use crate::exit::Done;
 use crate::explain::{Asked, Untold};
 use crate::twin::{Inputs, Twin};
 
 use super::seen::seen;
+use super::written;
 
 /// Asks the twin of the rows that are in force.
 pub(crate) struct Explainer {
     inputs: Inputs,
+    /// Where the rules of databases are written, if that is known.
+    today: Option<compile::Inputs>,
     loaded: Mutex<Option<Loaded>>,
 }
 
@@ -29,9 +33,11 @@ struct Loaded {
 const PAUSE: Duration = Duration::from_secs(5);
 
 impl Explainer {
-    pub(crate) fn new(inputs: Inputs) -> Self {
+    /// Asks these rows. Where they are those of databases, the objects of `today` say where rules are written.
+    pub(crate) fn new(inputs: Inputs, today: Option<compile::Inputs>) -> Self {
         Self {
             inputs,
+            today,
             loaded: Mutex::default(),
         }
     }
@@ -56,10 +62,36 @@ impl Explainer {
             to: question.to.parse().map_err(wrong("to"))?,
             port: port.map_err(wrong("port"))?,
         };
+        self.with_twin(revision, |twin| told(&asked, twin, asker))?
+    }
+
+    /// What is known of a policy, as `asker` may see it.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub(crate) fn policy(
+        &self,
+        name: &PolicyName,
+        revision: u64,
+        asker: &Asker,
+    ) -> Result<KnownPolicy, Refusal> {
+        self.with_twin(revision, |twin| written::policy(twin, name, asker))?
+    }
+
+    /// Who isolates a pod.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub(crate) fn isolation(&self, pod: &str, revision: u64) -> Result<Isolation, Refusal> {
+        self.with_twin(revision, |twin| written::isolation(twin, pod))?
+    }
+
+    /// Asks the twin as of now, which is read if it is old.
+    fn with_twin<T>(&self, revision: u64, ask: impl FnOnce(&mut Twin) -> T) -> Result<T, Refusal> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let is_good = |loaded: &Loaded| loaded.revision == revision || loaded.at.elapsed() < PAUSE;
         if !loaded.as_ref().is_some_and(is_good) {
-            let twin = self.inputs.twin();
+            let twin = self.inputs.twin_in(self.today.as_ref());
             let twin = twin.map_err(|error| Refusal::Fault(format!("{error:#}")))?;
             *loaded = Some(Loaded {
                 revision,
@@ -67,29 +99,33 @@ impl Explainer {
                 twin,
             });
         }
-        let Some(Loaded { twin, .. }) = &mut *loaded else {
-            return Err(Refusal::Fault("the rows are gone".to_owned()));
-        };
-        match asked.explain(twin).0 {
-            Ok(explanation) => {
-                let explanation = match asker.sees_all() {
-                    true => explanation,
-                    false => seen(explanation, asker).ok_or_else(of_others)?,
-                };
-                serde_json::to_value(&explanation)
-                    .map_err(|error| Refusal::Fault(error.to_string()))
-            }
-            // Others may be named there.
-            Err(_) if !asker.sees_all() => Err(Refusal::Unknown(
-                "cannot know: one of the ends is not there, has no such port or is in no such network".to_owned(),
-            )),
-            Err(Untold { messages, done }) => {
-                let message = messages.join("; ");
-                Err(match done {
-                    Done::Usage => Refusal::Wrong(message),
-                    _ => Refusal::Unknown(message),
-                })
-            }
+        match &mut *loaded {
+            Some(Loaded { twin, .. }) => Ok(ask(twin)),
+            None => Err(Refusal::Fault("the rows are gone".to_owned())),
+        }
+    }
+}
+
+fn told(asked: &Asked, twin: &mut Twin, asker: &Asker) -> Result<Value, Refusal> {
+    match asked.explain(twin).0 {
+        Ok(explanation) => {
+            let explanation = match asker.sees_all() {
+                true => explanation,
+                false => seen(explanation, asker).ok_or_else(of_others)?,
+            };
+            serde_json::to_value(&explanation).map_err(|error| Refusal::Fault(error.to_string()))
+        }
+        // Others may be named there.
+        Err(_) if !asker.sees_all() => Err(Refusal::Unknown(
+            "cannot know: one of the ends is not there, has no such port or is in no such network"
+                .to_owned(),
+        )),
+        Err(Untold { messages, done }) => {
+            let message = messages.join("; ");
+            Err(match done {
+                Done::Usage => Refusal::Wrong(message),
+                _ => Refusal::Unknown(message),
+            })
         }
     }
 }

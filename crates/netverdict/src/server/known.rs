@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_history::Role;
 use netverdict_server::{
-    Asker, Cluster, Counter, ExplainRequest, KnownRule, Refusal, SourceState, WhatifRequest,
-    Workload,
+    Asker, Cluster, Counter, ExplainRequest, Isolation, KnownPolicy, KnownRule, PolicyName,
+    Refusal, SourceState, WhatifRequest, Workload,
 };
 use netverdict_source::Counts;
 use netverdict_types::{EndpointKind, Unresolved};
@@ -82,6 +82,26 @@ impl Known {
         seen.ready = true;
     }
 
+    /// Asks about the rows as they are now.
+    fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Explainer, u64) -> Result<T, Refusal> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, Refusal>> {
+        async move {
+            let turn = self.turn.clone().lock_owned().await;
+            let explainer = self.explainer.clone();
+            let revision = self.seen().version.map_or(0, |(revision, ..)| revision);
+            let asking = tokio::task::spawn_blocking(move || {
+                // Who asked may have gone meanwhile; the turn ends with the work.
+                let _turn = turn;
+                ask(&explainer, revision)
+            });
+            let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
+            asking.await.unwrap_or_else(fault)
+        }
+        .boxed()
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,19 +134,19 @@ impl Cluster for Known {
         question: ExplainRequest,
         asker: Asker,
     ) -> BoxFuture<'_, Result<Value, Refusal>> {
-        async move {
-            let turn = self.turn.clone().lock_owned().await;
-            let explainer = self.explainer.clone();
-            let revision = self.seen().version.map_or(0, |(revision, ..)| revision);
-            let asking = tokio::task::spawn_blocking(move || {
-                // Who asked may have gone meanwhile; the turn ends with the work.
-                let _turn = turn;
-                explainer.explain(&question, revision, &asker)
-            });
-            let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
-            asking.await.unwrap_or_else(fault)
-        }
-        .boxed()
+        self.ask(move |explainer, revision| explainer.explain(&question, revision, &asker))
+    }
+
+    fn policy(
+        &self,
+        name: PolicyName,
+        asker: Asker,
+    ) -> BoxFuture<'_, Result<KnownPolicy, Refusal>> {
+        self.ask(move |explainer, revision| explainer.policy(&name, revision, &asker))
+    }
+
+    fn isolation(&self, pod: String) -> BoxFuture<'_, Result<Isolation, Refusal>> {
+        self.ask(move |explainer, revision| explainer.isolation(&pod, revision))
     }
 
     fn whatif(

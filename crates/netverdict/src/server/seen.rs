@@ -1,5 +1,6 @@
 //! What a tenant is told of an explanation.
 
+use netverdict_manifest::{FileId, read};
 use netverdict_server::Asker;
 use netverdict_types::EndpointKind;
 use netverdict_verdict::explain::{Case, Explanation, Mend, Party, Way};
@@ -70,6 +71,10 @@ fn mended(mut fix: Mend, asker: &Asker) -> Option<Mend> {
     }
     for part in &mut fix.parts {
         part.diff = changed(&part.diff);
+        // A list may have objects of others.
+        if read(FileId::default(), &part.text).objects.len() != 1 {
+            part.text.clear();
+        }
     }
     let of_all = fix.opens.len();
     let is_told = |pair: &String| {

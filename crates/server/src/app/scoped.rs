@@ -11,7 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::{Ticket, Unasked};
 use crate::app::App;
-use crate::cluster::{Asker, Encoder, ExplainRequest, KnownRule, WhatifRequest, Workload};
+use crate::cluster::{
+    Asker, Encoder, ExplainRequest, Isolation, KnownPolicy, KnownRule, PolicyName, WhatifRequest,
+    Workload,
+};
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -157,6 +160,38 @@ impl Scoped {
         }
         let answer = async { Ok(self.app.cluster().explain(question, self.asker()).await?) };
         self.app.work(answer).await
+    }
+
+    /// A policy as it stands; a tenant's own to the tenant.
+    pub(crate) async fn policy(&self, mut name: PolicyName) -> Result<KnownPolicy, Problem> {
+        // An address that names no namespace may have an empty one.
+        name.namespace = name.namespace.filter(|it| !it.is_empty());
+        name.name = name.name.filter(|it| !it.is_empty());
+        if !self.subject.shows_namespace(name.namespace.as_deref()) {
+            return Err(Problem::forbidden(
+                "the policy is in no namespace that you may see",
+            ));
+        }
+        let answer = async { Ok(self.app.cluster().policy(name, self.asker()).await?) };
+        self.app.work(answer).await
+    }
+
+    /// Who isolates a pod; of a tenant's pods to the tenant, and of their own policies.
+    pub(crate) async fn isolation(&self, pod: String) -> Result<Isolation, Problem> {
+        let namespace = pod.split_once('/').map(|(namespace, _)| namespace);
+        if !self.subject.shows_namespace(namespace) {
+            return Err(Problem::forbidden(
+                "the pod is in no namespace that you may see: name it as namespace/name",
+            ));
+        }
+        let answer = async { Ok(self.app.cluster().isolation(pod).await?) };
+        let mut isolation = self.app.work(answer).await?;
+        for direction in [&mut isolation.ingress, &mut isolation.egress] {
+            direction
+                .asked
+                .retain(|owner| self.subject.shows_owner(owner));
+        }
+        Ok(isolation)
     }
 
     /// What other policies would change; of a tenant's connections to the tenant.

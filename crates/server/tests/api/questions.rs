@@ -231,3 +231,23 @@ fn it_explains() {
     assert_eq!(got.status, 422);
     assert_eq!(got.json()["type"], "urn:netverdict:problem:cannot-know");
 }
+
+#[test]
+fn a_policy_and_a_pod_are_looked_at() {
+    let server = Running::new(Limits::default(), 10);
+    let path = "/api/v1/policy?kind=NetworkPolicy&namespace=idle&name=nobody";
+    let policy = server.ok(path);
+    assert_eq!(policy["pods"][0], "idle/sleeper");
+    assert_eq!(policy["unwritten"], "only rows are known");
+    assert_eq!(
+        server
+            .get("/api/v1/policy?kind=NetworkPolicy&namespace=&name=nobody")
+            .status,
+        422
+    );
+    assert_eq!(server.get("/api/v1/policy?name=nobody").status, 400);
+    let isolation = server.ok("/api/v1/isolation?pod=idle/sleeper");
+    assert_eq!(isolation["ingress"]["isolated"], true);
+    assert_eq!(isolation["egress"]["isolated"], false);
+    assert_eq!(server.get("/api/v1/isolation?pod=idle/no").status, 422);
+}

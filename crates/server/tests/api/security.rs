@@ -181,6 +181,26 @@ fn no_answer_tells_a_tenant_of_others() {
 }
 
 #[test]
+fn policies_and_pods_are_told_to_their_tenants() {
+    let (_dir, server) = tenants();
+    for path in [
+        "policy?kind=NetworkPolicy&namespace=idle&name=nobody",
+        "policy?kind=AdminNetworkPolicy&name=all",
+        "isolation?pod=idle/sleeper",
+        "isolation?pod=sleeper",
+    ] {
+        let path = format!("/api/v1/{path}");
+        assert_eq!(get(&server, &path, TENANT).status, 403, "{path}");
+        assert_ne!(get(&server, &path, ADMIN).status, 403, "{path}");
+    }
+    let path = "/api/v1/isolation?pod=own/pod";
+    let asked = |token| get(&server, path, token).json()["ingress"]["asked"].clone();
+    assert_eq!(asked(ADMIN).as_array().unwrap().len(), 2);
+    // Policies of others, and those of no namespace, are not named.
+    assert_eq!(asked(TENANT), serde_json::json!([]));
+}
+
+#[test]
 fn a_tenant_cannot_ask_for_what_is_hidden() {
     let (_dir, server) = tenants();
     let count = |q: &str| {

@@ -7,8 +7,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_query::ask::{Ask, Want};
 use netverdict_server::{
-    App, Asker, Cluster, Counter, ExplainRequest, KnownRule, Limits, Live, Metrics, Parts, Refusal,
-    Security, Server, SourceState, WhatifRequest, Workload, router,
+    App, Asker, Cluster, Counter, ExplainRequest, Isolated, Isolation, KnownPolicy, KnownRule,
+    Limits, Live, Metrics, Parts, PolicyName, Refusal, Security, Server, SourceState,
+    WhatifRequest, Workload, router,
 };
 use netverdict_store::judge::{Naive, Random, batches};
 use netverdict_types::{Action, Clock, Connection, Direction, Owner, OwnerKind, Rule, Timestamp};
@@ -256,6 +257,52 @@ impl Cluster for Told {
     }
 
     /// The connections that it may look at.
+    fn policy(&self, name: PolicyName, _: Asker) -> BoxFuture<'_, Result<KnownPolicy, Refusal>> {
+        let known = unused();
+        let is_it = name.kind == known.kind.as_str()
+            && name.namespace == known.namespace
+            && name.name == known.name;
+        async move {
+            match is_it {
+                true => Ok(KnownPolicy {
+                    written: None,
+                    unwritten: Some("only rows are known".to_owned()),
+                    isolates: vec![Direction::Ingress],
+                    pods: vec!["idle/sleeper".to_owned()],
+                    zones: vec!["a".to_owned()],
+                    acls: Vec::new(),
+                }),
+                false => Err(Refusal::Unknown("no such policy".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn isolation(&self, pod: String) -> BoxFuture<'_, Result<Isolation, Refusal>> {
+        let admins = Owner {
+            kind: OwnerKind::AdminNetworkPolicy,
+            namespace: None,
+            ..unused()
+        };
+        let ingress = Isolated {
+            isolated: true,
+            by: Vec::new(),
+            complete: false,
+            asked: vec![admins, unused()],
+        };
+        async move {
+            match pod.as_str() {
+                "idle/sleeper" | "own/pod" => Ok(Isolation {
+                    pod,
+                    ingress,
+                    egress: Isolated::default(),
+                }),
+                _ => Err(Refusal::Unknown("no such pod".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
     fn whatif(
         &self,
         question: WhatifRequest,

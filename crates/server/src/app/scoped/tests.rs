@@ -160,6 +160,14 @@ impl Cluster for Nothing {
         async { Ok(Value::Null) }.boxed()
     }
 
+    fn policy(&self, _: PolicyName, _: Asker) -> BoxFuture<'_, Result<KnownPolicy, Refusal>> {
+        async { Err(Refusal::Unknown(String::new())) }.boxed()
+    }
+
+    fn isolation(&self, _: String) -> BoxFuture<'_, Result<Isolation, Refusal>> {
+        async { Err(Refusal::Unknown(String::new())) }.boxed()
+    }
+
     fn whatif(&self, _: WhatifRequest, _: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
         async { Ok(Value::Null) }.boxed()
     }
