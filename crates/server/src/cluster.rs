@@ -266,12 +266,12 @@ pub struct KnownAcl {
     /// The same of established connections.
     pub sampled_est: f64,
     /// Where it is written, the most telling place first; for a default deny the policies that isolate.
-    pub sources: Vec<Place>,
+    pub sources: Vec<WrittenAt>,
 }
 
 /// An object, a rule in it, and the line where that is written.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, ToSchema)]
-pub struct Place {
+pub struct WrittenAt {
     /// The object, as in `NetworkPolicy shop/web`.
     pub object: String,
     /// The rule in it, as in `ingress[0]`.
@@ -305,7 +305,7 @@ pub struct Isolated {
     /// Whether what no policy allows is dropped.
     pub isolated: bool,
     /// The policies that isolate it.
-    pub by: Vec<Place>,
+    pub by: Vec<WrittenAt>,
     /// False where there may be more of them: a policy without rules has no ACL that would tell.
     pub complete: bool,
     /// All whose ACLs are asked about its packets, by tier: owners without direction and rule.

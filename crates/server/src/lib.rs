@@ -43,8 +43,8 @@ pub use api::{openapi, router};
 pub use app::{App, Parts};
 pub use cluster::{
     Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, Isolated, Isolation, KnownAcl,
-    KnownPolicy, KnownRule, Mistake, Place, PolicyName, Refusal, SourceState, WhatifRequest,
-    Workload, Written, WrittenRule,
+    KnownPolicy, KnownRule, Mistake, PolicyName, Refusal, SourceState, WhatifRequest, Workload,
+    Written, WrittenAt, WrittenRule,
 };
 pub use limits::Limits;
 pub use live::{Live, Read, Update};

@@ -136,6 +136,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/isolation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What isolates a pod
+         * @description The policies that isolate it in each direction, and all that are asked about its packets.
+         */
+        get: operations["isolation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -191,6 +211,26 @@ export interface paths {
          * @description Those in force, used or not, and those that decided something within the time, by kind, namespace and name.
          */
         get: operations["policies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One policy
+         * @description Its text with the places of its rules, the pods that it is about, and the ACLs that it was compiled to in each zone. `rules` tells how often each rule decided.
+         */
+        get: operations["policy"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1003,6 +1043,77 @@ export interface components {
             /** @description By alphabet. */
             items: components["schemas"]["Field"][];
         };
+        /** @description Who decides about a pod in one direction. */
+        Isolated: {
+            /** @description All whose ACLs are asked about its packets, by tier: owners without direction and rule. */
+            asked: Record<string, never>[];
+            /** @description The policies that isolate it. */
+            by: components["schemas"]["Place"][];
+            /** @description False where there may be more of them: a policy without rules has no ACL that would tell. */
+            complete: boolean;
+            /** @description Whether what no policy allows is dropped. */
+            isolated: boolean;
+        };
+        /** @description Who decides about a pod. */
+        Isolation: {
+            /** @description About what it sends. */
+            egress: components["schemas"]["Isolated"];
+            /** @description About what others send to it. */
+            ingress: components["schemas"]["Isolated"];
+            /** @description The pod, as `namespace/name`. */
+            pod: string;
+        };
+        /** @description An ACL, as one or several zones have it. */
+        KnownAcl: {
+            /** @description What it does, in OVN's words. */
+            action: string;
+            /** @description What ovn-kubernetes knows it by (`k8s.ovn.org/id`). */
+            id?: string | null;
+            /** @description Its match. */
+            match: string;
+            /** @description Whose it is, and of which rule. */
+            owner: Record<string, never>;
+            /** @description `from-lport`, `from-lport-after-lb` or `to-lport`. */
+            pipeline: string;
+            /**
+             * Format: int32
+             * @description Within the tier the highest decides.
+             */
+            priority: number;
+            /**
+             * Format: double
+             * @description The same of established connections.
+             */
+            sampled_est: number;
+            /**
+             * Format: double
+             * @description Share of the packets of new connections that are sampled, from 0 to 1; the least of all zones.
+             */
+            sampled_new: number;
+            /** @description Where it is written, the most telling place first; for a default deny the policies that isolate. */
+            sources: components["schemas"]["Place"][];
+            /**
+             * Format: int32
+             * @description 0 to 3; asked in this order.
+             */
+            tier: number;
+            /** @description The zones that have it so. */
+            zones: string[];
+        };
+        /** @description A policy as it stands. */
+        KnownPolicy: {
+            /** @description What it was compiled to, by tier and priority. */
+            acls: components["schemas"]["KnownAcl"][];
+            /** @description Directions in which it isolates the pods that it selects, so that what no policy allows is dropped. */
+            isolates: string[];
+            /** @description The pods that it is about, as `namespace/name`, as far as they are known. */
+            pods: string[];
+            /** @description Why it is not known how it is written, and what to do about it. */
+            unwritten?: string | null;
+            written?: components["schemas"]["Written"] | null;
+            /** @description All zones that are known. An ACL that not all of them have is a difference between them. */
+            zones: string[];
+        };
         /** @description Some items of a list, and where to go on. */
         Listing_Namespace: {
             /** @description The items, in their order. */
@@ -1129,6 +1240,35 @@ export interface components {
              */
             updates: number;
         };
+        /** @description Something wrong in a text that was given. */
+        Mistake: {
+            /** @description Which check speaks; stable. */
+            code: string;
+            /**
+             * Format: int32
+             * @description In characters, counted from 1.
+             */
+            column?: number | null;
+            /**
+             * Format: int32
+             * @description The column behind its end.
+             */
+            end_column?: number | null;
+            /**
+             * Format: int32
+             * @description The line where it ends.
+             */
+            end_line?: number | null;
+            /**
+             * Format: int32
+             * @description Counted from 1; missing for the text as a whole.
+             */
+            line?: number | null;
+            /** @description What is wrong, and what to do about it. */
+            message: string;
+            /** @description `error`, `warning` or `note`. */
+            severity: string;
+        };
         /** @description A namespace. */
         Namespace: components["schemas"]["Traffic"] & {
             /** @description Its name. */
@@ -1195,6 +1335,8 @@ export interface components {
         Problem: {
             /** @description What happened this time, and what to do. */
             detail: string;
+            /** @description The places in a text that was given. */
+            mistakes?: components["schemas"]["Mistake"][];
             /** @description The wrong query with carets under the place, in several lines. */
             report?: string | null;
             /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1368,6 +1510,42 @@ export interface components {
             /** @description Where it lives. */
             node?: string | null;
         };
+        /** @description The text of a policy. */
+        Written: {
+            /** @description What the text is called that it is in, mostly a path. */
+            file: string;
+            /**
+             * Format: int32
+             * @description Which line of that is the first of `text`.
+             */
+            first_line: number;
+            /** @description The object, as in `NetworkPolicy shop/web`. */
+            object: string;
+            /** @description Where its rules stand. */
+            rules: components["schemas"]["WrittenRule"][];
+            /** @description Its document: YAML or JSON. */
+            text: string;
+        };
+        /** @description Where a rule stands. */
+        WrittenRule: {
+            /** @description The direction: with `index` as in the owner of its ACLs. */
+            direction: string;
+            /**
+             * Format: int32
+             * @description Its last line.
+             */
+            end_line: number;
+            /**
+             * Format: int32
+             * @description Its number, from 0.
+             */
+            index: number;
+            /**
+             * Format: int32
+             * @description Its first line in the file.
+             */
+            line: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1416,6 +1594,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1444,6 +1624,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1472,6 +1654,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1500,6 +1684,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1528,6 +1714,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1556,6 +1744,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1608,6 +1798,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1636,6 +1828,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1664,6 +1858,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1692,6 +1888,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1720,6 +1918,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1748,6 +1948,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1812,6 +2014,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1840,6 +2044,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1868,6 +2074,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1896,6 +2104,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1924,6 +2134,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -1952,6 +2164,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2002,6 +2216,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2030,6 +2246,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2058,6 +2276,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2095,6 +2315,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2123,6 +2345,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2151,6 +2375,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2203,6 +2429,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2231,6 +2459,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2259,6 +2489,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2314,6 +2546,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2342,6 +2576,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2370,6 +2606,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2435,6 +2673,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2463,6 +2703,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2491,6 +2733,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2528,6 +2772,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2556,6 +2802,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2584,6 +2832,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2624,6 +2874,220 @@ export interface operations {
             };
         };
     };
+    isolation: {
+        parameters: {
+            query: {
+                /**
+                 * @description `namespace/name`.
+                 * @example data/search-0
+                 */
+                pod: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Isolation"];
+                };
+            };
+            /** @description What was asked makes no sense; `report` shows the place in a query. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description No token, or one that nobody knows. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Who asks may not have this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description There is no such pod in what is known */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked more often than one may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+        };
+    };
     live: {
         parameters: {
             query?: {
@@ -2659,6 +3123,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2687,6 +3153,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2715,6 +3183,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2743,6 +3213,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2771,6 +3243,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2799,6 +3273,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2863,6 +3339,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2891,6 +3369,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2919,6 +3399,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2947,6 +3429,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -2975,6 +3459,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3003,6 +3489,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3067,6 +3555,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3095,6 +3585,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3123,6 +3615,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3151,6 +3645,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3179,6 +3675,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3207,6 +3705,232 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+        };
+    };
+    policy: {
+        parameters: {
+            query: {
+                /**
+                 * @description `NetworkPolicy`, `AdminNetworkPolicy`, `NetpolNamespace` (default deny) and so on: as in `owner.kind`.
+                 * @example NetworkPolicy
+                 */
+                kind: string;
+                /**
+                 * @description The namespace; none or an empty one for what is in none.
+                 * @example data
+                 */
+                namespace?: string;
+                /**
+                 * @description The name; none or an empty one where the owner has none, such as an EgressFirewall.
+                 * @example allow-catalog
+                 */
+                name?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KnownPolicy"];
+                };
+            };
+            /** @description What was asked makes no sense; `report` shows the place in a query. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description No token, or one that nobody knows. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Who asks may not have this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description There is no such policy now, or what is known does not tell */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked more often than one may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3273,6 +3997,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3301,6 +4027,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3329,6 +4057,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3357,6 +4087,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3385,6 +4117,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3413,6 +4147,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3460,6 +4196,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3488,6 +4226,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3516,6 +4256,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3544,6 +4286,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3572,6 +4316,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3600,6 +4346,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3664,6 +4412,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3692,6 +4442,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3720,6 +4472,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3748,6 +4502,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3776,6 +4532,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3804,6 +4562,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3856,6 +4616,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3884,6 +4646,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3912,6 +4676,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3967,6 +4733,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -3995,6 +4763,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4023,6 +4793,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4089,6 +4861,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4117,6 +4891,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4145,6 +4921,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4173,6 +4951,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4201,6 +4981,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */
@@ -4229,6 +5011,8 @@ export interface operations {
                     "application/problem+json": {
                         /** @description What happened this time, and what to do. */
                         detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
                         /** @description The wrong query with carets under the place, in several lines. */
                         report?: string | null;
                         /** @description The place in the query, in bytes: first, and behind the last. */

@@ -7,7 +7,7 @@ use netverdict_manifest::{Key, Kind, Object, Span, Spec, read};
 use netverdict_pipeline::Northbound;
 use netverdict_policy::Origin;
 use netverdict_server::{
-    Asker, Isolated, Isolation, KnownAcl, KnownPolicy, Place, PolicyName, Refusal, Written,
+    Asker, Isolated, Isolation, KnownAcl, KnownPolicy, PolicyName, Refusal, Written, WrittenAt,
     WrittenRule,
 };
 use netverdict_types::{Direction, EndpointKind, Owner, OwnerKind, Pipeline, Rule};
@@ -154,14 +154,19 @@ pub(super) fn isolation(twin: &Twin, pod: &str) -> Result<Isolation, Refusal> {
 }
 
 /// The policies that isolate a pod, and whether these are all.
-fn isolating(twin: &Twin, pod: &Key, direction: Direction, asked: &[Owner]) -> (Vec<Place>, bool) {
+fn isolating(
+    twin: &Twin,
+    pod: &Key,
+    direction: Direction,
+    asked: &[Owner],
+) -> (Vec<WrittenAt>, bool) {
     let Some(world) = &twin.world else {
         let policies = asked
             .iter()
             .filter(|owner| owner.kind == OwnerKind::NetworkPolicy);
         let places = policies.filter_map(|owner| {
             let (namespace, name) = (owner.namespace.as_ref()?, owner.name.as_ref()?);
-            Some(Place {
+            Some(WrittenAt {
                 object: format!("NetworkPolicy {namespace}/{name}"),
                 rule: None,
                 file: None,
@@ -345,9 +350,9 @@ fn lines(text: &str) -> u32 {
     u32::try_from(breaks).unwrap_or(u32::MAX)
 }
 
-fn place(twin: &Twin, origin: &Origin) -> Place {
+fn place(twin: &Twin, origin: &Origin) -> WrittenAt {
     let file = twin.names.file(origin.span.file);
-    Place {
+    WrittenAt {
         object: origin.object.to_string(),
         rule: origin.rule.as_deref().map(str::to_owned),
         line: file.map(|_| origin.span.line),

@@ -234,7 +234,7 @@ fn it_explains() {
 
 #[test]
 fn a_policy_and_a_pod_are_looked_at() {
-    let server = Running::new(Limits::default(), 10);
+    let server = Running::random(5);
     let path = "/api/v1/policy?kind=NetworkPolicy&namespace=idle&name=nobody";
     let policy = server.ok(path);
     assert_eq!(policy["pods"][0], "idle/sleeper");

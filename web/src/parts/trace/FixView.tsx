@@ -45,6 +45,7 @@ export function FixView({ fix, query }: Props) {
       )}
       <Flex>
         <Button
+          isDisabled={parts.some(({ text }) => !text)}
           onClick={() => {
             putDraft({ text: fixText(fix), query });
             void navigate(to('/whatif'));

@@ -1,0 +1,51 @@
+import { Alert, Breadcrumb, BreadcrumbItem, Title } from '@patternfly/react-core';
+import { useTranslation } from 'react-i18next';
+import { Link, useNavigate } from 'react-router-dom';
+import { Asked } from '../../parts/states';
+import { useKeys } from '../../state/keys';
+import { useTo } from '../../state/url';
+import { Acls } from './Acls';
+import { DefaultDeny } from './DefaultDeny';
+import { Kind } from './Kind';
+import { PolicyYaml } from './PolicyYaml';
+import { Rules } from './Rules';
+import type { Policy } from './used';
+import { usePolicy } from './usePolicies';
+
+/** One policy: its rules with their use, what default deny drops for it, its YAML, its ACLs. */
+export function PolicyView({ policy, all }: { policy: string; all: Policy[] }) {
+  const { t } = useTranslation('policies');
+  const to = useTo();
+  const navigate = useNavigate();
+  useKeys({ Escape: () => void navigate(to('/policies')) });
+  const asked = usePolicy(policy);
+  const used = all.find(({ ref }) => ref === policy);
+  return (
+    <div className="nv-policy">
+      <Breadcrumb>
+        <BreadcrumbItem
+          render={({ className }) => (
+            <Link className={className} to={to('/policies')}>
+              {t('title')}
+            </Link>
+          )}
+        />
+        <BreadcrumbItem isActive>{policy.split('/').filter(Boolean).join(' / ')}</BreadcrumbItem>
+      </Breadcrumb>
+      <Title headingLevel="h2">
+        <Kind policy={policy} />
+      </Title>
+      {used && !used.inForce && <Alert isInline variant="info" title={t('gone_long')} />}
+      {used && <Rules policy={used} acls={asked.data?.acls ?? []} />}
+      <Asked query={asked}>
+        {(known) => (
+          <>
+            <DefaultDeny policy={policy} known={known} all={all} />
+            <PolicyYaml known={known} used={used} />
+            <Acls known={known} />
+          </>
+        )}
+      </Asked>
+    </div>
+  );
+}

@@ -1,0 +1,24 @@
+import type { Schemas } from '../../api/client';
+import type { YamlMark, YamlNote } from '../../parts/Yaml';
+import type { Policy, Rule } from './used';
+
+type Written = Schemas['Written'];
+
+/** What is said behind the line of each rule. */
+export function ruleNotes(
+  written: Written,
+  used: Policy | undefined,
+  say: (rules: Rule[]) => Omit<YamlNote, 'line'>,
+): YamlNote[] {
+  return written.rules.map(({ direction, index, line }) => {
+    const rules = used?.rules.filter((rule) => rule.direction === direction && rule.index === index) ?? [];
+    return { line, ...say(rules) };
+  });
+}
+
+/** The lines of a rule that is chosen as `Ingress:0`. */
+export function chosenMarks(written: Written, chosen: string): YamlMark[] {
+  return written.rules
+    .filter(({ direction, index }) => `${direction}:${index}` === chosen)
+    .map(({ line, end_line: to }) => ({ from: line, to, tone: 'info' }));
+}
