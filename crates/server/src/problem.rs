@@ -25,16 +25,19 @@ pub(crate) struct Problem {
     /// The HTTP status.
     status: u16,
     /// What happened this time, and what to do.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// The wrong query with carets under the place, in several lines.
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<String>,
+    #[schema(value_type = Option<String>)]
+    report: Option<Box<str>>,
     /// The place in the query, in bytes: first, and behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     span: Option<[usize; 2]>,
     /// The places in a text that was given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mistakes: Vec<Mistake>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<Mistake>)]
+    mistakes: Box<[Mistake]>,
 }
 
 impl Problem {
@@ -51,7 +54,7 @@ impl Problem {
     /// A text that makes no sense.
     pub(crate) fn mistaken(what: String, mistakes: Vec<Mistake>) -> Self {
         Self {
-            mistakes,
+            mistakes: mistakes.into(),
             ..Self::new(Kind::WrongParameter, what)
         }
     }
@@ -162,10 +165,10 @@ impl Problem {
             kind: format!("urn:netverdict:problem:{}", kind.word()),
             title: kind.title(),
             status: kind.status().as_u16(),
-            detail,
+            detail: detail.into(),
             report: None,
             span: None,
-            mistakes: Vec::new(),
+            mistakes: Box::default(),
         }
     }
 
@@ -280,7 +283,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let span = error.span();
         Self {
-            report: Some(error.report().to_string()),
+            report: Some(error.report().to_string().into()),
             span: Some([span.start, span.end]),
             ..Self::new(Kind::WrongQuery, error.to_string())
         }

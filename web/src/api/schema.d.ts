@@ -1048,7 +1048,7 @@ export interface components {
             /** @description All whose ACLs are asked about its packets, by tier: owners without direction and rule. */
             asked: Record<string, never>[];
             /** @description The policies that isolate it. */
-            by: components["schemas"]["Place"][];
+            by: components["schemas"]["WrittenAt"][];
             /** @description False where there may be more of them: a policy without rules has no ACL that would tell. */
             complete: boolean;
             /** @description Whether what no policy allows is dropped. */
@@ -1091,7 +1091,7 @@ export interface components {
              */
             sampled_new: number;
             /** @description Where it is written, the most telling place first; for a default deny the policies that isolate. */
-            sources: components["schemas"]["Place"][];
+            sources: components["schemas"]["WrittenAt"][];
             /**
              * Format: int32
              * @description 0 to 3; asked in this order.
@@ -1525,6 +1525,25 @@ export interface components {
             rules: components["schemas"]["WrittenRule"][];
             /** @description Its document: YAML or JSON. */
             text: string;
+        };
+        /** @description An object, a rule in it, and the line where that is written. */
+        WrittenAt: {
+            /**
+             * Format: int32
+             * @description In characters, counted from 1.
+             */
+            column?: number | null;
+            /** @description The text's name, mostly a path. */
+            file?: string | null;
+            /**
+             * Format: int32
+             * @description Counted from 1.
+             */
+            line?: number | null;
+            /** @description The object, as in `NetworkPolicy shop/web`. */
+            object: string;
+            /** @description The rule in it, as in `ingress[0]`. */
+            rule?: string | null;
         };
         /** @description Where a rule stands. */
         WrittenRule: {

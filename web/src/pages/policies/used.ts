@@ -51,7 +51,7 @@ export function policies(items: UsedRule[]): Policy[] {
     const inForce = item.zones.length > 0;
     const known = all.get(ref) ?? { ref, owner, rules: [], inForce: false, sampled: true, ...NOTHING };
     const key = ruleKey(owner);
-    const use = useOf(item);
+    const use = amountOf(item);
     const rule = known.rules.find((rule) => rule.key === key && rule.action === item.action);
     if (rule) {
       Object.assign(rule, sum(rule, use));
@@ -79,7 +79,7 @@ export function policies(items: UsedRule[]): Policy[] {
 
 const NOTHING: Use = { connections: 0, packets: 0, dropped: 0 };
 
-function useOf({ connections, packets, dropped_packets: dropped, last }: UsedRule): Use {
+function amountOf({ connections, packets, dropped_packets: dropped, last }: UsedRule): Use {
   return { connections, packets, dropped, ...(last && { last }) };
 }
 
