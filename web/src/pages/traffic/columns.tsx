@@ -23,8 +23,8 @@ export interface Column {
 
 /** All that a table of connections can show, in the order in which they stand if nobody moved them. */
 const ALL = [
-  { id: 'end', group: 'common', width: 6.5, show: ({ end }) => <Time at={end} /> },
-  { id: 'start', group: 'common', width: 6.5, show: ({ start }) => <Time at={start} /> },
+  { id: 'end', group: 'common', width: 6.75, show: ({ end }) => <Time at={end} /> },
+  { id: 'start', group: 'common', width: 6.75, show: ({ start }) => <Time at={start} /> },
   {
     id: 'duration',
     group: 'common',

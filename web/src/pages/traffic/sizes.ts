@@ -1,7 +1,7 @@
 /** How tall a line of the table is, in rem. */
-export const SIZES = { compact: 2.25, normal: 3.5, large: 5 } as const;
+export const SIZES = { compact: 2, normal: 3, large: 4.5 } as const;
 export type Size = keyof typeof SIZES;
-export const CARD = 8.5;
+export const CARD = 8;
 
 export const isSize = (text: string): text is Size => text in SIZES;
 

@@ -1,19 +1,24 @@
-import { useUrl } from '../../state/url';
+import { useUrl, useUrls } from '../../state/url';
 import { join, parse, type Query, type Term } from './query';
 
 /** The query of the page, as text and as terms, and the terms that are set aside; all of it lives in the address. */
 export function useFilters() {
   const [q, setQ] = useUrl('q');
-  const [off, setOff] = useUrl('off');
+  const [off] = useUrl('off');
+  const change = useUrls();
   const query = parse(q);
   const aside = parse(off).terms;
-  const put = (query: Query) => setQ(join(query), true);
-  const putBoth = (query: Query, terms: Term[]) => {
-    setQ(join(query), true);
-    setOff(join({ terms, tail: '' }));
+  const putBoth = (query: Query, terms: Term[]) =>
+    change({ q: join(query) || null, off: join({ terms, tail: '' }) || null }, true);
+  return {
+    q,
+    setQ: (text: string) => setQ(text, true),
+    query,
+    put: (query: Query) => putBoth(query, aside),
+    aside,
+    putAside: (terms: Term[]) => putBoth(query, terms),
+    putBoth,
   };
-  const putAside = (terms: Term[]) => setOff(join({ terms, tail: '' }));
-  return { q, setQ: (text: string) => setQ(text, true), query, put, aside, putAside, putBoth };
 }
 
 export type Filters = ReturnType<typeof useFilters>;
