@@ -3,6 +3,7 @@ import { ExchangeAltIcon } from '@patternfly/react-icons';
 import { useRef, useState, type FormEvent } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useKeys } from '../../state/keys';
+import './explain.css';
 import { useRefs } from './useRefs';
 
 export interface Asked {
@@ -28,7 +29,7 @@ export function Question({ asked, onAsk }: { asked: Asked; onAsk: (asked: Asked)
     onAsk({ from: draft.from.trim(), to: draft.to.trim(), port: draft.port.trim() });
   };
   const field = (name: keyof Asked, list?: string) => (
-    <FlexItem flex={{ default: name === 'port' ? 'flexNone' : 'flex_1' }}>
+    <FlexItem flex={{ default: name === 'port' ? 'flexNone' : 'flex_1' }} className="nv-explain-field">
       <FormGroup label={t(`field.${name}`)} fieldId={`explain-${name}`}>
         <TextInput
           id={`explain-${name}`}
