@@ -24,7 +24,8 @@ use crate::databases::Databases;
 use crate::exit::{Done, Usage, tell};
 use crate::filters::Filters;
 use crate::output::{Format, Output};
-use crate::session::{Inputs, Session, Step};
+use crate::server;
+use crate::session::{Inputs, Step};
 use crate::sources::{Kind, Live, Spec};
 use crate::twin;
 
@@ -33,7 +34,8 @@ use traffic::Traffic;
 /// See it at work on a cluster inside this program: no root, no OVN, no Kubernetes
 ///
 /// A shop of a dozen services on three nodes, with policies and three mistakes in them. Its packets go through the twin of OVN's ACL stages; what
-/// that samples is read, resolved and shown as on a real node. Ctrl-C ends it.
+/// that samples is read, resolved and shown as on a real node: here, and in the console that this serves on 127.0.0.1:8480 (or another port if that
+/// is taken). Ctrl-C ends it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Demo {
     #[command(flatten)]
@@ -45,6 +47,10 @@ pub(crate) struct Demo {
     /// How to show it
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
+
+    /// Do not open the console in a browser
+    #[arg(long)]
+    no_open: bool,
 }
 
 /// The cluster that is played.
@@ -87,14 +93,12 @@ impl Demo {
     /// If the scenario cannot be read, or the demo's files not be written.
     pub(crate) fn run(self) -> Result<Done> {
         let staged = self.stage.set()?;
+        let listening = server::listen_for_demo()?;
         self.greet(&staged);
-        let mut session = Session::new(&staged.inputs, &staged.databases, None)?;
-        let mut staged = Some(staged);
-        let mut running: Option<Running> = None;
-        let interrupter = session.interrupter();
+        self.show(&format!("{}://{}", listening.scheme(), listening.address()));
         let plan = self.filters.query().plan(SystemClock.now());
         let mut output = Output::new(self.output)?;
-        session.run(&mut |step| match step {
+        let done = server::serve_demo(staged, listening, &mut |step| match step {
             Step::Decision(decision) => {
                 if decision.double && output.hides_doubles() || !plan.matches(decision) {
                     return Ok(());
@@ -102,20 +106,33 @@ impl Demo {
                 output.show(decision)
             }
             Step::Tick(_) => Ok(()),
-            Step::Pause => {
-                // Only now somebody listens.
-                if let Some(staged) = staged.take() {
-                    running = Some(staged.start(interrupter.clone())?);
-                }
-                output.flush()
-            }
+            Step::Pause => output.flush(),
         })?;
         output.flush()?;
-        if let Some(running) = running {
-            running.end();
+        Ok(done)
+    }
+
+    /// Says where the console is; in a graphical session it opens there.
+    fn show(&self, address: &str) {
+        if !netverdict_server::has_console() {
+            tell("there is no console in this binary: build web/ first, as `make demo` does");
+            return;
         }
-        session.summary();
-        Ok(Done::Ok)
+        tell(format_args!("the console is at {address}"));
+        let graphical = ["WAYLAND_DISPLAY", "DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+        if !self.no_open && graphical && std::io::stderr().is_terminal() {
+            let nothing = std::process::Stdio::null;
+            let opening = std::process::Command::new("xdg-open")
+                .arg(address)
+                .stdin(nothing())
+                .stdout(nothing())
+                .stderr(nothing())
+                .spawn();
+            // Where nothing opens it, the address is on the terminal.
+            drop(opening);
+        }
     }
 
     fn greet(&self, staged: &Staged) {

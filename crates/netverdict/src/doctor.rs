@@ -82,6 +82,7 @@ pub(crate) fn examine(databases: &Databases, state: Option<PathBuf>) -> Result<E
     Ok(Examination {
         report: Report::new(facts.time, checks::findings(&facts)),
         source: checks::source(&facts),
+        zones: facts.zones.into_iter().filter_map(Zone::of).collect(),
     })
 }
 
@@ -92,45 +93,65 @@ pub(crate) struct Examination {
     /// The source that this node's samples can be read from, as `--source` takes it; or why
     /// there is none.
     pub(crate) source: Result<String, String>,
+    /// The zones whose NB was read.
+    pub(crate) zones: Vec<Zone>,
+}
+
+/// How a zone stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Zone {
+    /// By its databases.
+    pub(crate) status: netverdict_control::Status,
+    /// The release of its node's Open vSwitch.
+    pub(crate) ovs: Option<String>,
+}
+
+impl Zone {
+    fn of(zone: facts::Zone) -> Option<Self> {
+        Some(Self {
+            status: zone.status?,
+            ovs: zone.node.and_then(|node| node.version),
+        })
+    }
 }
 
 /// All findings of one examination.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     /// The version that looked.
-    netverdict: &'static str,
+    pub(crate) netverdict: &'static str,
     /// When.
-    time: Timestamp,
+    pub(crate) time: Timestamp,
     pub(crate) ok: usize,
     pub(crate) warn: usize,
     pub(crate) fail: usize,
     pub(crate) skip: usize,
     pub(crate) unknown: usize,
-    findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// The result of one check.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct Finding {
-    area: Area,
-    check: &'static str,
+    pub(crate) area: Area,
+    pub(crate) check: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    zone: Option<String>,
-    state: State,
+    pub(crate) zone: Option<String>,
+    pub(crate) state: State,
     /// What was seen.
-    seen: String,
+    pub(crate) seen: String,
     /// Why it matters; only where it is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+    pub(crate) why: Option<String>,
     /// What mends it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    pub(crate) mend: Option<String>,
 }
 
 /// What is examined.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Area {
+pub(crate) enum Area {
     Machine,
     Vswitch,
     Ovn,
@@ -140,7 +161,7 @@ enum Area {
 /// How a check ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+pub(crate) enum State {
     /// It is as it should be.
     Ok,
     /// Something works less well than it could, or cannot be relied on.

@@ -1,5 +1,6 @@
 //! `netverdict server`: collects, keeps and answers.
 
+mod checkup;
 mod config;
 mod explainer;
 mod ingest;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use netverdict_server::{App, Live, Parts, Server as Listening, router};
+use netverdict_server::{App, Live, Parts, Security, Server as Listening, router};
 use netverdict_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -25,9 +26,10 @@ use crate::compile::{self, Settings};
 use crate::databases::Databases;
 use crate::demo::{Stage, Staged};
 use crate::exit::{Done, tell};
-use crate::session::{Inputs, Session, Step};
+use crate::session::{Inputs, Session, Step, Take};
 use crate::twin;
 
+use checkup::Checkup;
 use config::Config;
 use explainer::Explainer;
 use ingest::{Ingest, Writer};
@@ -89,8 +91,36 @@ impl Server {
             config.inputs = staged.inputs.clone();
             config.databases = staged.databases.clone();
         }
-        serve(config, staged)
+        let listening = Listening::listen(config.listen.unwrap_or(LISTEN), config.security()?)?;
+        serve(config, staged, listening, &mut |_| Ok(()))
     }
+}
+
+/// Listens for those who try the demo: at the usual place, or elsewhere if that is taken.
+///
+/// # Errors
+/// If this machine has no loopback.
+pub(crate) fn listen_for_demo() -> Result<Listening> {
+    let anywhere = SocketAddr::new(LISTEN.ip(), 0);
+    let listen = |address| Listening::listen(address, Security::default());
+    Ok(listen(LISTEN).or_else(|_| listen(anywhere))?)
+}
+
+/// Serves a demo, until it is over or a signal comes. `watch` is told of all that happens.
+///
+/// # Errors
+/// As [`Server::run`], and if `watch` fails.
+pub(crate) fn serve_demo(
+    staged: Staged,
+    listening: Listening,
+    watch: &mut Take<'_>,
+) -> Result<Done> {
+    let config = Config {
+        inputs: staged.inputs.clone(),
+        databases: staged.databases.clone(),
+        ..Config::default()
+    };
+    serve(config, Some(staged), listening, watch)
 }
 
 /// The store in a data directory.
@@ -107,8 +137,13 @@ pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
 /// Serves until a signal. A demo begins once its sources are open.
 ///
 /// # Errors
-/// As [`Server::run`].
-fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
+/// As [`Server::run`], and if `watch` fails.
+fn serve(
+    config: Config,
+    mut demo: Option<Staged>,
+    listening: Listening,
+    watch: &mut Take<'_>,
+) -> Result<Done> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("server")
@@ -129,7 +164,11 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
     };
     let today = today(&config, demo.as_ref());
     let tries = Tries::new(today.clone());
-    let known = Arc::new(Known::new(Explainer::new(twin, today), tries));
+    let known = Arc::new(Known::new(
+        Explainer::new(twin, today),
+        tries,
+        Checkup::new(config.databases.clone()),
+    ));
     let app = App::new(Parts {
         store: store.clone(),
         live: live.clone(),
@@ -150,21 +189,21 @@ fn serve(config: Config, mut demo: Option<Staged>) -> Result<Done> {
     tell(format_args!("answering at {address}/api/v1"));
     let interrupter = session.interrupter();
     let mut running = None;
-    let ended = session.run(&mut |step| match step {
-        Step::Decision(decision) => {
-            ingest.decision(decision);
-            Ok(())
-        }
-        Step::Pause => {
-            if let Some(staged) = demo.take() {
-                running = Some(staged.start(interrupter.clone())?);
+    let ended = session.run(&mut |step| {
+        match &step {
+            Step::Decision(decision) => ingest.decision(decision),
+            Step::Pause => {
+                // Only now somebody listens.
+                if let Some(staged) = demo.take() {
+                    running = Some(staged.start(interrupter.clone())?);
+                }
             }
-            Ok(())
+            Step::Tick(glance) => {
+                known.look(*glance, ingest.counts());
+                ingest.advance()?;
+            }
         }
-        Step::Tick(glance) => {
-            known.look(glance, ingest.counts());
-            ingest.advance()
-        }
+        watch(step)
     });
     if let Some(running) = running {
         running.end();

@@ -31,6 +31,7 @@ fn the_shop_drops_what_its_mistakes_drop_and_nothing_else() {
     let told = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{told}");
     assert!(told.contains(" 0 unresolved"), "{told}");
+    assert!(told.contains("answering at http://127.0.0.1:"), "{told}");
     let mut dropped = BTreeSet::new();
     let mut allowed = BTreeSet::new();
     for line in String::from_utf8(run.stdout).unwrap().lines() {

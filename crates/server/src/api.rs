@@ -103,7 +103,8 @@ fn paths() -> OpenApiRouter<App> {
         .routes(routes!(explain::whatif))
         .routes(routes!(query::completions))
         .routes(routes!(query::fields))
-        .routes(routes!(sources::list));
+        .routes(routes!(sources::list))
+        .routes(routes!(health::health));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", questions)
         .routes(routes!(health::lives))

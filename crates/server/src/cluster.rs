@@ -22,6 +22,10 @@ pub trait Cluster: Send + Sync {
     /// The sources of samples, and what else counts losses.
     fn sources(&self) -> Vec<SourceState>;
 
+    /// How each zone is sampled, and what doctor finds. Databases are asked for it, so that it is
+    /// as of a short while ago at times.
+    fn health(&self) -> BoxFuture<'_, Result<Health, Refusal>>;
+
     /// True once policies and sources are there.
     fn is_ready(&self) -> bool;
 
@@ -138,6 +142,72 @@ pub struct Counter {
     pub name: String,
     /// How often.
     pub value: u64,
+}
+
+/// How each zone is sampled, and what doctor finds.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Health {
+    /// The version of netverdict that answers.
+    pub netverdict: String,
+    /// When it was looked at.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+    /// The zones, in the order in which their databases are named.
+    pub zones: Vec<ZoneHealth>,
+    /// What doctor finds (docs/doctor.md).
+    pub findings: Vec<HealthFinding>,
+}
+
+/// How a zone is sampled.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ZoneHealth {
+    /// `NB_Global.name`, empty where OVN has only one.
+    pub name: String,
+    /// The release of OVN, by what northd wrote or by the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ovn: Option<String>,
+    /// The release of the node's Open vSwitch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ovs: Option<String>,
+    /// How many ACLs there are.
+    pub acls: u64,
+    /// How many of them are not sampled at all.
+    pub unsampled: u64,
+    /// New connections: how many ACLs are sampled at which rate.
+    pub new: Vec<SampledAcls>,
+    /// The same for established ones.
+    pub est: Vec<SampledAcls>,
+}
+
+/// ACLs that are sampled at one rate.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SampledAcls {
+    /// The share of packets, 1 for all.
+    pub share: f64,
+    /// How many ACLs.
+    pub acls: u64,
+}
+
+/// The result of one of doctor's checks.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct HealthFinding {
+    /// `machine` (the server's own), `vswitch`, `ovn` or `sampling`.
+    pub area: String,
+    /// Which check, as docs/doctor.md names it.
+    pub check: String,
+    /// The zone, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// `ok`, `warn`, `fail`, `skip` (not looked at) or `unknown`.
+    pub state: String,
+    /// What was seen.
+    pub seen: String,
+    /// Why it matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
 }
 
 /// A question for [`Cluster::explain`].

@@ -21,6 +21,11 @@ const PAGE: &str = "index.html";
 const NOT_BUILT: &str = "the console is not in this binary: `npm ci && npm run build` in web/, then build \
     netverdict again; the API is at /api/v1";
 
+/// Whether the console's files are in this binary.
+pub fn has_console() -> bool {
+    Files::get(PAGE).is_some()
+}
+
 /// Whether a path is the console's: a page or a file, which tell nothing of anybody.
 pub(crate) fn owns(path: &str) -> bool {
     !path.starts_with("/api/") && !["/api", "/metrics"].contains(&path)

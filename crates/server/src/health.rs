@@ -1,8 +1,20 @@
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use netverdict_types::causes;
 
-use crate::app::App;
+use crate::app::{App, Scoped};
+use crate::cluster::Health;
+use crate::problem::{Problem, Problems};
+
+/// How each zone is sampled, and what doctor finds
+#[utoipa::path(get, path = "/health", operation_id = "health", tag = "server", responses((status = 200, body = Health), Problems))]
+pub(crate) async fn health(app: Scoped) -> Result<Json<Health>, Problem> {
+    let app = app.whole()?;
+    let cluster = &app.unscoped().cluster;
+    let health = app.work(async { Ok(cluster.health().await?) }).await?;
+    Ok(Json(health))
+}
 
 /// Whether the process lives
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "server", responses((status = 200, body = String, content_type = "text/plain", description = "It lives")))]

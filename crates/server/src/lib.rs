@@ -42,10 +42,11 @@ pub use access::{Access, AccessError, AccessFiles};
 pub use api::{openapi, router};
 pub use app::{App, Parts};
 pub use cluster::{
-    Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, Isolated, Isolation, KnownAcl,
-    KnownPolicy, KnownRule, Mistake, PolicyName, Refusal, SourceState, WhatifRequest, Workload,
-    Written, WrittenAt, WrittenRule,
+    Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, Health, HealthFinding, Isolated,
+    Isolation, KnownAcl, KnownPolicy, KnownRule, Mistake, PolicyName, Refusal, SampledAcls,
+    SourceState, WhatifRequest, Workload, Written, WrittenAt, WrittenRule, ZoneHealth,
 };
+pub use console::has_console;
 pub use limits::Limits;
 pub use live::{Live, Read, Update};
 pub use metrics::Metrics;

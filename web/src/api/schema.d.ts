@@ -136,6 +136,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How each zone is sampled, and what doctor finds */
+        get: operations["health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/isolation": {
         parameters: {
             query?: never;
@@ -1043,6 +1060,37 @@ export interface components {
             /** @description By alphabet. */
             items: components["schemas"]["Field"][];
         };
+        /** @description How each zone is sampled, and what doctor finds. */
+        Health: {
+            /** @description What doctor finds (docs/doctor.md). */
+            findings: components["schemas"]["HealthFinding"][];
+            /** @description The version of netverdict that answers. */
+            netverdict: string;
+            /**
+             * Format: date-time
+             * @description When it was looked at.
+             */
+            time: string;
+            /** @description The zones, in the order in which their databases are named. */
+            zones: components["schemas"]["ZoneHealth"][];
+        };
+        /** @description The result of one of doctor's checks. */
+        HealthFinding: {
+            /** @description `machine` (the server's own), `vswitch`, `ovn` or `sampling`. */
+            area: string;
+            /** @description Which check, as docs/doctor.md names it. */
+            check: string;
+            /** @description What mends it. */
+            mend?: string | null;
+            /** @description What was seen. */
+            seen: string;
+            /** @description `ok`, `warn`, `fail`, `skip` (not looked at) or `unknown`. */
+            state: string;
+            /** @description Why it matters. */
+            why?: string | null;
+            /** @description The zone, where there are several. */
+            zone?: string | null;
+        };
         /** @description Who decides about a pod in one direction. */
         Isolated: {
             /** @description All whose ACLs are asked about its packets, by tier: owners without direction and rule. */
@@ -1354,6 +1402,19 @@ export interface components {
              */
             type: string;
         };
+        /** @description ACLs that are sampled at one rate. */
+        SampledAcls: {
+            /**
+             * Format: int64
+             * @description How many ACLs.
+             */
+            acls: number;
+            /**
+             * Format: double
+             * @description The share of packets, 1 for all.
+             */
+            share: number;
+        };
         /** @description A source of samples, or another place that counts. */
         SourceState: {
             /** @description What it counts. */
@@ -1564,6 +1625,29 @@ export interface components {
              * @description Its first line in the file.
              */
             line: number;
+        };
+        /** @description How a zone is sampled. */
+        ZoneHealth: {
+            /**
+             * Format: int64
+             * @description How many ACLs there are.
+             */
+            acls: number;
+            /** @description The same for established ones. */
+            est: components["schemas"]["SampledAcls"][];
+            /** @description `NB_Global.name`, empty where OVN has only one. */
+            name: string;
+            /** @description New connections: how many ACLs are sampled at which rate. */
+            new: components["schemas"]["SampledAcls"][];
+            /** @description The release of OVN, by what northd wrote or by the schema. */
+            ovn?: string | null;
+            /** @description The release of the node's Open vSwitch. */
+            ovs?: string | null;
+            /**
+             * Format: int64
+             * @description How many of them are not sampled at all.
+             */
+            unsampled: number;
         };
     };
     responses: never;
@@ -2889,6 +2973,205 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Fields"];
+                };
+            };
+        };
+    };
+    health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description What was asked makes no sense; `report` shows the place in a query. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description No token, or one that nobody knows. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Who asks may not have this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Asked more often than one may. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description Too many ask at the same time, or the Kubernetes API server does not tell who may ask. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
+                };
+            };
+            /** @description It took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @description What happened this time, and what to do. */
+                        detail: string;
+                        /** @description The places in a text that was given. */
+                        mistakes?: components["schemas"]["Mistake"][];
+                        /** @description The wrong query with carets under the place, in several lines. */
+                        report?: string | null;
+                        /** @description The place in the query, in bytes: first, and behind the last. */
+                        span?: number[] | null;
+                        /**
+                         * Format: int32
+                         * @description The HTTP status.
+                         */
+                        status: number;
+                        /** @description The kind in words. */
+                        title: string;
+                        /**
+                         * @description Which kind of problem; stable.
+                         * @example urn:netverdict:problem:wrong-query
+                         */
+                        type: string;
+                    };
                 };
             };
         };

@@ -1,5 +1,6 @@
 //! The demo's cluster: manifests as rows, rows as a twin, and the files by which any command can look at it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -86,10 +87,48 @@ pub(super) fn write_dumps(
     databases
         .sb
         .push(dump(directory, "sb.json", "OVN_Southbound", bindings)?);
-    databases
-        .ovs
-        .push(dump(directory, "ovs.json", "Open_vSwitch", interfaces)?);
+    databases.ovs.push(dump(
+        directory,
+        "ovs.json",
+        "Open_vSwitch",
+        interfaces.chain(bridge(northbound, node)),
+    )?);
     Ok(())
+}
+
+/// The node's bridge, and where it sends samples.
+fn bridge(northbound: &Northbound, node: &Node) -> Vec<Row> {
+    let Some((_, switch)) = northbound.switches().next() else {
+        return Vec::new();
+    };
+    // A row of another database lends its id.
+    let uuid = switch.uuid;
+    let capabilities = Datum::map_of([("psample", "true")]);
+    let datapaths = Datum::map_of([("system", uuid)]);
+    let mut rows = vec![
+        Row::new("Open_vSwitch", uuid, [("datapaths", datapaths)]),
+        Row::new("Datapath", uuid, [("capabilities", capabilities)]),
+        Row::new("Bridge", uuid, [("name", Datum::from("br-int"))]),
+    ];
+    let mut told = BTreeSet::new();
+    for (id, collector) in &northbound.collectors {
+        let set = collector.set_id;
+        if let Some(group) = node.group(set)
+            && told.insert(set)
+        {
+            let columns = [
+                ("id", Datum::from(i64::from(set))),
+                ("bridge", Datum::from(uuid)),
+                ("local_group_id", Datum::from(i64::from(group))),
+                (
+                    "external_ids",
+                    Datum::map_of([("owner", "netverdict demo")]),
+                ),
+            ];
+            rows.push(Row::new("Flow_Sample_Collector_Set", *id, columns));
+        }
+    }
+    rows
 }
 
 fn dump(

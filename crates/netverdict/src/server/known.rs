@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_history::Role;
 use netverdict_server::{
-    Asker, Cluster, Counter, ExplainRequest, Isolation, KnownPolicy, KnownRule, PolicyName,
+    Asker, Cluster, Counter, ExplainRequest, Health, Isolation, KnownPolicy, KnownRule, PolicyName,
     Refusal, SourceState, WhatifRequest, Workload,
 };
 use netverdict_source::Counts;
@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::session::Glance;
 
+use super::checkup::Checkup;
 use super::explainer::Explainer;
 use super::tried::Tries;
 
@@ -25,6 +26,7 @@ pub(crate) struct Known {
     seen: Mutex<Seen>,
     explainer: Arc<Explainer>,
     tries: Arc<Tries>,
+    checkup: Arc<Checkup>,
     /// Explanations come one by one: each may take a whole core for a while.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -41,12 +43,13 @@ struct Seen {
 }
 
 impl Known {
-    /// Nothing yet; questions are for `explainer` and `tries`.
-    pub(super) fn new(explainer: Explainer, tries: Tries) -> Self {
+    /// Nothing yet; questions are for the others.
+    pub(super) fn new(explainer: Explainer, tries: Tries, checkup: Checkup) -> Self {
         Self {
             seen: Mutex::default(),
             explainer: Arc::new(explainer),
             tries: Arc::new(tries),
+            checkup: Arc::new(checkup),
             turn: Arc::default(),
         }
     }
@@ -123,6 +126,10 @@ impl Cluster for Known {
         let others = seen.counts.iter();
         let others = others.map(|(name, counts)| state(name, counts.clone()));
         sources.chain(others).collect()
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<Health, Refusal>> {
+        self.checkup.clone().health().boxed()
     }
 
     fn is_ready(&self) -> bool {

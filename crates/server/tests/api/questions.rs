@@ -216,6 +216,8 @@ fn it_says_how_it_stands() {
     let sources = server.ok("/api/v1/sources");
     assert_eq!(sources["sources"][0]["counters"][0]["value"], 3);
     assert!(sources["store"]["rows"].as_u64().unwrap() > 0);
+    let health = server.ok("/api/v1/health");
+    assert_eq!(health["netverdict"], "1.2.3");
 }
 
 #[test]

@@ -301,7 +301,7 @@ fn what_tells_of_all_is_for_those_who_see_all() {
     let theirs = marked().iter().filter(|it| is_theirs(it)).count();
     assert_eq!(rows(ADMIN), (marked().len(), true));
     assert_eq!(rows(TENANT), (theirs, false));
-    for path in ["/api/v1/sources", "/metrics"] {
+    for path in ["/api/v1/sources", "/api/v1/health", "/metrics"] {
         assert_eq!(get(&server, path, TENANT).status, 403, "{path}");
         assert_ne!(get(&server, path, ADMIN).status, 403, "{path}");
     }

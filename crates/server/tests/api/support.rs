@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use netverdict_query::ask::{Ask, Want};
 use netverdict_server::{
-    App, Asker, Cluster, Counter, ExplainRequest, Isolated, Isolation, KnownPolicy, KnownRule,
-    Limits, Live, Metrics, Parts, PolicyName, Refusal, Security, Server, SourceState,
+    App, Asker, Cluster, Counter, ExplainRequest, Health, Isolated, Isolation, KnownPolicy,
+    KnownRule, Limits, Live, Metrics, Parts, PolicyName, Refusal, Security, Server, SourceState,
     WhatifRequest, Workload, router,
 };
 use netverdict_store::judge::{Naive, Random, batches};
@@ -244,6 +244,18 @@ impl Cluster for Told {
 
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<Health, Refusal>> {
+        async {
+            Ok(Health {
+                netverdict: "1.2.3".to_owned(),
+                time: NOW,
+                zones: Vec::new(),
+                findings: Vec::new(),
+            })
+        }
+        .boxed()
     }
 
     fn explain(&self, question: ExplainRequest, _: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::app::Parts;
-use crate::cluster::{Cluster, Refusal, SourceState};
+use crate::cluster::{Cluster, Health, Refusal, SourceState};
 use crate::subject::Namespaces;
 
 proptest! {
@@ -154,6 +154,10 @@ impl Cluster for Nothing {
 
     fn is_ready(&self) -> bool {
         true
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<Health, Refusal>> {
+        async { Err(Refusal::NotHere(String::new())) }.boxed()
     }
 
     fn explain(&self, _: ExplainRequest, _: Asker) -> BoxFuture<'_, Result<Value, Refusal>> {
