@@ -1,7 +1,7 @@
 import { expect, test as base, type Page } from '@playwright/test';
 
-/** Faults that a test brings about itself, by their text. */
 interface Options {
+  /** Faults that a test brings about itself, by their text. */
   expected: RegExp[];
 }
 
@@ -9,13 +9,13 @@ interface Options {
 export const test = base.extend<Options & { watched: void }>({
   expected: [[], { option: true }],
   watched: [
-    async ({ page, baseURL, expected }, use) => {
+    async ({ page, expected }, use) => {
       const faults: string[] = [];
       page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
       page.on('pageerror', (error) => faults.push(error.stack ?? error.message));
       page.on('request', (request) => {
-        const { origin, protocol } = new URL(request.url());
-        if (/^https?:$/.test(protocol) && origin !== baseURL) faults.push(`asked ${request.url()}`);
+        const { hostname, protocol } = new URL(request.url());
+        if (/^https?:$/.test(protocol) && hostname !== '127.0.0.1') faults.push(`asked ${request.url()}`);
       });
       await use();
       expect(faults.filter((fault) => !expected.some((pattern) => pattern.test(fault)))).toEqual([]);

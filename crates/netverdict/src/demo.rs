@@ -93,21 +93,23 @@ impl Demo {
     /// If the scenario cannot be read, or the demo's files not be written.
     pub(crate) fn run(self) -> Result<Done> {
         let staged = self.stage.set()?;
-        let listening = server::listen_for_demo()?;
         self.greet(&staged);
-        self.show(&format!("{}://{}", listening.scheme(), listening.address()));
         let plan = self.filters.query().plan(SystemClock.now());
         let mut output = Output::new(self.output)?;
-        let done = server::serve_demo(staged, listening, &mut |step| match step {
-            Step::Decision(decision) => {
-                if decision.double && output.hides_doubles() || !plan.matches(decision) {
-                    return Ok(());
+        let done = server::serve_demo(
+            staged,
+            &|address| self.show(address),
+            &mut |step| match step {
+                Step::Decision(decision) => {
+                    if decision.double && output.hides_doubles() || !plan.matches(decision) {
+                        return Ok(());
+                    }
+                    output.show(decision)
                 }
-                output.show(decision)
-            }
-            Step::Tick(_) => Ok(()),
-            Step::Pause => output.flush(),
-        })?;
+                Step::Tick(_) => Ok(()),
+                Step::Pause => output.flush(),
+            },
+        )?;
         output.flush()?;
         Ok(done)
     }

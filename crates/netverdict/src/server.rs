@@ -10,14 +10,14 @@ mod store;
 mod tried;
 mod written;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use netverdict_server::{App, Live, Parts, Security, Server as Listening, router};
+use netverdict_server::{App, Live, Parts, Server as Listening, router};
 use netverdict_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -91,36 +91,28 @@ impl Server {
             config.inputs = staged.inputs.clone();
             config.databases = staged.databases.clone();
         }
-        let listening = Listening::listen(config.listen.unwrap_or(LISTEN), config.security()?)?;
-        serve(config, staged, listening, &mut |_| Ok(()))
+        serve(config, staged, &|_| (), &mut |_| Ok(()))
     }
 }
 
-/// Listens for those who try the demo: at the usual place, or elsewhere if that is taken.
-///
-/// # Errors
-/// If this machine has no loopback.
-pub(crate) fn listen_for_demo() -> Result<Listening> {
-    let anywhere = SocketAddr::new(LISTEN.ip(), 0);
-    let listen = |address| Listening::listen(address, Security::default());
-    Ok(listen(LISTEN).or_else(|_| listen(anywhere))?)
-}
-
-/// Serves a demo, until it is over or a signal comes. `watch` is told of all that happens.
+/// Serves a demo at the usual place, or elsewhere if that is taken, until it is over or a signal
+/// comes. `greet` is told the address, `watch` all that happens.
 ///
 /// # Errors
 /// As [`Server::run`], and if `watch` fails.
 pub(crate) fn serve_demo(
     staged: Staged,
-    listening: Listening,
+    greet: &dyn Fn(&str),
     watch: &mut Take<'_>,
 ) -> Result<Done> {
+    let is_free = TcpListener::bind(LISTEN).is_ok();
     let config = Config {
+        listen: (!is_free).then_some(SocketAddr::new(LISTEN.ip(), 0)),
         inputs: staged.inputs.clone(),
         databases: staged.databases.clone(),
         ..Config::default()
     };
-    serve(config, Some(staged), listening, watch)
+    serve(config, Some(staged), greet, watch)
 }
 
 /// The store in a data directory.
@@ -141,7 +133,7 @@ pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
 fn serve(
     config: Config,
     mut demo: Option<Staged>,
-    listening: Listening,
+    greet: &dyn Fn(&str),
     watch: &mut Take<'_>,
 ) -> Result<Done> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -187,6 +179,7 @@ fn serve(
     let writer = Writer::start(&runtime, store, port, metrics.clone())?;
     let mut ingest = Ingest::new(config.flow.limits(), live.clone(), metrics, &writer);
     tell(format_args!("answering at {address}/api/v1"));
+    greet(&address);
     let interrupter = session.interrupter();
     let mut running = None;
     let ended = session.run(&mut |step| {

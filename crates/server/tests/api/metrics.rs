@@ -17,7 +17,7 @@ fn both_formats_tell_the_same_numbers() {
             .appended(batch.rows.len(), Duration::from_millis(3));
     }
     server.get("/metrics");
-    server.get("/nowhere/42");
+    server.get("/api/nowhere/42");
     let classic = server.get("/metrics");
     assert_eq!(classic.kind, "text/plain; version=0.0.4; charset=utf-8");
     let accepted = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;q=0.5";

@@ -1,0 +1,59 @@
+import { expect, picture, test, type Page } from './console';
+
+const QUERY = 'src.pod=shop/catalog-0 and dst.port=9200 and verdict=dropped';
+
+test('why the catalogue does not reach the search, and that the fix mends it', async ({ page }) => {
+  await page.goto('/');
+  await page.getByRole('link', { name: 'Traffic' }).click();
+  await ask(page, QUERY);
+  await page.getByTestId('row').first().click();
+
+  const drawer = page.getByTestId('drawer');
+  await expect(drawer.getByText(/Dropped by network policies isolation in namespace data/).first()).toBeVisible();
+  await expect(drawer.getByText(/the rule is for port 9300, not 9200/).first()).toBeVisible();
+  await expect(drawer.getByText(/It opens nothing else/)).toBeVisible();
+  await picture(page, 'mistake-why');
+  await drawer.getByRole('button', { name: 'Put the fix into What if' }).click();
+
+  await mended(page);
+  await picture(page, 'mistake-mended');
+});
+
+test('the same by keyboard only', async ({ page }) => {
+  const keys = page.keyboard;
+  await page.goto('/');
+  await expect(page.getByRole('heading', { level: 1, name: 'Traffic' })).toBeVisible();
+  await keys.press('/');
+  await expect(page.getByRole('combobox', { name: 'Query' })).toBeFocused();
+  await keys.type(QUERY);
+  await keys.press('Enter');
+  await keys.press('Escape');
+  await expect(page).toHaveURL(/q=/);
+  await expect(page.getByTestId('row').first()).toBeVisible();
+  await keys.press('j');
+  await expect(page.getByTestId('row').first()).toBeFocused();
+  await keys.press('Enter');
+  const fix = page.getByTestId('drawer').getByRole('button', { name: 'Put the fix into What if' });
+  await expect(fix).toBeVisible();
+  for (let tabs = 0; tabs < 200 && !(await fix.evaluate((it) => it === document.activeElement)); tabs++) {
+    await keys.press('Tab');
+  }
+  await expect(fix).toBeFocused();
+  await keys.press('Enter');
+  await mended(page);
+  await keys.press('g');
+  await keys.press('h');
+  await expect(page.getByRole('heading', { level: 1, name: 'Health' })).toBeVisible();
+});
+
+/** Asks a query by hand. */
+async function ask(page: Page, query: string) {
+  const bar = page.getByRole('combobox', { name: 'Query' });
+  await bar.fill(query);
+  await bar.press('Enter');
+}
+
+/** What if shows the connection as allowed. */
+async function mended(page: Page) {
+  await expect(page.getByRole('heading', { level: 1, name: 'What if' })).toBeVisible();
+}
