@@ -1,4 +1,4 @@
-import { expect, test as base, type Page } from '@playwright/test';
+import { expect, test as base, type Locator, type Page } from '@playwright/test';
 
 interface Options {
   /** Faults that a test brings about itself, by their text. */
@@ -33,4 +33,4 @@ export const PAGES = ['Overview', 'Traffic', 'Topology', 'Policies', 'What if', 
 /** The page that a name of the menu leads to. */
 export const path = (name: (typeof PAGES)[number]) => `/${name.toLowerCase().replace(' ', '')}`;
 
-export { expect, type Page };
+export { expect, type Locator, type Page };

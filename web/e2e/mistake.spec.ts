@@ -1,4 +1,4 @@
-import { expect, picture, test, type Page } from './console';
+import { expect, picture, test, type Locator, type Page } from './console';
 
 const QUERY = 'src.pod=shop/catalog-0 and dst.port=9200 and verdict=dropped';
 
@@ -15,6 +15,8 @@ test('why the catalogue does not reach the search, and that the fix mends it', a
   await picture(page, 'mistake-why');
   await drawer.getByRole('button', { name: 'Put the fix into What if' }).click();
 
+  await expect(page.getByRole('heading', { level: 1, name: 'What if' })).toBeVisible();
+  await page.getByRole('button', { name: 'Try it' }).click();
   await mended(page);
   await picture(page, 'mistake-mended');
 });
@@ -35,10 +37,10 @@ test('the same by keyboard only', async ({ page }) => {
   await keys.press('Enter');
   const fix = page.getByTestId('drawer').getByRole('button', { name: 'Put the fix into What if' });
   await expect(fix).toBeVisible();
-  for (let tabs = 0; tabs < 200 && !(await fix.evaluate((it) => it === document.activeElement)); tabs++) {
-    await keys.press('Tab');
-  }
-  await expect(fix).toBeFocused();
+  await tabTo(page, fix);
+  await keys.press('Enter');
+  await expect(page.getByRole('heading', { level: 1, name: 'What if' })).toBeVisible();
+  await tabTo(page, page.getByRole('button', { name: 'Try it' }));
   await keys.press('Enter');
   await mended(page);
   await keys.press('g');
@@ -53,7 +55,17 @@ async function ask(page: Page, query: string) {
   await bar.press('Enter');
 }
 
-/** What if shows the connection as allowed. */
+/** Goes on with Tab until something has the focus. */
+async function tabTo(page: Page, there: Locator) {
+  for (let tabs = 0; tabs < 200 && !(await there.evaluate((it) => it === document.activeElement)); tabs++) {
+    await page.keyboard.press('Tab');
+  }
+  await expect(there).toBeFocused();
+}
+
+/** What if shows that the connection would be allowed. */
 async function mended(page: Page) {
-  await expect(page.getByRole('heading', { level: 1, name: 'What if' })).toBeVisible();
+  const allowed = page.getByRole('grid', { name: 'Would be allowed' });
+  await expect(allowed.getByText(/shop\/catalog-0 → data\/search-0/)).toBeVisible();
+  await expect(page.getByRole('grid', { name: 'Would be dropped' })).toHaveCount(0);
 }
