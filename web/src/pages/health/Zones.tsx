@@ -21,7 +21,9 @@ export function Zones({ health: { zones, findings } }: { health: Schemas['Health
             <Thead>
               <Tr>
                 {columns.map((column) => (
-                  <Th key={column} modifier="wrap">{t(`zones.${column}`)}</Th>
+                  <Th key={column} modifier="wrap">
+                    {t(`zones.${column}`)}
+                  </Th>
                 ))}
               </Tr>
             </Thead>
