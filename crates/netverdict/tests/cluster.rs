@@ -57,6 +57,69 @@ fn what_may_not_be_read_is_an_error() {
     assert!(told.contains("error[forbidden]"), "{told}");
 }
 
+#[test]
+fn a_policy_is_taken_away_from_a_cluster() {
+    let server = Server::start();
+    cluster(&server);
+    for (namespace, name, address) in [
+        ("backend", "server", "10.244.1.6"),
+        ("frontend", "client", "10.244.1.7"),
+    ] {
+        server.put(
+            Resource::Namespaces,
+            json!({"metadata": {"name": namespace}}),
+        );
+        server.put(
+            Resource::Pods,
+            json!({
+                "metadata": {"namespace": namespace, "name": name},
+                "spec": {"nodeName": "w1", "containers": [{"name": "c", "image": "i"}]},
+                "status": {"phase": "Running", "podIPs": [{"ip": address}]},
+            }),
+        );
+    }
+    server.put(
+        Resource::Policies,
+        json!({
+            "metadata": {"namespace": "backend", "name": "nobody"},
+            "spec": {"podSelector": {}, "ingress": []},
+        }),
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config");
+    std::fs::write(&config, server.kubeconfig()).unwrap();
+    let whatif = |removed: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_netverdict"))
+            .args(["whatif", "--remove", removed, "--source"])
+            .arg(concat!(
+                "capture:",
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../lab/captures/two-nodes/ovn-worker-1.nvcap"
+            ))
+            .arg("--kubeconfig")
+            .arg(&config)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(told).unwrap(),
+        )
+    };
+    let (code, told) = whatif("NetworkPolicy/backend/nobody");
+    assert_eq!(code, 3, "{told}");
+    assert!(
+        told.contains("+ frontend/client -> backend/server"),
+        "{told}"
+    );
+    // It lets nobody in whom the capture has.
+    let (code, told) = whatif("NetworkPolicy/blue/np");
+    assert_eq!(code, 0, "{told}");
+    server.refuse(Resource::Policies, 403);
+    let (code, told) = whatif("NetworkPolicy/blue/np");
+    assert_eq!(code, 1, "{told}");
+}
+
 fn cluster(server: &Server) {
     server.put(
         Resource::Nodes,
