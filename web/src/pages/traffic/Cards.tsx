@@ -14,10 +14,10 @@ import { useVisible } from './useVisible';
 export function Cards(props: GridProps) {
   const { rows, active, onActive, chosen, onOpen, grab } = props;
   const { t } = useTranslation('traffic');
-  const { scroll, items, before, behind } = useVisible(props, CARD);
+  const { scroll, items, before, behind, pointer } = useVisible(props, CARD);
   const first = rows.indexOf(active) < 0 ? items[0]?.key : active;
   return (
-    <div className="nv-grid" ref={scroll} data-testid="grid">
+    <div className="nv-grid" ref={scroll} data-testid="grid" {...pointer}>
       <ul aria-label={t('table')} className="nv-cards" style={{ paddingBlock: `${before}px ${behind}px` }}>
         {items.map(({ index, item, key, height }) => (
           <li key={key} style={{ height }} aria-setsize={props.more ? -1 : rows.length} aria-posinset={index + 1}>

@@ -28,6 +28,7 @@ import { FactList } from './FactList';
 import { factsOf, halfFacts } from './facts';
 import { print } from './query';
 import { Raw } from './Raw';
+import { RuleYaml } from './RuleYaml';
 import { useConnection } from './useConnections';
 import type { Filters } from './useFilters';
 import { questionOf, Why } from './Why';
@@ -137,6 +138,7 @@ function Whole({ connection, filters }: { connection: Connection; filters: Filte
             {half ? (
               <>
                 <Rule half={half} wrap />
+                <RuleYaml half={half} />
                 <ExpandableSection toggleText={t('drawer.more')} isIndented>
                   <FactList facts={halfFacts(half, way)} filters={filters} />
                 </ExpandableSection>

@@ -40,11 +40,11 @@ export function Grid(props: GridProps) {
 function Wide(props: GridProps) {
   const { rows, columns, size, more, active, onActive, chosen, onOpen, grab } = props;
   const { t } = useTranslation('traffic');
-  const { scroll, items, before, behind } = useVisible(props, SIZES[size]);
+  const { scroll, items, before, behind, pointer } = useVisible(props, SIZES[size]);
   const width = columns.reduce((sum, column) => sum + column.width, 0);
   const first = rows.indexOf(active) < 0 ? keyOf(rows.at(0)) : active;
   return (
-    <div className="nv-grid" ref={scroll} data-testid="grid">
+    <div className="nv-grid" ref={scroll} data-testid="grid" {...pointer}>
       <Table
         role="grid"
         variant="compact"

@@ -40,14 +40,23 @@ export function useVisible({ rows, more, onMore, active, grab, live, onAway }: G
     if (near) onMore();
   }, [near, onMore, rows.length]);
 
-  // Who reads further down keeps the place while new lines come in at the top.
+  // Who reads further down, or points at a line, keeps the place while new lines come in at the top.
+  const held = useRef<'no' | 'top' | 'down'>('no');
+  const hold = () => {
+    held.current = (scroll.current?.scrollTop ?? 0) > 0 ? 'down' : 'top';
+  };
+  const release = () => {
+    if (held.current === 'top') scroll.current?.scrollTo({ top: 0 });
+    held.current = 'no';
+  };
   const top = keyOf(rows.at(0));
   const anchor = useRef(top);
   useLayoutEffect(() => {
     const moved = live && anchor.current ? rows.indexOf(anchor.current) : 0;
     anchor.current = top;
     const element = scroll.current;
-    if (element && moved > 0 && element.scrollTop > 0) element.scrollTop += moved * height;
+    const keeps = element && (element.scrollTop > 0 || held.current !== 'no');
+    if (keeps && moved > 0) element.scrollTop += moved * height;
   }, [rows, top, live, height]);
 
   const away = (virtual.scrollOffset ?? 0) > height;
@@ -59,5 +68,6 @@ export function useVisible({ rows, more, onMore, active, grab, live, onAway }: G
   });
   const before = shown[0]?.start ?? 0;
   const behind = virtual.getTotalSize() - (shown.at(-1)?.end ?? 0);
-  return { scroll, items, before, behind };
+  const pointer = live ? { onPointerEnter: hold, onPointerLeave: release } : {};
+  return { scroll, items, before, behind, pointer };
 }
