@@ -6,7 +6,7 @@ import { useLines } from '../../parts/lines';
 import { Asked } from '../../parts/states';
 import { useRefresh } from '../../state/range';
 import { useTo } from '../../state/url';
-import { losses } from './losses';
+import { losses, wordOf, type Loss } from '../health/lost';
 import { Panel } from './Panel';
 
 /** What share of the packets is seen, and what got lost on the way. */
@@ -29,11 +29,16 @@ export function Sampling() {
       </Asked>
       <Asked query={sources}>
         {(sources) => {
-          const lost = losses(sources);
+          const lost = summed(losses(sources));
           return (
             <>
               {sources.store.blocked && (
-                <Alert isInline variant="danger" title={t('health.blocked', { why: sources.store.blocked })} />
+                <Alert
+                  component="p"
+                  isInline
+                  variant="danger"
+                  title={t('health.blocked', { why: sources.store.blocked })}
+                />
               )}
               {lost.length === 0 ? (
                 <p>{t('health.none')}</p>
@@ -43,7 +48,7 @@ export function Sampling() {
                   <ul className="nv-lost">
                     {lost.map(({ name, value }) => (
                       <li key={name}>
-                        {value.toLocaleString()} {t(`health:counter.${name}`, { defaultValue: name })}
+                        {value.toLocaleString()} {t(`health:counter.${wordOf(name)}`, { defaultValue: name })}
                       </li>
                     ))}
                   </ul>
@@ -55,6 +60,13 @@ export function Sampling() {
       </Asked>
     </Panel>
   );
+}
+
+/** Of all places together, the most first. */
+function summed(lost: Loss[]): { name: string; value: number }[] {
+  const sums = new Map<string, number>();
+  for (const { name, value } of lost) sums.set(name, (sums.get(name) ?? 0) + value);
+  return [...sums].map(([name, value]) => ({ name, value })).sort((one, other) => other.value - one.value);
 }
 
 type Share = string | number | null | undefined;

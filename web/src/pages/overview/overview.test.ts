@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
 import { change } from './change';
 import { unisolated } from './isolation';
-import { losses } from './losses';
 
 test('a change is told against what was before', () => {
   expect(change(0, 0)).toBeUndefined();
@@ -36,24 +35,3 @@ test('a namespace is without policies where no NetworkPolicy is in force there',
   ];
   expect(unisolated(namespaces, policies).map(({ name }) => name)).toEqual(['edge', 'deleted', 'quiet']);
 });
-
-test('losses of all places are added up by name, what is no loss is none', () => {
-  const sources = {
-    sources: [
-      { name: 'psample@a', counters: counters({ psample_lost: 3, psample_samples: 100, psample_malformed: 0 }) },
-      { name: 'psample@b', counters: counters({ psample_lost: 4 }) },
-      { name: 'decisions', counters: counters({ samples: 100, connections_displaced: 9 }) },
-      { name: 'connections', counters: counters({ connections: 50, late: 2 }) },
-    ],
-    store: { losses: counters({ damaged: 1 }) },
-  } as never;
-  expect(losses(sources)).toEqual([
-    { name: 'connections_displaced', value: 9 },
-    { name: 'psample_lost', value: 7 },
-    { name: 'damaged', value: 1 },
-  ]);
-});
-
-function counters(values: Record<string, number>) {
-  return Object.entries(values).map(([name, value]) => ({ name, value }));
-}

@@ -34,6 +34,8 @@ interface Props {
 const MOVING = 150;
 /** Edges above which the picture is a still one while it is moved. */
 const MANY = 800;
+/** Pairs that say where places go; the heaviest suffice. */
+const PULLING = 1200;
 const GROUP = 'group:';
 
 /** The graph on a canvas. All it shows and does is in the list beside it as well. */
@@ -223,7 +225,7 @@ function made(
       },
       classes: isDenied(edge.verdict) ? `${edge.verdict} denied` : edge.verdict,
     })),
-    pairs: [...pairs.values()],
+    pairs: [...pairs.values()].slice(0, PULLING),
   };
 }
 

@@ -52,7 +52,7 @@ export function Shown(props: Props) {
   const weightOf = useCallback((edge: Edge) => edge[measure], [measure]);
   return (
     <>
-      {left > 0 && <Alert isInline isPlain variant="info" title={t('left', { count: left })} />}
+      {left > 0 && <Alert component="p" isInline isPlain variant="info" title={t('left', { count: left })} />}
       <div className={`nv-topology nv-topology-${show}`}>
         {show !== 'list' && (
           <Suspense fallback={<Loading />}>

@@ -102,13 +102,19 @@ export default function Topology() {
           to={({ by, focus }) => link('/topology', { ...(q && { q }), ...(focus ? { focus } : { by }) })}
         />
       </div>
-      {failed && <Alert isInline variant="danger" title={t('pngFailed', { why: failed })} />}
+      {failed && <Alert component="p" isInline variant="danger" title={t('pngFailed', { why: failed })} />}
       <div ref={list}>
         <Asked query={query}>
           {({ graph, seconds, beyond, probability }) => (
             <>
               {beyond > 0 && (
-                <Alert isInline isPlain variant="warning" title={t('beyond', { count: beyond, most: MOST_GROUPS })} />
+                <Alert
+                  component="p"
+                  isInline
+                  isPlain
+                  variant="warning"
+                  title={t('beyond', { count: beyond, most: MOST_GROUPS })}
+                />
               )}
               {graph.edges.length === 0 ? (
                 <Empty />

@@ -11,7 +11,7 @@ export interface Plan {
 }
 
 /** Milliseconds after which the places are put into rows instead. */
-const PATIENCE = 5000;
+const PATIENCE = 8000;
 
 /** Arranges places in a worker, so that the page stays usable; in a bounded time. */
 export function arrange(plan: Plan, signal: AbortSignal): Promise<Places> {

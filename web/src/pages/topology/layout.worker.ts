@@ -5,7 +5,9 @@ import type { Places, Plan } from './layout';
 cytoscape.use(fcose);
 
 /** So many places are arranged with care, more only roughly. */
-const CAREFULLY = 400;
+const CAREFULLY = 800;
+/** How far apart places stand that were arranged roughly, about. */
+const APART = 90;
 
 self.onmessage = ({ data: { nodes, pairs, known } }: MessageEvent<Plan>) => {
   const cy = cytoscape({
@@ -29,9 +31,14 @@ self.onmessage = ({ data: { nodes, pairs, known } }: MessageEvent<Plan>) => {
     padding: 0,
   };
   cy.layout(options).run();
+  const leaves = cy.nodes(':childless');
+  const { w, h } = leaves.boundingBox();
+  const wide = Math.sqrt(leaves.length) * APART;
+  const spread = options.quality === 'draft' ? Math.max(1, wide / Math.max(1, Math.min(w, h))) : 1;
   const places: Places = {};
-  cy.nodes().forEach((node) => {
-    if (!node.isParent()) places[node.id()] = { ...node.position() };
+  leaves.forEach((node) => {
+    const { x, y } = node.position();
+    places[node.id()] = { x: x * spread, y: y * spread };
   });
   self.postMessage(places);
 };
