@@ -24,7 +24,7 @@ export default defineConfig({
     },
   },
   webServer: {
-    command: `${process.env.NETVERDICT ?? 'netverdict'} server --demo --rate 3 --listen 127.0.0.1:${PORT}`,
+    command: `${process.env.NETVERDICT ?? 'netverdict'} server --demo --listen 127.0.0.1:${PORT}`,
     url: `http://127.0.0.1:${PORT}/readyz`,
     gracefulShutdown: { signal: 'SIGTERM', timeout: 10_000 },
   },
