@@ -13,6 +13,7 @@ import {
   TabTitleText,
   Title,
 } from '@patternfly/react-core';
+import { useEffect, useRef } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router-dom';
 import type { Connection } from '../../api/client';
@@ -46,6 +47,12 @@ export function Details({ id, known, filters, onClose }: DetailsProps) {
   const { t } = useTranslation('traffic');
   const [tab, setTab] = useUrl('tab', 'details');
   const asked = useConnection(id, known);
+  const heading = useRef<HTMLSpanElement>(null);
+  useEffect(() => {
+    // It is hidden until the drawer has opened: keys go on from here, not through all lines of the table.
+    const frame = requestAnimationFrame(() => heading.current?.focus({ preventScroll: true }));
+    return () => cancelAnimationFrame(frame);
+  }, []);
   return (
     <DrawerPanelContent
       isResizable
@@ -57,13 +64,15 @@ export function Details({ id, known, filters, onClose }: DetailsProps) {
     >
       <DrawerHead>
         <Title headingLevel="h2" size="lg">
-          {asked.data ? (
-            <>
-              <Verdict verdict={asked.data.verdict} /> {endName(asked.data.src)} → {endName(asked.data.dst)}
-            </>
-          ) : (
-            t('drawer.title')
-          )}
+          <span ref={heading} tabIndex={-1}>
+            {asked.data ? (
+              <>
+                <Verdict verdict={asked.data.verdict} /> {endName(asked.data.src)} → {endName(asked.data.dst)}
+              </>
+            ) : (
+              t('drawer.title')
+            )}
+          </span>
         </Title>
         <DrawerActions>
           <DrawerCloseButton onClose={onClose} aria-label={t('drawer.close')} />
