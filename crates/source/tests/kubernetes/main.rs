@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod objects;
+#[expect(
+    dead_code,
+    reason = "the tests of the server script it, and look at what was posted"
+)]
 mod server;
 #[path = "../taker/mod.rs"]
 mod taker;
