@@ -14,7 +14,7 @@ import {
 } from '@patternfly/react-core';
 import { SearchIcon, TimesIcon } from '@patternfly/react-icons';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { useId, useRef, useState, type KeyboardEvent } from 'react';
+import { memo, useId, useRef, useState, type KeyboardEvent } from 'react';
 import { flushSync } from 'react-dom';
 import { useTranslation } from 'react-i18next';
 import { data, ProblemError, useApi, type Schemas } from '../api/client';
@@ -36,7 +36,7 @@ interface QueryBarProps {
 }
 
 /** The text of a query, with what could come next; `/` goes there. */
-export function QueryBar({ value, onChange, error, placeholder }: QueryBarProps) {
+export const QueryBar = memo(function QueryBar({ value, onChange, error, placeholder }: QueryBarProps) {
   const { t } = useTranslation();
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
@@ -195,7 +195,7 @@ export function QueryBar({ value, onChange, error, placeholder }: QueryBarProps)
       )}
     </div>
   );
-}
+});
 
 /** What could stand at the cursor, and the text that this was asked of. */
 function usePieces(draft: string, at: number, open: boolean): { asked: string; pieces: Schemas['Piece'][] } {

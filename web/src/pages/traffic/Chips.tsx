@@ -8,7 +8,7 @@ import {
   type MenuToggleElement,
 } from '@patternfly/react-core';
 import { ArrowsAltHIcon, PlusCircleIcon, TimesIcon } from '@patternfly/react-icons';
-import { useState } from 'react';
+import { memo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ChipForm } from './ChipForm';
 import { join, negate, parse, side, sides, swap, turn, type Comparison, type Side, type Term } from './query';
@@ -24,7 +24,7 @@ interface Place {
 const GROUPS = ['source', 'destination', 'common'] as const;
 
 /** The query as chips, by the end that they are about. */
-export function Chips({ filters }: { filters: Filters }) {
+export const Chips = memo(function Chips({ filters }: { filters: Filters }) {
   const { t } = useTranslation('traffic');
   const { query, put, aside, putAside, putBoth, setQ, q } = filters;
   const [edited, edit] = useState<Place | 'new' | null>(null);
@@ -104,7 +104,7 @@ export function Chips({ filters }: { filters: Filters }) {
       )}
     </div>
   );
-}
+});
 
 interface ChipProps extends Place {
   onEdit: () => void;

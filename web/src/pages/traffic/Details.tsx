@@ -1,3 +1,4 @@
+import { memo } from 'react';
 import {
   Button,
   Content,
@@ -43,7 +44,7 @@ interface DetailsProps {
 }
 
 /** All of one connection, beside the table. */
-export function Details({ id, known, filters, onClose }: DetailsProps) {
+export const Details = memo(function Details({ id, known, filters, onClose }: DetailsProps) {
   const { t } = useTranslation('traffic');
   const [tab, setTab] = useUrl('tab', 'details');
   const asked = useConnection(id, known);
@@ -97,7 +98,7 @@ export function Details({ id, known, filters, onClose }: DetailsProps) {
       </DrawerPanelBody>
     </DrawerPanelContent>
   );
-}
+});
 
 /** Questions that other pages answer. */
 function Actions({ connection }: { connection: Connection }) {

@@ -8,14 +8,14 @@ import {
   MenuToggle,
 } from '@patternfly/react-core';
 import { ColumnsIcon } from '@patternfly/react-icons';
-import { useState } from 'react';
+import { memo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ColumnsForm } from './ColumnsForm';
 import { isSize, SIZES, type Size } from './sizes';
 import type { Display } from './useDisplay';
 
 /** Row size, histogram, columns. */
-export function DisplayOptions({ display }: { display: Display }) {
+export const DisplayOptions = memo(function DisplayOptions({ display }: { display: Display }) {
   const { t } = useTranslation('traffic');
   const [open, setOpen] = useState(false);
   const [columns, setColumns] = useState(false);
@@ -63,4 +63,4 @@ export function DisplayOptions({ display }: { display: Display }) {
       )}
     </>
   );
-}
+});

@@ -9,7 +9,7 @@ import {
 } from '@patternfly/react-core';
 import { DownloadIcon } from '@patternfly/react-icons';
 import { useMutation } from '@tanstack/react-query';
-import { useState } from 'react';
+import { memo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { asProblem, ProblemError, useApi } from '../../api/client';
 import { useRange } from '../../state/range';
@@ -19,7 +19,7 @@ const FORMATS = ['csv', 'jsonl', 'parquet'] as const;
 type Format = (typeof FORMATS)[number];
 
 /** All that match, as a file. */
-export function ExportMenu({ q }: { q: string }) {
+export const ExportMenu = memo(function ExportMenu({ q }: { q: string }) {
   const { t } = useTranslation('traffic');
   const { server } = useApi();
   const [range] = useRange();
@@ -76,7 +76,7 @@ export function ExportMenu({ q }: { q: string }) {
       )}
     </>
   );
-}
+});
 
 function save(blob: Blob, name: string) {
   const link = document.createElement('a');

@@ -1,5 +1,5 @@
 import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
-import type { KeyboardEvent, MutableRefObject } from 'react';
+import { memo, type KeyboardEvent, type MutableRefObject } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { Connection } from '../../api/client';
 import { Cards } from './Cards';
@@ -120,11 +120,7 @@ function Wide(props: GridProps) {
                   onOpen(item.connection);
                 }}
               >
-                {columns.map((column) => (
-                  <Td key={column.id} modifier="truncate" className={column.number ? 'nv-number' : undefined}>
-                    {column.show(item.connection)}
-                  </Td>
-                ))}
+                <Cells connection={item.connection} columns={columns} />
               </Tr>
             ),
           )}
@@ -144,3 +140,12 @@ function Space({ height }: { height: number }) {
     </tr>
   );
 }
+
+/** A line's cells, which stay as they are while others come and go. */
+const Cells = memo(function Cells({ connection, columns }: { connection: Connection; columns: GridProps['columns'] }) {
+  return columns.map((column) => (
+    <Td key={column.id} modifier="truncate" className={column.number ? 'nv-number' : undefined}>
+      {column.show(connection)}
+    </Td>
+  ));
+});

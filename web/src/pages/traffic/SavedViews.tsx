@@ -15,7 +15,7 @@ import {
   TextInput,
 } from '@patternfly/react-core';
 import { BookmarkIcon, TrashIcon } from '@patternfly/react-icons';
-import { useState } from 'react';
+import { memo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useSearchParams } from 'react-router-dom';
 import { useStored } from '../../state/stored';
@@ -30,7 +30,7 @@ interface View {
 const LEFT_OUT = ['row', 'tab'];
 
 /** Addresses of this page by name: query, time, columns. */
-export function SavedViews() {
+export const SavedViews = memo(function SavedViews() {
   const { t } = useTranslation('traffic');
   const [params, setParams] = useSearchParams();
   const [views, setViews] = useStored<View[]>('traffic.views', []);
@@ -79,7 +79,7 @@ export function SavedViews() {
       {naming && <Naming onSave={save} onClose={() => setNaming(false)} />}
     </>
   );
-}
+});
 
 function Naming({ onSave, onClose }: { onSave: (name: string) => void; onClose: () => void }) {
   const { t } = useTranslation('traffic');

@@ -10,7 +10,7 @@ import {
   SelectOption,
 } from '@patternfly/react-core';
 import { FilterIcon, SlidersHIcon } from '@patternfly/react-icons';
-import { useState } from 'react';
+import { memo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { chooseDrops, DROPS, drops, isOn, QUICK, toggle, type Drops, type Quick } from './quick';
 import type { Filters } from './useFilters';
@@ -24,7 +24,7 @@ interface OptionsProps {
 }
 
 /** How many a page, and which by their drops. */
-export function QueryOptions({ filters, limit, onLimit }: OptionsProps) {
+export const QueryOptions = memo(function QueryOptions({ filters, limit, onLimit }: OptionsProps) {
   const { t } = useTranslation('traffic');
   const [open, setOpen] = useState(false);
   const chosen = drops(filters.query);
@@ -65,10 +65,10 @@ export function QueryOptions({ filters, limit, onLimit }: OptionsProps) {
       </SelectGroup>
     </Select>
   );
-}
+});
 
 /** Queries that many ask. */
-export function QuickFilters({ filters }: { filters: Filters }) {
+export const QuickFilters = memo(function QuickFilters({ filters }: { filters: Filters }) {
   const { t } = useTranslation('traffic');
   const [open, setOpen] = useState(false);
   return (
@@ -96,4 +96,4 @@ export function QuickFilters({ filters }: { filters: Filters }) {
       </DropdownList>
     </Dropdown>
   );
-}
+});

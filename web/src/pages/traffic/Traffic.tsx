@@ -63,11 +63,11 @@ export default function Traffic() {
     const at = rows.indexOf(active || row);
     go(at < 0 ? 0 : at + by);
   };
-  const close = () => {
+  const close = useCallback(() => {
     setRow('');
     grab.current = true;
     setActive(row);
-  };
+  }, [row, setRow]);
   useKeys({ j: () => move(1), k: () => move(-1), Escape: row ? close : undefined });
   const { fetchNextPage, isFetching } = asked;
   const onMore = useCallback(() => {

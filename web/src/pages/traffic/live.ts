@@ -15,10 +15,14 @@ export interface Shown {
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
+/** So many milliseconds of taking in, then the screen has its turn. */
+const TURN = 8;
+/** Between two pictures of a tail that runs faster than anybody reads, so that the page answers meanwhile. */
+const PICTURE = 200;
 
 /**
  * Reads the live stream into a tail. After a break, wanted or not, it goes on behind the last event that came; the
- * server tells what is gone by then. What comes is taken at once, and shown with the next picture of the screen.
+ * server tells what is gone by then. What comes is taken at once, and shown with a picture of the screen soon after.
  */
 export class Live {
   private readonly tail = new Tail();
@@ -28,6 +32,7 @@ export class Live {
   private state: LiveState = 'paused';
   private error: Error | null = null;
   private frame = 0;
+  private drawn = -PICTURE;
   private shown: Shown = this.look();
 
   constructor(
@@ -65,7 +70,7 @@ export class Live {
         if (!response.ok) throw await refusal(response);
         this.turn('live');
         wait = FIRST_WAIT;
-        if (response.body) for await (const event of events(response.body)) this.take(event);
+        if (response.body) await this.takeAll(response.body);
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof ProblemError && error.problem.status < 500 && error.problem.status !== 429) {
@@ -78,6 +83,16 @@ export class Live {
       this.turn('waiting');
       await passed(wait, signal);
       wait = Math.min(LONGEST_WAIT, wait * 2);
+    }
+  }
+
+  private async takeAll(body: ReadableStream<Uint8Array>) {
+    let began = performance.now();
+    for await (const event of events(body)) {
+      this.take(event);
+      if (performance.now() - began < TURN) continue;
+      await new Promise((resolve) => setTimeout(resolve));
+      began = performance.now();
     }
   }
 
@@ -100,8 +115,13 @@ export class Live {
   }
 
   private draw() {
-    this.frame ||= requestAnimationFrame(() => {
+    this.frame ||= requestAnimationFrame((now) => {
       this.frame = 0;
+      if (now - this.drawn < PICTURE) {
+        this.draw();
+        return;
+      }
+      this.drawn = now;
       this.shown = this.look();
       this.listeners.forEach((listener) => listener());
     });
