@@ -65,7 +65,7 @@ async function frames(url) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
   await page.goto(`${url}/traffic`);
   await page.getByTestId('row').first().waitFor();
-  await page.getByRole('switch', { name: 'Live tail' }).check({ force: true });
+  await page.getByRole('switch', { name: 'Live tail' }).click({ force: true });
   return page.evaluate(
     (seconds) =>
       new Promise((resolve) => {
