@@ -143,10 +143,17 @@ impl Server {
         }
     }
 
+    /// Asks, and again where one who waits for the server has asked more often than one may.
     fn get(&self, path: &str, token: &str) -> (u16, Value) {
-        let request = self.agent.get(format!("{}/api/v1/{path}", self.url));
-        let request = request.header("authorization", format!("Bearer {token}"));
-        Self::said(request.call().unwrap())
+        loop {
+            let request = self.agent.get(format!("{}/api/v1/{path}", self.url));
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let (status, told) = Self::said(request.call().unwrap());
+            if status != 429 {
+                return (status, told);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn post(&self, path: &str, token: &str, body: &Value) -> (u16, Value) {
