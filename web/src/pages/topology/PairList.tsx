@@ -30,7 +30,7 @@ export function PairList({ graph, edges, seconds, chosen, onChoose }: Props) {
                 type="button"
                 className="nv-row"
                 data-row
-                data-pair={pair}
+                data-open={pair}
                 aria-current={pair === chosen || undefined}
                 aria-label={t('pair', {
                   from,

@@ -31,6 +31,7 @@ export function PlaceList({ places, chosen, onChoose, onStep }: Props) {
                 type="button"
                 className="nv-row"
                 data-row
+                data-open={place.id}
                 aria-current={place.id === chosen || undefined}
                 title={canStep ? t('step', { name }) : undefined}
                 onClick={() => (canStep ? onStep(place) : onChoose(place.id))}

@@ -1,4 +1,4 @@
-import { Button, Title } from '@patternfly/react-core';
+import { Button } from '@patternfly/react-core';
 import { TimesIcon } from '@patternfly/react-icons';
 import { useEffect, useRef, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -11,9 +11,9 @@ export function Side({ title, onClose, children }: { title: ReactNode; onClose: 
   return (
     <section className="nv-side">
       <div className="nv-side-head">
-        <Title headingLevel="h2" size="lg" ref={heading} tabIndex={-1}>
+        <h2 className="pf-v6-c-title pf-m-lg" ref={heading} tabIndex={-1}>
           {title}
-        </Title>
+        </h2>
         <Button variant="plain" icon={<TimesIcon />} aria-label={t('back')} onClick={onClose} />
       </div>
       {children}

@@ -1,5 +1,5 @@
 import { Alert, Flex, PageSection, Title } from '@patternfly/react-core';
-import { useMemo, useRef, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { filterOf } from '../../parts/buckets';
 import { QueryBar } from '../../parts/QueryBar';
@@ -53,13 +53,14 @@ export default function Topology() {
     if (next) go(next);
     else setOpen(place.id);
   };
-  const close = () => {
-    const was = open;
-    setOpen('');
+  const close = () => setOpen('');
+  const was = useRef('');
+  useEffect(() => {
     // Back to the row that it was opened from.
-    setTimeout(() => list.current?.querySelector<HTMLElement>(`[data-pair="${CSS.escape(was)}"]`)?.focus());
-  };
-  const choose = (id: string) => (id ? setOpen(id) : close());
+    if (!open && was.current)
+      list.current?.querySelector<HTMLElement>(`[data-open="${CSS.escape(was.current)}"]`)?.focus();
+    was.current = open;
+  }, [open]);
   const save = async () => {
     try {
       const blob = await picture.current?.png();
@@ -122,7 +123,7 @@ export default function Topology() {
                 <Shown
                   {...{ graph, seconds, show, group, measure, found, open, picture }}
                   filter={filterOf(q)}
-                  onOpen={choose}
+                  onOpen={setOpen}
                   onStep={into}
                 />
               )}
