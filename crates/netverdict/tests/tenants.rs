@@ -197,7 +197,8 @@ impl Server {
 
     /// Names of pods and services, by namespace.
     fn names(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let (_, told) = self.get("workloads", ADMIN);
+        let (status, told) = self.get("workloads", ADMIN);
+        assert_eq!(status, 200, "{told}");
         let mut names = BTreeMap::<_, BTreeSet<String>>::new();
         for item in told["items"].as_array().unwrap() {
             if let (Some(namespace), Some(name)) =
