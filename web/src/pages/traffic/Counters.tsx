@@ -14,11 +14,17 @@ export function Counters({ counts }: { counts: Connection['counts'] }) {
     <Table variant="compact" aria-label={t('counters.title')} gridBreakPoint="">
       <Thead>
         <Tr>
-          <Th>{t('counters.share')}</Th>
-          <Th>{t('counters.what')}</Th>
-          <Th className="nv-number">{t('counters.packets')}</Th>
-          <Th className="nv-number">{t('counters.bytes')}</Th>
-          <Th className="nv-number">{t('counters.estimate')}</Th>
+          <Th modifier="fitContent">{t('counters.share')}</Th>
+          <Th modifier="fitContent">{t('counters.what')}</Th>
+          <Th modifier="wrap" className="nv-number">
+            {t('counters.packets')}
+          </Th>
+          <Th modifier="wrap" className="nv-number">
+            {t('counters.bytes')}
+          </Th>
+          <Th modifier="wrap" className="nv-number">
+            {t('counters.estimate')}
+          </Th>
         </Tr>
       </Thead>
       <Tbody>

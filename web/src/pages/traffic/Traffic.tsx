@@ -1,5 +1,6 @@
 import {
   Button,
+  Content,
   Drawer,
   DrawerContent,
   DrawerContentBody,
@@ -18,7 +19,7 @@ import { Empty, Failed, Loading } from '../../parts/states';
 import { VerdictBars } from '../../parts/VerdictBars';
 import { useKeys } from '../../state/keys';
 import { useMedia } from '../../state/media';
-import { useUrl } from '../../state/url';
+import { useUrl, useUrls } from '../../state/url';
 import { Chips } from './Chips';
 import { Details } from './Details';
 import { DisplayOptions } from './DisplayOptions';
@@ -41,6 +42,7 @@ export default function Traffic() {
   const filters = useFilters();
   const display = useDisplay();
   const [row, setRow] = useUrl('row');
+  const change = useUrls();
   const [tailing, setTailing] = useUrl('live');
   const [paused, setPaused] = useState(false);
   const [away, setAway] = useState(false);
@@ -64,10 +66,10 @@ export default function Traffic() {
     go(at < 0 ? 0 : at + by);
   };
   const close = useCallback(() => {
-    setRow('');
+    change({ row: null, tab: null });
     grab.current = true;
     setActive(row);
-  }, [row, setRow]);
+  }, [row, change]);
   useKeys({ j: () => move(1), k: () => move(-1), Escape: row ? close : undefined });
   const { fetchNextPage, isFetching } = asked;
   const onMore = useCallback(() => {
@@ -129,6 +131,11 @@ export default function Traffic() {
                 <ExportMenu q={filters.q} />
               </Flex>
             </Flex>
+            {asked.isFetchingNextPage && (
+              <Content component="small" role="status">
+                {t('more')}
+              </Content>
+            )}
             {error && rows.length === 0 ? (
               <Failed error={error} again={() => void asked.refetch()} />
             ) : rows.length === 0 ? (

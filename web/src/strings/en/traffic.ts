@@ -1,6 +1,7 @@
 export default {
   title: 'Traffic',
   table: 'Connections',
+  more: 'Loading more …',
   group: {
     common: 'Connection',
     source: 'Source',
