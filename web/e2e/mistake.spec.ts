@@ -6,6 +6,7 @@ test('why the catalogue does not reach the search, and that the fix mends it', a
   await page.goto('/');
   await page.getByRole('link', { name: 'Traffic' }).click();
   await ask(page, QUERY);
+  await asked(page);
   await page.getByTestId('row').first().click();
 
   const drawer = page.getByTestId('drawer');
@@ -30,8 +31,7 @@ test('the same by keyboard only', async ({ page }) => {
   await keys.type(QUERY);
   await keys.press('Enter');
   await keys.press('Escape');
-  await expect(page).toHaveURL(/q=/);
-  await expect(page.getByTestId('row').first()).toBeVisible();
+  await asked(page);
   await keys.press('j');
   await expect(page.getByTestId('row').first()).toBeFocused();
   await keys.press('Enter');
@@ -53,6 +53,13 @@ async function ask(page: Page, query: string) {
   const bar = page.getByRole('combobox', { name: 'Query' });
   await bar.fill(query);
   await bar.press('Enter');
+}
+
+/** Waits until only what was asked for is in the table. */
+async function asked(page: Page) {
+  await expect(page).toHaveURL(/q=/);
+  await expect(page.getByTestId('row').filter({ hasText: 'data/search-0' }).first()).toBeVisible();
+  await expect(page.getByTestId('row').filter({ hasNotText: 'data/search-0' })).toHaveCount(0);
 }
 
 /** Goes on with Tab until something has the focus. */
