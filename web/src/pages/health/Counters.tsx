@@ -1,7 +1,8 @@
 import { Card, CardBody, CardTitle, ExpandableSection } from '@patternfly/react-core';
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Tbody, Td, Tr } from '@patternfly/react-table';
 import { useTranslation } from 'react-i18next';
 import type { Schemas } from '../../api/client';
+import { Columns } from '../../parts/Columns';
 import { formatCount } from '../../parts/counts';
 import { wordOf } from './lost';
 import { Place } from './Place';
@@ -20,13 +21,7 @@ export function Counters({ sources: { sources } }: { sources: Schemas['Sources']
               borders={false}
               aria-label={t('places.show', { place: name, count: counters.length })}
             >
-              <Thead>
-                <Tr>
-                  <Th modifier="wrap">{t('losses.what')}</Th>
-                  <Th modifier="wrap">{t('places.value')}</Th>
-                  <Th modifier="wrap">{t('places.counter')}</Th>
-                </Tr>
-              </Thead>
+              <Columns titles={[t('losses.what'), t('places.value'), t('places.counter')]} />
               <Tbody>
                 {counters.map((counter) => (
                   <Tr key={counter.name}>

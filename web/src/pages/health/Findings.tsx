@@ -1,7 +1,8 @@
 import { Card, CardBody, CardHeader, CardTitle, ClipboardCopy, Label, Switch } from '@patternfly/react-core';
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Tbody, Td, Tr } from '@patternfly/react-table';
 import { useTranslation } from 'react-i18next';
 import type { Schemas } from '../../api/client';
+import { Columns } from '../../parts/Columns';
 import { useUrl } from '../../state/url';
 
 type Finding = Schemas['HealthFinding'];
@@ -45,15 +46,15 @@ export function Findings({ findings }: { findings: Finding[] }) {
           t('findings.fine')
         ) : (
           <Table variant="compact" aria-label={t('findings.title')}>
-            <Thead>
-              <Tr>
-                <Th modifier="wrap">{t('findings.state')}</Th>
-                <Th modifier="wrap">{t('findings.check')}</Th>
-                <Th modifier="wrap">{t('findings.zone')}</Th>
-                <Th modifier="wrap">{t('findings.seen')}</Th>
-                <Th modifier="wrap">{t('findings.mend')}</Th>
-              </Tr>
-            </Thead>
+            <Columns
+              titles={[
+                t('findings.state'),
+                t('findings.check'),
+                t('findings.zone'),
+                t('findings.seen'),
+                t('findings.mend'),
+              ]}
+            />
             <Tbody>
               {shown.map((finding, at) => (
                 <Row key={at} finding={finding} />

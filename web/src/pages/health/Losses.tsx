@@ -1,7 +1,8 @@
 import { Card, CardBody, CardTitle } from '@patternfly/react-core';
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Tbody, Td, Tr } from '@patternfly/react-table';
 import { useTranslation } from 'react-i18next';
 import type { Schemas } from '../../api/client';
+import { Columns } from '../../parts/Columns';
 import { formatCount } from '../../parts/counts';
 import { losses, wordOf } from './lost';
 import { Place } from './Place';
@@ -18,14 +19,7 @@ export function Losses({ sources }: { sources: Schemas['Sources'] }) {
           t('losses.none')
         ) : (
           <Table variant="compact" aria-label={t('losses.title')}>
-            <Thead>
-              <Tr>
-                <Th modifier="wrap">{t('losses.place')}</Th>
-                <Th modifier="wrap">{t('losses.what')}</Th>
-                <Th modifier="wrap">{t('losses.count')}</Th>
-                <Th modifier="wrap">{t('losses.todo')}</Th>
-              </Tr>
-            </Thead>
+            <Columns titles={[t('losses.place'), t('losses.what'), t('losses.count'), t('losses.todo')]} />
             <Tbody>
               {all.map(({ place, name, value }) => (
                 <Tr key={`${place} ${name}`}>

@@ -1,7 +1,8 @@
 import { Card, CardBody, CardTitle, Label } from '@patternfly/react-core';
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Tbody, Td, Tr } from '@patternfly/react-table';
 import { useTranslation } from 'react-i18next';
 import type { Schemas } from '../../api/client';
+import { Columns } from '../../parts/Columns';
 import { formatShare } from '../../parts/counts';
 
 type Zone = Schemas['ZoneHealth'];
@@ -18,15 +19,7 @@ export function Zones({ health: { zones, findings } }: { health: Schemas['Health
           t('zones.none')
         ) : (
           <Table variant="compact" gridBreakPoint="grid-lg" aria-label={t('zones.title')}>
-            <Thead>
-              <Tr>
-                {columns.map((column) => (
-                  <Th key={column} modifier="wrap">
-                    {t(`zones.${column}`)}
-                  </Th>
-                ))}
-              </Tr>
-            </Thead>
+            <Columns titles={columns.map((column) => t(`zones.${column}`))} />
             <Tbody>
               {zones.map((zone) => {
                 const mine = findings.filter((it) => it.zone === undefined || it.zone === zone.name);

@@ -1,6 +1,6 @@
-import { Flex, PageSection, Title } from '@patternfly/react-core';
+import { PageSection } from '@patternfly/react-core';
 import { useTranslation } from 'react-i18next';
-import { RangePicker } from '../../parts/RangePicker';
+import { PageHead } from '../../parts/PageHead';
 import { VerdictBars } from '../../parts/VerdictBars';
 import { useTo } from '../../state/url';
 import { DeniedPairs } from './DeniedPairs';
@@ -16,10 +16,7 @@ export default function Overview() {
   const link = useTo();
   return (
     <PageSection>
-      <Flex justifyContent={{ default: 'justifyContentSpaceBetween' }} rowGap={{ default: 'rowGapSm' }}>
-        <Title headingLevel="h1">{t('title')}</Title>
-        <RangePicker />
-      </Flex>
+      <PageHead title={t('title')} />
       <div className="nv-panels">
         <Panel title={t('time')} more={{ to: link('/traffic'), text: t('traffic') }} className="nv-panel-wide">
           <VerdictBars />

@@ -1,7 +1,7 @@
-import { Flex, PageSection, Title } from '@patternfly/react-core';
+import { PageSection } from '@patternfly/react-core';
 import { useMemo } from 'react';
 import { useTranslation } from 'react-i18next';
-import { RangePicker } from '../../parts/RangePicker';
+import { PageHead } from '../../parts/PageHead';
 import { Asked } from '../../parts/states';
 import { useUrl } from '../../state/url';
 import { IsolationOf } from './IsolationOf';
@@ -19,10 +19,7 @@ export default function Policies() {
   const all = useMemo(() => policies(rules.data?.items ?? []), [rules.data]);
   return (
     <PageSection isFilled className="nv-policies">
-      <Flex justifyContent={{ default: 'justifyContentSpaceBetween' }}>
-        <Title headingLevel="h1">{t('title')}</Title>
-        <RangePicker />
-      </Flex>
+      <PageHead title={t('title')} />
       <Asked query={rules}>
         {({ more }) =>
           policy ? (

@@ -1,7 +1,8 @@
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Tbody, Td, Tr } from '@patternfly/react-table';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router-dom';
 import type { Owner, Schemas } from '../../api/client';
+import { Columns } from '../../parts/Columns';
 import { formatCount, formatShare } from '../../parts/counts';
 import { Time } from '../../parts/Time';
 import { useTo, useUrl } from '../../state/url';
@@ -21,16 +22,16 @@ export function Rules({ policy, acls }: { policy: Policy; acls: Schemas['KnownAc
     <section>
       <h3>{t('rules_of')}</h3>
       <Table variant="compact" gridBreakPoint="grid-lg" aria-label={t('rules_of')}>
-        <Thead>
-          <Tr>
-            <Th modifier="wrap">{t('column.rule')}</Th>
-            <Th modifier="wrap">{t('column.does')}</Th>
-            <Th modifier="wrap">{t('column.connections')}</Th>
-            <Th modifier="wrap">{t('column.packets')}</Th>
-            <Th modifier="wrap">{t('column.dropped')}</Th>
-            <Th modifier="wrap">{t('column.last')}</Th>
-          </Tr>
-        </Thead>
+        <Columns
+          titles={[
+            t('column.rule'),
+            t('column.does'),
+            t('column.connections'),
+            t('column.packets'),
+            t('column.dropped'),
+            t('column.last'),
+          ]}
+        />
         <Tbody>
           {policy.rules.map((rule) => (
             <Tr

@@ -1,9 +1,9 @@
-import { Alert, Flex, PageSection, Title } from '@patternfly/react-core';
+import { Alert, PageSection } from '@patternfly/react-core';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { filterOf } from '../../parts/buckets';
 import { QueryBar } from '../../parts/QueryBar';
-import { RangePicker } from '../../parts/RangePicker';
+import { PageHead } from '../../parts/PageHead';
 import { Asked, Empty } from '../../parts/states';
 import { useKeys } from '../../state/keys';
 import { useTo, useUrl, useUrls } from '../../state/url';
@@ -78,10 +78,7 @@ export default function Topology() {
   });
   return (
     <PageSection>
-      <Flex justifyContent={{ default: 'justifyContentSpaceBetween' }} rowGap={{ default: 'rowGapSm' }}>
-        <Title headingLevel="h1">{t('title')}</Title>
-        <RangePicker />
-      </Flex>
+      <PageHead title={t('title')} />
       <div className="nv-topology-head">
         <QueryBar value={q} onChange={(q) => setQ(q, true)} error={query.error} />
         <Tools

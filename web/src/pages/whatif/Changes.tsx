@@ -1,6 +1,7 @@
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Tbody, Td, Tr } from '@patternfly/react-table';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router-dom';
+import { Columns } from '../../parts/Columns';
 import { formatCount } from '../../parts/counts';
 import { Time } from '../../parts/Time';
 import { Place } from '../../parts/trace/Place';
@@ -14,15 +15,7 @@ export function Changes({ changes, label }: { changes: Change[]; label: string }
   const to = useTo();
   return (
     <Table variant="compact" gridBreakPoint="grid-lg" aria-label={label}>
-      <Thead>
-        <Tr>
-          <Th modifier="wrap">{t('column.pair')}</Th>
-          <Th modifier="wrap">{t('column.seen')}</Th>
-          <Th modifier="wrap">{t('column.last')}</Th>
-          <Th modifier="wrap">{t('column.before')}</Th>
-          <Th modifier="wrap">{t('column.after')}</Th>
-        </Tr>
-      </Thead>
+      <Columns titles={[t('column.pair'), t('column.seen'), t('column.last'), t('column.before'), t('column.after')]} />
       <Tbody>
         {changes.map((change) => {
           const { pair, before, after } = change;

@@ -1,11 +1,11 @@
-import { Button, Flex, FlexItem, PageSection, Title } from '@patternfly/react-core';
+import { Button, Flex, FlexItem, PageSection } from '@patternfly/react-core';
 import { PlayIcon, UploadIcon } from '@patternfly/react-icons';
 import { useMutation } from '@tanstack/react-query';
 import { useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { data, ProblemError, useApi, type Schemas } from '../../api/client';
 import { QueryBar } from '../../parts/QueryBar';
-import { RangePicker } from '../../parts/RangePicker';
+import { PageHead } from '../../parts/PageHead';
 import { Failed, Loading } from '../../parts/states';
 import { Yaml } from '../../parts/Yaml';
 import { useRange } from '../../state/range';
@@ -44,10 +44,7 @@ export default function WhatIf() {
   return (
     <>
       <PageSection>
-        <Flex justifyContent={{ default: 'justifyContentSpaceBetween' }}>
-          <Title headingLevel="h1">{t('title')}</Title>
-          <RangePicker />
-        </Flex>
+        <PageHead title={t('title')} />
         <p>{t('hint')}</p>
         <Yaml
           label={t('editor')}
