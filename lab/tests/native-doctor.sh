@@ -35,6 +35,11 @@ netverdict observe --no-state --nb "$LAB_OUT/nb.json" --sb "$LAB_OUT/sb.json" --
 check 'replayed elsewhere it gives the same decisions' same_decisions "$LAB_OUT/replayed" "$LAB_OUT/witnessed"
 check 'nothing is unresolved' grep -q ' 0 unresolved' "$LAB_OUT/replayed.summary"
 check 'its databases are whole' whole_bundle "$LAB_OUT/node1"
+sed '/"caption":"ACL table"/s/"allow-related"/"drop"/g' /tmp/bundle/nb1.json >/tmp/changed.json
+stranger netverdict whatif --source bundle:/tmp/node1 --nb /tmp/bundle/nb1.json --changed-nb /tmp/changed.json >"$LAB_OUT/whatif" 2>&1
+check 'a change of its rows would cut some off' test $? = 3
+check 'it says whom' grep -q '^- frontend/client -> .*backend/' "$LAB_OUT/whatif"
+check 'no change cuts off nobody' stranger netverdict whatif --source bundle:/tmp/node1 --nb /tmp/bundle/nb1.json --changed-nb /tmp/bundle/nb1.json
 check 'no file is written over' bash -c '! netverdict bundle "$LAB_OUT/node1"'
 check 'a bundle without samples says why' bash -c 'netverdict bundle "$LAB_OUT/none" --source ipfix:192.0.2.1:4739 --for 1 2>&1 | grep "no samples were taken"'
 check 'and still has the rows' bash -c 'netverdict observe --source "bundle:$LAB_OUT/none" 2>&1 | grep "^netverdict: 0 samples"'
