@@ -1,9 +1,10 @@
 import { lazy } from 'react';
+import Traffic from '../pages/traffic/Traffic';
 
-/** The pages in the order of the menu. `key` goes there after `g`. */
+/** The pages in the order of the menu. `key` goes there after `g`. That which opens first comes with the program. */
 export const PAGES = [
   { name: 'overview', path: '/overview', key: 'o', Page: lazy(() => import('../pages/overview/Overview')) },
-  { name: 'traffic', path: '/traffic', key: 't', Page: lazy(() => import('../pages/traffic/Traffic')) },
+  { name: 'traffic', path: '/traffic', key: 't', Page: Traffic },
   { name: 'topology', path: '/topology', key: 'm', Page: lazy(() => import('../pages/topology/Topology')) },
   { name: 'policies', path: '/policies', key: 'p', Page: lazy(() => import('../pages/policies/Policies')) },
   { name: 'whatif', path: '/whatif', key: 'w', Page: lazy(() => import('../pages/whatif/WhatIf')) },

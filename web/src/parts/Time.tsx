@@ -1,5 +1,3 @@
-import { Tooltip } from '@patternfly/react-core';
-
 const LOCAL = new Intl.DateTimeFormat(undefined, {
   hour: '2-digit',
   minute: '2-digit',
@@ -15,8 +13,8 @@ export function Time({ at }: { at: string }) {
   if (Number.isNaN(date.getTime())) return <>{at}</>;
   const today = date.toDateString() === new Date().toDateString();
   return (
-    <Tooltip content={at.replace('T', ' ').replace('Z', ' UTC')}>
-      <time dateTime={at}>{today ? LOCAL.format(date) : `${DAY.format(date)} ${LOCAL.format(date)}`}</time>
-    </Tooltip>
+    <time dateTime={at} title={at.replace('T', ' ').replace('Z', ' UTC')}>
+      {today ? LOCAL.format(date) : `${DAY.format(date)} ${LOCAL.format(date)}`}
+    </time>
   );
 }

@@ -19,8 +19,8 @@ export function Cards(props: GridProps) {
   return (
     <div className="nv-grid" ref={scroll} data-testid="grid" {...pointer}>
       <ul aria-label={t('table')} className="nv-cards" style={{ paddingBlock: `${before}px ${behind}px` }}>
-        {items.map(({ index, item, key, height }) => (
-          <li key={key} style={{ height }} aria-setsize={props.more ? -1 : rows.length} aria-posinset={index + 1}>
+        {items.map(({ index, item, key, slot, height }) => (
+          <li key={slot} style={{ height }} aria-setsize={props.more ? -1 : rows.length} aria-posinset={index + 1}>
             {item.kind === 'lost' ? (
               <Lost updates={item.updates} />
             ) : (

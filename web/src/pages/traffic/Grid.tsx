@@ -1,4 +1,4 @@
-import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table';
+import { Table, Th, Thead, Tr } from '@patternfly/react-table';
 import { memo, type KeyboardEvent, type MutableRefObject } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { Connection } from '../../api/client';
@@ -87,24 +87,24 @@ function Wide(props: GridProps) {
             ))}
           </Tr>
         </Thead>
-        <Tbody>
+        <tbody className="pf-v6-c-table__tbody" role="rowgroup">
           <Space height={before} />
-          {items.map(({ index, item, key, height }) =>
+          {items.map(({ index, item, key, slot, height }) =>
             item.kind === 'lost' ? (
-              <Tr key={key} aria-rowindex={index + 3} style={{ height }}>
-                <Td colSpan={columns.length}>
+              <tr key={slot} className="pf-v6-c-table__tr" role="row" aria-rowindex={index + 3} style={{ height }}>
+                <td colSpan={columns.length} className="pf-v6-c-table__td" role="gridcell">
                   <Lost updates={item.updates} />
-                </Td>
-              </Tr>
+                </td>
+              </tr>
             ) : (
-              <Tr
-                key={key}
+              <tr
+                key={slot}
+                className={`pf-v6-c-table__tr pf-m-clickable${key === chosen ? ' pf-m-selected' : ''}`}
+                role="row"
                 id={`row-${key}`}
                 data-testid="row"
                 aria-rowindex={index + 3}
                 aria-selected={key === chosen}
-                isClickable
-                isRowSelected={key === chosen}
                 tabIndex={key === first ? 0 : -1}
                 style={{ height }}
                 ref={(row: HTMLTableRowElement | null) => {
@@ -121,11 +121,11 @@ function Wide(props: GridProps) {
                 }}
               >
                 <Cells connection={item.connection} columns={columns} />
-              </Tr>
+              </tr>
             ),
           )}
           <Space height={behind} />
-        </Tbody>
+        </tbody>
       </Table>
     </div>
   );
@@ -141,11 +141,18 @@ function Space({ height }: { height: number }) {
   );
 }
 
-/** A line's cells, which stay as they are while others come and go. */
+/**
+ * A line's cells, which stay as they are while others come and go. They are PatternFly's in looks only: its own keep a
+ * state each.
+ */
 const Cells = memo(function Cells({ connection, columns }: { connection: Connection; columns: GridProps['columns'] }) {
   return columns.map((column) => (
-    <Td key={column.id} modifier="truncate" className={column.number ? 'nv-number' : undefined}>
+    <td
+      key={column.id}
+      role="gridcell"
+      className={`pf-v6-c-table__td pf-m-truncate${column.number ? ' nv-number' : ''}`}
+    >
       {column.show(connection)}
-    </Td>
+    </td>
   ));
 });

@@ -2,8 +2,8 @@ import { Alert, Button, Content, Flex, Label, type LabelProps } from '@patternfl
 import { PauseIcon, PlayIcon } from '@patternfly/react-icons';
 import { useTranslation } from 'react-i18next';
 import { formatCount } from '../../parts/counts';
-import type { LiveState } from './live';
-import type { useLive } from './useLive';
+import type { Live, LiveState } from './live';
+import { useShown } from './useLive';
 
 const COLORS: Record<LiveState, LabelProps['color']> = {
   live: 'green',
@@ -14,13 +14,14 @@ const COLORS: Record<LiveState, LabelProps['color']> = {
 };
 
 interface LiveBarProps {
-  live: ReturnType<typeof useLive>;
+  live: Live;
   paused: boolean;
   onPause: (paused: boolean) => void;
 }
 
 /** How the tail stands: what came, what was lost, what made room. */
-export function LiveBar({ live: { state, told, rows, bound }, paused, onPause }: LiveBarProps) {
+export function LiveBar({ live, paused, onPause }: LiveBarProps) {
+  const { state, told, rows } = useShown(live, (shown) => shown);
   const { t } = useTranslation('traffic');
   return (
     <>
@@ -43,7 +44,7 @@ export function LiveBar({ live: { state, told, rows, bound }, paused, onPause }:
           {told.left > 0 && (
             <>
               {' '}
-              · <Counter name="left" value={told.left} /> {t('live.left', { bound: formatCount(bound) })}
+              · <Counter name="left" value={told.left} /> {t('live.left', { bound: formatCount(live.bound) })}
             </>
           )}
         </Content>

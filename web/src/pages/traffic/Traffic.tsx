@@ -24,7 +24,8 @@ import { Chips } from './Chips';
 import { Details } from './Details';
 import { DisplayOptions } from './DisplayOptions';
 import { ExportMenu } from './ExportMenu';
-import { Grid } from './Grid';
+import { Grid, type GridProps } from './Grid';
+import type { Live } from './live';
 import { LiveBar } from './LiveBar';
 import { keyOf, listed } from './rows';
 import { SavedViews } from './SavedViews';
@@ -34,7 +35,7 @@ import './traffic.css';
 import { useConnections } from './useConnections';
 import { useDisplay } from './useDisplay';
 import { useFilters } from './useFilters';
-import { useLive } from './useLive';
+import { useLive, useShown } from './useLive';
 
 /** Connections: asked for, or as they come. */
 export default function Traffic() {
@@ -52,17 +53,21 @@ export default function Traffic() {
   const { asked, connections } = useConnections(filters.q, display.limit, !isLive);
   const live = useLive(filters.q, isLive, paused);
   const list = useMemo(() => listed(connections), [connections]);
-  const rows = isLive ? live.rows : list;
-  const error = isLive ? live.error : asked.error;
+  const refused = useShown(live, (shown) => shown.error);
+  const empty = useShown(live, (shown) => shown.rows.length === 0);
+  const error = isLive ? refused : asked.error;
+  const isEmpty = isLive ? empty : list.length === 0;
+  // Those of the tail change faster than the page is drawn.
+  const rows = () => (isLive ? live.snapshot().rows : list);
 
   const [active, setActive] = useState('');
   const grab = useRef(false);
   const go = (to: number) => {
     grab.current = true;
-    setActive(keyOf(rows.at(Math.min(rows.length - 1, Math.max(0, to)))));
+    setActive(keyOf(rows().at(Math.min(rows().length - 1, Math.max(0, to)))));
   };
   const move = (by: number) => {
-    const at = rows.indexOf(active || row);
+    const at = rows().indexOf(active || row);
     go(at < 0 ? 0 : at + by);
   };
   const close = useCallback(() => {
@@ -76,9 +81,23 @@ export default function Traffic() {
     if (!isFetching) void fetchNextPage();
   }, [isFetching, fetchNextPage]);
 
-  const shown = row ? rows.at(rows.indexOf(row)) : undefined;
+  const shown = row ? rows().at(rows().indexOf(row)) : undefined;
   const known = shown?.kind === 'connection' ? shown.connection : undefined;
   const panel = row ? <Details key={row} id={row} known={known} filters={filters} onClose={close} /> : null;
+  const grid: Omit<GridProps, 'rows'> = {
+    columns: display.columns,
+    size: display.size,
+    more: !isLive && asked.hasNextPage,
+    onMore,
+    active,
+    onActive: setActive,
+    chosen: row,
+    onOpen: ({ id }) => setRow(id, true),
+    grab,
+    live: isLive,
+    narrow,
+    onAway: setAway,
+  };
   return (
     <Drawer isExpanded={row !== ''} isInline={!narrow} className="nv-traffic-drawer">
       <DrawerContent panelContent={panel}>
@@ -119,7 +138,7 @@ export default function Traffic() {
               justifyContent={{ default: 'justifyContentSpaceBetween' }}
               alignItems={{ default: 'alignItemsCenter' }}
             >
-              {isLive ? <span /> : <Summary q={filters.q} loaded={rows.length} />}
+              {isLive ? <span /> : <Summary q={filters.q} loaded={list.length} />}
               <Flex spaceItems={{ default: 'spaceItemsSm' }}>
                 {isLive && away && (
                   <Button variant="secondary" size="sm" icon={<ArrowUpIcon />} onClick={() => go(0)}>
@@ -136,9 +155,9 @@ export default function Traffic() {
                 {t('more')}
               </Content>
             )}
-            {error && rows.length === 0 ? (
+            {error && isEmpty ? (
               <Failed error={error} again={() => void asked.refetch()} />
-            ) : rows.length === 0 ? (
+            ) : isEmpty ? (
               isLive ? (
                 <Empty title={t('live.empty')}>{t('live.emptyHint')}</Empty>
               ) : asked.isPending ? (
@@ -146,26 +165,19 @@ export default function Traffic() {
               ) : (
                 <Empty />
               )
+            ) : isLive ? (
+              <LiveGrid tail={live} {...grid} />
             ) : (
-              <Grid
-                rows={rows}
-                columns={display.columns}
-                size={display.size}
-                more={!isLive && asked.hasNextPage}
-                onMore={onMore}
-                active={active}
-                onActive={setActive}
-                chosen={row}
-                onOpen={({ id }) => setRow(id, true)}
-                grab={grab}
-                live={isLive}
-                narrow={narrow}
-                onAway={setAway}
-              />
+              <Grid rows={list} {...grid} />
             )}
           </PageSection>
         </DrawerContentBody>
       </DrawerContent>
     </Drawer>
   );
+}
+
+/** The rows of a tail, which are drawn by themselves: all around them stays. */
+function LiveGrid({ tail, ...props }: Omit<GridProps, 'rows'> & { tail: Live }) {
+  return <Grid rows={useShown(tail, (shown) => shown.rows)} {...props} />;
 }

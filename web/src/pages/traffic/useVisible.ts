@@ -1,41 +1,41 @@
-import { useVirtualizer } from '@tanstack/react-virtual';
-import { useEffect, useLayoutEffect, useRef } from 'react';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { GridProps } from './Grid';
 import { keyOf, type Item } from './rows';
 import { rem } from './sizes';
+import { Slots } from './slots';
 
-const OVERSCAN = 12;
+/** So many lines are there beyond those in sight, on either side. */
+const OVERSCAN = 6;
 /** So many lines before the last one, more are asked for. */
 const AHEAD = 20;
 
 export interface Visible {
   index: number;
   key: string;
+  /** Its place on the screen, for React to know it by. */
+  slot: number;
   item: Item;
   height: number;
 }
 
-/** The lines in sight, and how much room those before and behind them take. */
+/** The lines in sight, and how much room those before and behind them take. All are of one height. */
 export function useVisible({ rows, more, onMore, active, grab, live, onAway }: GridProps, lineRem: number) {
-  const scroll = useRef<HTMLDivElement>(null);
   const height = Math.round(lineRem * rem());
-  // eslint-disable-next-line react-hooks/incompatible-library -- what it gives out is used here and now only
-  const virtual = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => scroll.current,
-    estimateSize: () => height,
-    overscan: OVERSCAN,
-  });
-  useEffect(() => virtual.measure(), [virtual, height]);
+  const { scroll, first, count, away, look } = useWindow(height);
 
   const place = active ? rows.indexOf(active) : -1;
   useEffect(() => {
-    if (grab.current && place >= 0) virtual.scrollToIndex(place, { align: 'auto' });
-  }, [virtual, place, grab]);
+    const element = scroll.current;
+    if (!element || !grab.current || place < 0) return;
+    const head = element.querySelector('thead')?.offsetHeight ?? 0;
+    const least = (place + 1) * height + head - element.clientHeight;
+    const top = Math.max(least, Math.min(element.scrollTop, place * height));
+    if (top !== element.scrollTop) element.scrollTo({ top });
+  }, [scroll, place, grab, height]);
 
-  const shown = virtual.getVirtualItems();
-  const last = shown.at(-1)?.index ?? 0;
-  const near = more && rows.length > 0 && last >= rows.length - AHEAD;
+  const begin = Math.max(0, Math.min(first, rows.length - count) - OVERSCAN);
+  const end = Math.min(rows.length, first + count + OVERSCAN);
+  const near = more && rows.length > 0 && end > rows.length - AHEAD;
   useEffect(() => {
     if (near) onMore();
   }, [near, onMore, rows.length]);
@@ -56,18 +56,49 @@ export function useVisible({ rows, more, onMore, active, grab, live, onAway }: G
     anchor.current = top;
     const element = scroll.current;
     const keeps = element && (element.scrollTop > 0 || held.current !== 'no');
-    if (keeps && moved > 0) element.scrollTop += moved * height;
-  }, [rows, top, live, height]);
+    if (!keeps || moved <= 0) return;
+    element.scrollBy({ top: moved * height, behavior: 'instant' });
+    look();
+  }, [scroll, rows, top, live, height, look]);
 
-  const away = (virtual.scrollOffset ?? 0) > height;
   useEffect(() => onAway?.(away), [away, onAway]);
 
-  const items: Visible[] = shown.flatMap(({ index }) => {
+  const slots = useMemo(() => new Slots(), []);
+  const lines = Array.from({ length: Math.max(0, end - begin) }, (_, at) => begin + at).flatMap((index) => {
     const item = rows.at(index);
     return item ? [{ index, key: keyOf(item), item, height }] : [];
   });
-  const before = shown[0]?.start ?? 0;
-  const behind = virtual.getTotalSize() - (shown.at(-1)?.end ?? 0);
+  const places = slots.place(
+    lines.map(({ key }) => key),
+    active,
+  );
+  const items: Visible[] = lines.map((line, at) => ({ ...line, slot: places[at] ?? at }));
   const pointer = live ? { onPointerEnter: hold, onPointerLeave: release } : {};
-  return { scroll, items, before, behind, pointer };
+  return { scroll, items, before: begin * height, behind: Math.max(0, rows.length - end) * height, pointer };
+}
+
+/** The first line in sight and how many there is room for; `look` looks at once. */
+function useWindow(height: number) {
+  const scroll = useRef<HTMLDivElement>(null);
+  const [window, set] = useState({ first: 0, count: 0, away: false });
+  const look = useCallback(() => {
+    const element = scroll.current;
+    if (!element) return;
+    const first = Math.floor(element.scrollTop / height);
+    const count = Math.ceil(element.clientHeight / height);
+    const away = element.scrollTop > height;
+    set((was) => (was.first === first && was.count === count && was.away === away ? was : { first, count, away }));
+  }, [height]);
+  useLayoutEffect(() => {
+    const element = scroll.current;
+    if (!element) return;
+    const resized = new ResizeObserver(look);
+    resized.observe(element);
+    element.addEventListener('scroll', look, { passive: true });
+    return () => {
+      resized.disconnect();
+      element.removeEventListener('scroll', look);
+    };
+  }, [look]);
+  return { scroll, ...window, look };
 }
