@@ -48,6 +48,15 @@ test('the same by keyboard only', async ({ page }) => {
   await expect(page.getByRole('heading', { level: 1, name: 'Health' })).toBeVisible();
 });
 
+test('What if the policy with the mistake were gone', async ({ page }) => {
+  await page.goto('/policies?policy=NetworkPolicy/data/allow-catalog');
+  await page.getByRole('link', { name: 'What if it were gone?' }).click();
+  await expect(page.getByText('NetworkPolicy/data/allow-catalog')).toBeVisible();
+  await page.getByRole('button', { name: 'Try it' }).click();
+  await mended(page);
+  await picture(page, 'whatif-gone');
+});
+
 /** Asks a query by hand. */
 async function ask(page: Page, query: string) {
   const bar = page.getByRole('combobox', { name: 'Query' });

@@ -231,6 +231,14 @@ impl History {
             .flat_map(|zone| zone.spans.iter().filter(|span| span.is_alive()))
     }
 
+    /// Every ACL that is kept, in force or not.
+    pub fn kept(&self, zone: ZoneId) -> impl Iterator<Item = &Span> {
+        self.zones
+            .get(usize::from(zone.0))
+            .into_iter()
+            .flat_map(|zone| zone.spans.iter())
+    }
+
     /// What a number in the observation domain stands for.
     pub fn app(&self, zone: ZoneId, id: u8) -> Option<App> {
         self.zones.get(usize::from(zone.0))?.apps[usize::from(id)]

@@ -5,19 +5,21 @@ mod config;
 mod explainer;
 mod ingest;
 mod known;
+mod past;
 mod seen;
 mod store;
 mod tried;
 mod written;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use netverdict_server::{App, Live, Parts, Server as Listening, router};
+use netverdict_server::{App, Live, Parts, Security, ServeError, Server as Listening, router};
 use netverdict_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -91,7 +93,9 @@ impl Server {
             config.inputs = staged.inputs.clone();
             config.databases = staged.databases.clone();
         }
-        serve(config, staged, &|_| (), &mut |_| Ok(()))
+        let address = config.listen.unwrap_or(LISTEN);
+        let listen = |security| Listening::listen(address, security);
+        serve(config, staged, &listen, &|_| (), &mut |_| Ok(()))
     }
 }
 
@@ -105,14 +109,22 @@ pub(crate) fn serve_demo(
     greet: &dyn Fn(&str),
     watch: &mut Take<'_>,
 ) -> Result<Done> {
-    let is_free = TcpListener::bind(LISTEN).is_ok();
     let config = Config {
-        listen: (!is_free).then_some(SocketAddr::new(LISTEN.ip(), 0)),
         inputs: staged.inputs.clone(),
         databases: staged.databases.clone(),
         ..Config::default()
     };
-    serve(config, Some(staged), greet, watch)
+    serve(config, Some(staged), &listen_somewhere, greet, watch)
+}
+
+/// Listens at the usual place, or at another port where somebody else does already.
+fn listen_somewhere(security: Security) -> Result<Listening, ServeError> {
+    match Listening::listen(LISTEN, security.clone()) {
+        Err(ServeError::Listen { cause, .. }) if cause.kind() == ErrorKind::AddrInUse => {
+            Listening::listen(SocketAddr::new(LISTEN.ip(), 0), security)
+        }
+        listening => listening,
+    }
 }
 
 /// The store in a data directory.
@@ -133,6 +145,7 @@ pub(crate) fn open_directory(directory: &Path) -> Result<Opened> {
 fn serve(
     config: Config,
     mut demo: Option<Staged>,
+    listen: &dyn Fn(Security) -> Result<Listening, ServeError>,
     greet: &dyn Fn(&str),
     watch: &mut Take<'_>,
 ) -> Result<Done> {
@@ -143,7 +156,7 @@ fn serve(
         .build()?;
     let security = config.security(&runtime)?;
     let access = security.access.clone();
-    let listening = Listening::listen(config.listen.unwrap_or(LISTEN), security)?;
+    let listening = listen(security)?;
     let Opened {
         store,
         encoder,

@@ -246,19 +246,26 @@ impl Whatif {
     }
 }
 
-/// What other policies, given as a text, change for pairs: those that fare otherwise and those
-/// that cannot be judged (docs/whatif.schema.json), and a summary. Who does not see all gives
-/// policies of their namespaces, and is told of no others.
+/// What other policies, given as a text, and those that go change for pairs: those that fare
+/// otherwise and those that cannot be judged (docs/whatif.schema.json), and a summary. Who does
+/// not see all gives policies of their namespaces, and is told of no others.
 ///
 /// # Errors
-/// If the text makes no sense or is about others, or the objects of today cannot be read.
+/// If the text makes no sense or is about others, what goes is not there, or the objects of today
+/// cannot be read.
 pub(crate) fn tried(
     today: &compile::Inputs,
     policies: &str,
+    remove: &[String],
     pairs: &[Pair],
     asker: &Asker,
 ) -> Result<Value, Refusal> {
     let mut change = Change::default();
+    let removed: Vec<Removed> = remove
+        .iter()
+        .map(|object| object.parse())
+        .collect::<Result<_, String>>()
+        .map_err(|error| Refusal::Wrong(format!("remove: {error}")))?;
     let text = Text {
         name: "policies".to_owned(),
         text: policies.into(),
@@ -268,13 +275,26 @@ pub(crate) fn tried(
     let before = twin::of_world(&world, &news).map_err(fault)?;
     let file = FileId(world.next_file());
     put(&mut change, file, text);
-    for key in change.objects.keys().filter(|_| !asker.sees_all()) {
+    let known = removed.iter().map(|Removed(key)| key);
+    for key in change
+        .objects
+        .keys()
+        .chain(known)
+        .filter(|_| !asker.sees_all())
+    {
         let is_policy = key.kind.is_policy() && key.kind.is_namespaced();
         if !is_policy || !asker.sees(Some(&key.namespace)) {
             return Err(Refusal::Forbidden(format!(
                 "{key}: you may ask about policies of namespaces that you may see, and of no other objects"
             )));
         }
+    }
+    for Removed(key) in removed {
+        if !world.has(&key) {
+            let message = format!("{key} is not there: it cannot be removed");
+            return Err(Refusal::Unknown(message));
+        }
+        change.objects.insert(key, None);
     }
     let mut news = world.take(change);
     // What is said of other texts is for those who see these.

@@ -372,6 +372,20 @@ fn no_explanation_and_no_trial_tells_a_tenant_of_others() {
         explained > 20 && dropped > 0 && changes > 20,
         "{explained} {dropped} {changes}"
     );
+    // The same of what goes: first there must be such a policy.
+    for (object, of_tenant, of_all) in [
+        ("NetworkPolicy/data/allow-catalog", 200, 200),
+        ("NetworkPolicy/shop/allow-catalog", 403, 422),
+        ("NetworkPolicy/data/nobody", 422, 422),
+        ("Policy/data/allow-catalog", 400, 400),
+        ("AdminNetworkPolicy/a", 403, 422),
+    ] {
+        let body = json!({"remove": [object], "since": "-1h"});
+        for (token, expected) in [(token("data"), of_tenant), (ADMIN.to_owned(), of_all)] {
+            let (status, said) = server.post("whatif", &token, &body);
+            assert_eq!(status, expected, "{object}: {said}");
+        }
+    }
     // Who sees all asks about all.
     let body = json!({"policies": policy("shop", DENY), "since": "-1h"});
     let judged = |token: &str| {

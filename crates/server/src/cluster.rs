@@ -224,6 +224,10 @@ pub struct ExplainRequest {
     #[schema(example = "9200/tcp", max_length = 100)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
+    /// A time, such as when the connection was seen. The answer, which is of now, tells under `as_of` which policies are others since then.
+    #[schema(example = "2026-11-23T08:00:00Z", max_length = 100)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// A question for [`Cluster::whatif`].
@@ -231,7 +235,12 @@ pub struct ExplainRequest {
 #[serde(deny_unknown_fields)]
 pub struct WhatifRequest {
     /// The changed policies: YAML or JSON documents, as `kubectl apply` takes them.
+    #[serde(default)]
     pub policies: String,
+    /// Objects that go: `KIND/NAMESPACE/NAME`, or `KIND/NAME`. What is given as changed and goes, goes.
+    #[schema(example = json!(["NetworkPolicy/data/allow-catalog"]), max_items = 1000)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
     /// Which connections: a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q: Option<String>,

@@ -737,6 +737,11 @@ export interface components {
         /** @description A question for [`Cluster::explain`]. */
         ExplainRequest: {
             /**
+             * @description A time, such as when the connection was seen. The answer, which is of now, tells under `as_of` which policies are others since then.
+             * @example 2026-11-23T08:00:00Z
+             */
+            at?: string | null;
+            /**
              * @description Who opens the connection: `namespace/pod`, `node/name`, or an address; `@network` behind it where there are several.
              * @example shop/catalog-0
              */
@@ -757,6 +762,33 @@ export interface components {
          * @description The object that `netverdict explain -o json` prints: what becomes of a connection, and why. `verdict` is the worst of the cases. New keys may come in later versions.
          */
         Explanation: {
+            /** @description Where the question names a time (`at` of POST /api/v1/explain): how policies of now, which the answer is about, stand to those of then. Pods, their labels and the sets of addresses that ACLs name are not looked at. */
+            as_of?: {
+                /**
+                 * Format: date-time
+                 * @description The time that was asked about.
+                 */
+                at: string;
+                /** @description Policies without a namespace, and of the namespaces of both ends, that have other ACLs than then, the last change first. */
+                changes: {
+                    /**
+                     * @description ACLs came, went, or both.
+                     * @enum {unknown}
+                     */
+                    change: "new" | "gone" | "other";
+                    owner: components["schemas"]["Explanation"]["$defs"]["owner"];
+                    /**
+                     * Format: date-time
+                     * @description When the last of them came or went.
+                     */
+                    time: string;
+                }[];
+                /**
+                 * Format: date-time
+                 * @description The past is known from here on only; missing where that covers `at`.
+                 */
+                known_since?: string;
+            };
             /** @description Every pair of addresses of one family, port and backend. */
             cases: components["schemas"]["Explanation"]["$defs"]["case"][];
             from: components["schemas"]["Explanation"]["$defs"]["party"];
@@ -1552,9 +1584,16 @@ export interface components {
         /** @description A question for [`Cluster::whatif`]. */
         WhatifRequest: {
             /** @description The changed policies: YAML or JSON documents, as `kubectl apply` takes them. */
-            policies: string;
+            policies?: string;
             /** @description Which connections: a query. */
             q?: string | null;
+            /**
+             * @description Objects that go: `KIND/NAMESPACE/NAME`, or `KIND/NAME`. What is given as changed and goes, goes.
+             * @example [
+             *       "NetworkPolicy/data/allow-catalog"
+             *     ]
+             */
+            remove?: string[];
             /** @description Connections since then; a day ago if it is not given. */
             since?: string | null;
             /** @description Connections until then; now if it is not given. */

@@ -25,9 +25,9 @@ const SECONDS = ['', '5', '15', '30', '60', '300'];
 const CUSTOM = 'custom';
 
 /** The time range of the page, how often it is asked anew, and the button that asks now. */
-export function RangePicker() {
+export function RangePicker({ usual }: { usual?: string }) {
   const { t } = useTranslation();
-  const [range, setRange] = useRange();
+  const [range, setRange] = useRange(usual);
   const [every, setEvery] = useRefresh();
   const [custom, setCustom] = useState(false);
   const queries = useQueryClient();

@@ -56,6 +56,35 @@ test('the fix goes into What if as the whole changed object', async () => {
   expect(draft?.text).toMatch(/^# Mistake 1.*kind: NetworkPolicy.*port: 9200\n$/s);
 });
 
+test('a fix whose text is not told is shown as far as it is', () => {
+  const told = structuredClone(explanation) as unknown as { cases: { fix?: { parts: { text?: string }[] } }[] };
+  for (const part of told.cases.flatMap(({ fix }) => fix?.parts ?? [])) delete part.text;
+  show(told as unknown as Explanation);
+  expect(screen.getByText('add port 9200/tcp to ingress[0] of NetworkPolicy data/allow-catalog')).toBeTruthy();
+  expect(screen.getByRole<HTMLButtonElement>('button', { name: 'Put the fix into What if' }).disabled).toBe(true);
+  expect(screen.queryByRole('button', { name: 'Copy the changed YAML' })).toBeNull();
+});
+
+test('it says which policies are others than at the time that was asked about', () => {
+  const at = '2026-01-01T00:00:00Z';
+  const web = { kind: 'NetworkPolicy', namespace: 'shop', name: 'web' } as never;
+  const changes = [{ owner: web, change: 'gone' as const, time: '2026-01-02T00:00:00Z' }];
+  show({ ...dropped, as_of: { at, changes } });
+  const said = screen.getByText(/Policies have changed since then/).closest('div')!.parentElement!;
+  expect(within(said).getByRole('link', { name: 'NetworkPolicy shop/web' }).getAttribute('href')).toBe(
+    '/policies?policy=NetworkPolicy%2Fshop%2Fweb',
+  );
+  expect(said.textContent).toContain('is gone');
+});
+
+test('it says where nothing has changed, and where that is not known', () => {
+  const at = '2026-01-01T00:00:00Z';
+  show({ ...dropped, as_of: { at, changes: [] } });
+  expect(screen.getByText(/No policy of these namespaces has changed since/)).toBeTruthy();
+  show({ ...dropped, as_of: { at, known_since: '2026-01-02T00:00:00Z', changes: [] } });
+  expect(screen.getByText(/is not known here/)).toBeTruthy();
+});
+
 test('the walk shows what matters, and all on demand', async () => {
   show(dropped);
   await userEvent.click(screen.getByRole('button', { name: 'The walk, step by step' }));

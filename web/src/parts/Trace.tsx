@@ -1,6 +1,7 @@
 import { Alert, ExpandableSection } from '@patternfly/react-core';
 import { useTranslation } from 'react-i18next';
 import { CaseView } from './trace/CaseView';
+import { SinceThen } from './trace/SinceThen';
 import type { Explanation } from './trace/types';
 import { Verdict } from './Verdict';
 import './trace/trace.css';
@@ -20,12 +21,13 @@ interface Props {
  */
 export function Trace({ explanation, query }: Props) {
   const { t } = useTranslation('trace');
-  const { from, to, verdict, message, cases, notes = [], left_out: leftOut = [] } = explanation;
+  const { from, to, verdict, message, cases, notes = [], left_out: leftOut = [], as_of: asOf } = explanation;
   return (
     <div className="nv-trace">
       <p className="nv-headline">
         <Verdict verdict={verdict} /> {message}
       </p>
+      {asOf && <SinceThen asOf={asOf} />}
       {leftOut.length > 0 && (
         <Alert isInline variant="warning" title={t('left_out', { count: leftOut.length })}>
           {leftOut.join(', ')}

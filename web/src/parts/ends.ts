@@ -32,6 +32,16 @@ export function portRef({ protocol, dst, service }: Connection): string {
 /** A policy in addresses: `KIND/NAMESPACE/NAME`. */
 export const policyRef = ({ kind, namespace = '', name = '' }: Owner) => `${kind}/${namespace}/${name}`;
 
+const CLUSTER_WIDE = ['AdminNetworkPolicy', 'BaselineAdminNetworkPolicy', 'ClusterNetworkPolicy'];
+
+/** The object that ACLs are of, as What if removes it; nothing where no object is, as for isolation. */
+export function objectOf({ kind, namespace, name }: Owner): string | undefined {
+  if (CLUSTER_WIDE.includes(String(kind))) return name && `${kind}/${name}`;
+  // ACLs of an egress firewall do not tell its name, of which there is one only.
+  if (kind === 'EgressFirewall') return namespace && `${kind}/${namespace}/${name ?? 'default'}`;
+  return kind === 'NetworkPolicy' && namespace && name ? `${kind}/${namespace}/${name}` : undefined;
+}
+
 /** A rule of a policy in addresses, `Ingress:0`; empty where it is not known. */
 export function ruleRef({ direction, rule }: Owner): string {
   return direction && rule?.index !== undefined ? `${direction}:${rule.index}` : '';

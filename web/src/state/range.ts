@@ -11,15 +11,15 @@ export const LAST = ['-5m', '-15m', '-30m', '-1h', '-2h', '-6h', '-12h', '-1d', 
 const SINCE = '-5m';
 const UNTIL = 'now';
 
-/** The time that all pages ask about: `since` and `until` in their address. */
-export function useRange(): [Range, (range: Range) => void] {
-  const [since] = useUrl('since', SINCE);
+/** The time that all pages ask about: `since` and `until` in their address, else what is usual on the page. */
+export function useRange(usual: string = SINCE): [Range, (range: Range) => void] {
+  const [since] = useUrl('since', usual);
   const [until] = useUrl('until', UNTIL);
   const change = useUrls();
   const set = (range: Range) =>
     change(
       {
-        since: range.since === SINCE ? null : range.since,
+        since: range.since === usual ? null : range.since,
         until: range.until === UNTIL ? null : range.until,
       },
       true,

@@ -3,14 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use netverdict_query::moment;
 use netverdict_server::{Asker, ExplainRequest, Isolation, KnownPolicy, PolicyName, Refusal};
-use serde_json::Value;
+use netverdict_types::{Clock, SystemClock, Timestamp};
+use serde_json::{Value, json};
 
 use crate::compile;
 use crate::exit::Done;
 use crate::explain::{Asked, Untold};
 use crate::twin::{Inputs, Twin};
 
+use super::past::Past;
 use super::seen::seen;
 use super::written;
 
@@ -42,7 +45,8 @@ impl Explainer {
         }
     }
 
-    /// An explanation, as `asker` may see it. `revision` counts up as rows change.
+    /// An explanation, as `asker` may see it. `revision` counts up as rows change; `past` tells what
+    /// has changed since the time of the question.
     ///
     /// # Errors
     /// If the question makes no sense, is about others, or the rows do not tell or cannot be read.
@@ -51,7 +55,9 @@ impl Explainer {
         question: &ExplainRequest,
         revision: u64,
         asker: &Asker,
+        past: &Past,
     ) -> Result<Value, Refusal> {
+        let at = question.at.as_deref().map(time).transpose()?;
         let wrong = |name: &str| {
             let name = name.to_owned();
             move |error: String| Refusal::Wrong(format!("{name}: {error}"))
@@ -62,7 +68,8 @@ impl Explainer {
             to: question.to.parse().map_err(wrong("to"))?,
             port: port.map_err(wrong("port"))?,
         };
-        self.with_twin(revision, |twin| told(&asked, twin, asker))?
+        let past = at.map(|at| (at, past));
+        self.with_twin(revision, |twin| told(&asked, twin, asker, past))?
     }
 
     /// What is known of a policy, as `asker` may see it.
@@ -106,14 +113,37 @@ impl Explainer {
     }
 }
 
-fn told(asked: &Asked, twin: &mut Twin, asker: &Asker) -> Result<Value, Refusal> {
+fn time(text: &str) -> Result<Timestamp, Refusal> {
+    let now = SystemClock.now();
+    moment(text, now).ok_or_else(|| Refusal::Wrong(format!("at: {text:?} is no time")))
+}
+
+fn told(
+    asked: &Asked,
+    twin: &mut Twin,
+    asker: &Asker,
+    past: Option<(Timestamp, &Past)>,
+) -> Result<Value, Refusal> {
     match asked.explain(twin).0 {
         Ok(explanation) => {
             let explanation = match asker.sees_all() {
                 true => explanation,
                 false => seen(explanation, asker).ok_or_else(of_others)?,
             };
-            serde_json::to_value(&explanation).map_err(|error| Refusal::Fault(error.to_string()))
+            let fault = |error: serde_json::Error| Refusal::Fault(error.to_string());
+            let mut told = serde_json::to_value(&explanation).map_err(fault)?;
+            if let Some((at, past)) = past {
+                let ends = [&explanation.from, &explanation.to];
+                let is_theirs = |namespace: Option<&str>| {
+                    let mut ends = ends.iter();
+                    let is_near = namespace.is_none()
+                        || ends.any(|end| end.namespace.as_deref() == namespace);
+                    is_near && asker.sees(namespace)
+                };
+                let as_of = past.since(at, is_theirs);
+                told["as_of"] = json!(as_of);
+            }
+            Ok(told)
         }
         // Others may be named there.
         Err(_) if !asker.sees_all() => Err(Refusal::Unknown(

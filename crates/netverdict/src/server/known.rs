@@ -19,6 +19,7 @@ use crate::session::Glance;
 
 use super::checkup::Checkup;
 use super::explainer::Explainer;
+use super::past::Past;
 use super::tried::Tries;
 
 /// What is known now, as of the last look.
@@ -37,6 +38,7 @@ struct Seen {
     /// What the rules were read from, and how many names there were.
     version: Option<(u64, usize, usize)>,
     rules: Vec<KnownRule>,
+    past: Arc<Past>,
     workloads: Vec<Workload>,
     sources: Vec<(String, Arc<dyn Counts>)>,
     counts: Vec<(&'static str, Vec<(&'static str, u64)>)>,
@@ -60,7 +62,10 @@ impl Known {
         let history = engine.history().counts();
         let version = (history.revisions, history.alive, engine.names().len());
         let is_new = self.seen().version != Some(version);
-        let news = is_new.then(|| (rules(engine), workloads(engine)));
+        let news = is_new.then(|| {
+            let past = Past::of(engine.history());
+            (rules(engine), Arc::new(past), workloads(engine))
+        });
         let counts = vec![
             ("decisions", decisions(engine)),
             ("connections", flow),
@@ -75,8 +80,9 @@ impl Known {
             ),
         ];
         let mut seen = self.seen();
-        if let Some((rules, workloads)) = news {
+        if let Some((rules, past, workloads)) = news {
             seen.rules = rules;
+            seen.past = past;
             seen.workloads = workloads;
             seen.version = Some(version);
         }
@@ -141,7 +147,8 @@ impl Cluster for Known {
         question: ExplainRequest,
         asker: Asker,
     ) -> BoxFuture<'_, Result<Value, Refusal>> {
-        self.ask(move |explainer, revision| explainer.explain(&question, revision, &asker))
+        let past = self.seen().past.clone();
+        self.ask(move |explainer, revision| explainer.explain(&question, revision, &asker, &past))
     }
 
     fn policy(
@@ -167,7 +174,7 @@ impl Cluster for Known {
             let tries = self.tries.clone();
             let judging = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                tries.judge(&question.policies, &pairs, &asker)
+                tries.judge(&question.policies, &question.remove, &pairs, &asker)
             });
             let fault = |error: tokio::task::JoinError| Err(Refusal::Fault(error.to_string()));
             judging.await.unwrap_or_else(fault)

@@ -117,6 +117,8 @@ mod embedded {
     use super::{Config, Opened};
 
     pub(super) const ENCODER: Option<Encoder> = None;
+    /// Rows that are kept in memory: some 200 MB.
+    const ROOM: usize = 100_000;
 
     pub(crate) fn open(config: &Config) -> Result<Opened> {
         let keep = &config.keep;
@@ -132,7 +134,7 @@ mod embedded {
             );
         }
         Ok(Opened {
-            store: Arc::new(Naive::default()),
+            store: Arc::new(Naive::with_room(ROOM)),
             encoder: ENCODER,
             temporary: None,
         })

@@ -70,11 +70,12 @@ impl Tries {
     pub(super) fn judge(
         &self,
         policies: &str,
+        remove: &[String],
         pairs: &[Pair],
         asker: &Asker,
     ) -> Result<Value, Refusal> {
         match &self.today {
-            Some(today) => tried(today, policies, pairs, asker),
+            Some(today) => tried(today, policies, remove, pairs, asker),
             None => Ok(Value::Null),
         }
     }

@@ -437,7 +437,6 @@ fn is_loss(place: &str, counter: &str) -> bool {
             "keyless" | "fragments" | "rulings-lost" | "reports-old"
         ),
         "history" => matches!(counter, "gaps" | "damaged" | "bad_rows"),
-        "decisions" => counter == "connections_displaced",
         _ => LOSSES.iter().any(|end| counter.ends_with(end)),
     }
 }

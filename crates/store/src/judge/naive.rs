@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
@@ -12,16 +12,29 @@ use crate::{Batch, State, Store, StoreError};
 /// A store in memory: everything is folded for each question, and looked at one by one.
 #[derive(Debug, Default)]
 pub struct Naive {
+    /// Rows that there is room for; no bound if it is `None`.
+    room: Option<usize>,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     last: HashMap<String, u64>,
-    rows: Vec<Connection>,
+    rows: VecDeque<Connection>,
+    /// Rows that made room for younger ones.
+    removed: u64,
 }
 
 impl Naive {
+    /// A store that keeps so many rows: those that came first go for those that come, and are counted
+    /// as removed.
+    pub fn with_room(rows: usize) -> Self {
+        Self {
+            room: Some(rows),
+            ..Self::default()
+        }
+    }
+
     /// Keeps a batch.
     pub fn keep(&self, batch: &Batch) {
         let mut kept = self.kept();
@@ -31,6 +44,11 @@ impl Naive {
         }
         kept.last.insert(batch.writer.clone(), batch.number);
         kept.rows.extend(batch.rows.iter().cloned());
+        let beyond = self
+            .room
+            .map_or(0, |room| kept.rows.len().saturating_sub(room));
+        kept.rows.drain(..beyond);
+        kept.removed += beyond as u64;
     }
 
     /// All connections, updates folded, by id.
@@ -207,6 +225,7 @@ impl Store for Naive {
             Ok(State {
                 rows: kept.rows.len() as u64,
                 span: start.zip(end).map(|(start, end)| start..end),
+                removed: kept.removed,
                 ..State::default()
             })
         }

@@ -35,6 +35,26 @@ fn rows_come_back_equal() {
 }
 
 #[test]
+fn a_store_with_little_room_keeps_what_came_last() {
+    let store = Naive::with_room(20);
+    let mut random = Random::new(1);
+    let all = batches(&mut random, 60);
+    let rows: Vec<Connection> = all.iter().flat_map(|it| it.rows.clone()).collect();
+    for batch in all {
+        ready(store.append(batch)).unwrap();
+    }
+    let state = ready(store.state()).unwrap();
+    assert_eq!((state.rows, state.removed), (20, rows.len() as u64 - 20));
+    let kept = Naive::default();
+    kept.keep(&Batch {
+        writer: "a".to_owned(),
+        number: 1,
+        rows: rows[rows.len() - 20..].to_vec(),
+    });
+    assert_eq!(store.folded(), kept.folded());
+}
+
+#[test]
 fn a_row_of_another_version_is_named() {
     let update = &connections(&mut Random::new(1), 1)[0];
     let mut row = cells(update);

@@ -14,12 +14,13 @@ export default function Explain() {
   const [from] = useUrl('from');
   const [to] = useUrl('to');
   const [port] = useUrl('port');
+  const [at] = useUrl('at');
   const setUrl = useUrls();
   const ask = (next: Asked) => {
     if (next.from === from && next.to === to && next.port === port) void answer.refetch();
-    else setUrl({ from: next.from, to: next.to, port: next.port || null }, true);
+    else setUrl({ from: next.from, to: next.to, port: next.port || null, at: null }, true);
   };
-  const answer = useExplanation({ from, to, port });
+  const answer = useExplanation({ from, to, port }, at);
   return (
     <>
       <PageSection>
@@ -41,13 +42,13 @@ export default function Explain() {
   );
 }
 
-function useExplanation({ from, to, port }: Asked) {
+function useExplanation({ from, to, port }: Asked, at: string) {
   const { client } = useApi();
   return useQuery({
-    queryKey: ['explain', from, to, port],
+    queryKey: ['explain', from, to, port, at],
     enabled: from !== '' && to !== '',
     queryFn: async ({ signal }) => {
-      const body = { from, to, ...(port && { port }) };
+      const body = { from, to, ...(port && { port }), ...(at && { at }) };
       return (await data(client.POST('/api/v1/explain', { signal, body }))) as Explanation;
     },
   });

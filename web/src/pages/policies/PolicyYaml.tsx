@@ -5,7 +5,8 @@ import type { Schemas } from '../../api/client';
 import { formatCount } from '../../parts/counts';
 import { Yaml } from '../../parts/Yaml';
 import { useUrl } from '../../state/url';
-import { chosenMarks, ruleNotes } from './lines';
+import { chosenMarks } from '../../parts/yaml/chosen';
+import { ruleNotes } from './lines';
 import type { Policy } from './used';
 
 /** The text of a policy, with what each rule did behind its line. */

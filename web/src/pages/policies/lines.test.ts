@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { chosenMarks, ruleNotes } from './lines';
+import { chosenMarks } from '../../parts/yaml/chosen';
+import { ruleNotes } from './lines';
 import { deniedOf, trafficOf } from './queries';
 import type { Policy } from './used';
 

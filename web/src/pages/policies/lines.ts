@@ -1,5 +1,5 @@
 import type { Schemas } from '../../api/client';
-import type { YamlMark, YamlNote } from '../../parts/Yaml';
+import type { YamlNote } from '../../parts/Yaml';
 import type { Policy, Rule } from './used';
 
 type Written = Schemas['Written'];
@@ -14,11 +14,4 @@ export function ruleNotes(
     const rules = used?.rules.filter((rule) => rule.direction === direction && rule.index === index) ?? [];
     return { line, ...say(rules) };
   });
-}
-
-/** The lines of a rule that is chosen as `Ingress:0`. */
-export function chosenMarks(written: Written, chosen: string): YamlMark[] {
-  return written.rules
-    .filter(({ direction, index }) => `${direction}:${index}` === chosen)
-    .map(({ line, end_line: to }) => ({ from: line, to, tone: 'info' }));
 }

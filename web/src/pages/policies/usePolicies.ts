@@ -15,18 +15,6 @@ export function useRules() {
   });
 }
 
-/** A policy as it stands now: text, pods, ACLs. */
-export function usePolicy(ref: string) {
-  const { client } = useApi();
-  const [kind = '', namespace = '', name = ''] = ref.split('/');
-  return useQuery({
-    queryKey: ['policy', ref],
-    queryFn: ({ signal }) =>
-      data(client.GET('/api/v1/policy', { signal, params: { query: { kind, namespace, name } } })),
-    staleTime: 30_000,
-  });
-}
-
 /** What isolates a pod. */
 export function useIsolation(pod: string) {
   const { client } = useApi();

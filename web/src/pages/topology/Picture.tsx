@@ -36,6 +36,8 @@ const MOVING = 150;
 const MANY = 800;
 /** Pairs that say where places go; the heaviest suffice. */
 const PULLING = 1200;
+/** So many milliseconds after the last key a picture that was moved by keys is drawn anew. */
+const STILL = 150;
 const GROUP = 'group:';
 
 /** The graph on a canvas. All it shows and does is in the list beside it as well. */
@@ -149,6 +151,21 @@ export const Picture = forwardRef<PictureHandle, Props>(function Picture(props, 
     [look],
   );
 
+  // A picture with many edges takes a while to be drawn: while keys come, it is moved as it is.
+  const slid = useRef<{ x: number; y: number; timer?: ReturnType<typeof setTimeout> }>({ x: 0, y: 0 });
+  useEffect(() => () => clearTimeout(slid.current.timer), []);
+  const slide = (x: number, y: number) => {
+    const by = { x: slid.current.x + x, y: slid.current.y + y };
+    const show = (transform: string) => box.current?.style.setProperty('transform', transform);
+    show(`translate(${by.x}px, ${by.y}px)`);
+    clearTimeout(slid.current.timer);
+    const timer = setTimeout(() => {
+      slid.current = { x: 0, y: 0 };
+      show('none');
+      graph.current?.panBy(by);
+    }, STILL);
+    slid.current = { ...by, timer };
+  };
   const key = (event: KeyboardEvent) => {
     const cy = graph.current;
     if (!cy || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -160,7 +177,8 @@ export const Picture = forwardRef<PictureHandle, Props>(function Picture(props, 
     };
     const by = pan[event.key];
     const zoom = { '+': 1.25, '-': 0.8 }[event.key];
-    if (by) cy.panBy({ x: by[0], y: by[1] });
+    if (by && isMany) slide(by[0], by[1]);
+    else if (by) cy.panBy({ x: by[0], y: by[1] });
     else if (zoom) cy.zoom({ level: cy.zoom() * zoom, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
     else if (event.key === '0') cy.fit(undefined, 30);
     else return;

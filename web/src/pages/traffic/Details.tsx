@@ -20,6 +20,7 @@ import { Link, useNavigate } from 'react-router-dom';
 import type { Connection } from '../../api/client';
 import { endName } from '../../parts/ends';
 import { Rule } from '../../parts/Rule';
+import { RuleYaml } from '../../parts/RuleYaml';
 import { Asked } from '../../parts/states';
 import { Time } from '../../parts/Time';
 import { Verdict } from '../../parts/Verdict';
@@ -30,7 +31,6 @@ import { FactList } from './FactList';
 import { factsOf, halfFacts } from './facts';
 import { print } from './query';
 import { Raw } from './Raw';
-import { RuleYaml } from './RuleYaml';
 import { useConnection } from './useConnections';
 import type { Filters } from './useFilters';
 import { questionOf, Why } from './Why';
@@ -122,7 +122,9 @@ function Actions({ connection }: { connection: Connection }) {
       <Button
         variant="secondary"
         size="sm"
-        component={(props) => <Link {...props} to={to('/explain', questionOf(connection))} />}
+        component={(props) => (
+          <Link {...props} to={to('/explain', { ...questionOf(connection), at: connection.end })} />
+        )}
       >
         {t('drawer.explain')}
       </Button>

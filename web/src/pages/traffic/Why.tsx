@@ -24,7 +24,7 @@ export function Why({ connection }: { connection: Connection }) {
 function Answer({ connection }: { connection: Connection }) {
   const { t } = useTranslation('traffic');
   const { client } = useApi();
-  const question = questionOf(connection);
+  const question = { ...questionOf(connection), at: connection.end };
   const asked = useQuery({
     queryKey: ['explain', question],
     queryFn: ({ signal }) => data(client.POST('/api/v1/explain', { body: question, signal })),

@@ -13,10 +13,13 @@ import { useUrl } from '../../state/url';
 import { putDraft, readDraft } from '../../state/whatif';
 import { notes, problems, type Answer } from './answer';
 import { Mistakes } from './Mistakes';
+import { Removals } from './Removals';
 import { Result } from './Result';
 import './whatif.css';
 
 const NONE: never[] = [];
+/** A change is judged by more than the last minutes. */
+const USUAL = '-1h';
 
 /** Recorded connections under other policies, before these are applied. */
 export default function WhatIf() {
@@ -24,12 +27,15 @@ export default function WhatIf() {
   const [draft] = useState(readDraft);
   const [text, setText] = useState(draft?.text ?? '');
   const [q, setQ] = useUrl('q', draft?.query ?? '');
-  const [{ since, until }] = useRange();
+  const [removed, setRemoved] = useUrl('remove');
+  const remove = removed.split(',').filter(Boolean);
+  const [{ since, until }] = useRange(USUAL);
   const trial = useTrial();
   const { data: answer, error, isPending, variables } = trial;
   const mistakes = answer?.mistakes ?? mistakesOf(error);
   const found = useMemo(() => (mistakes ? problems(mistakes) : NONE), [mistakes]);
-  const isCurrent = variables?.policies === text;
+  const isCurrent = variables?.policies === text && variables.remove?.join() === remove.join();
+  const isEmpty = !text.trim() && remove.length === 0;
   const said = useMemo(
     () => (answer && isCurrent ? notes(answer.changes, (change, count) => t(`note.${change}`, { count })) : NONE),
     [answer, isCurrent, t],
@@ -39,12 +45,12 @@ export default function WhatIf() {
     putDraft({ text, query: q });
   };
   const run = () => {
-    if (text.trim()) trial.mutate({ policies: text, since, until, ...(q && { q }) });
+    if (!isEmpty) trial.mutate({ policies: text, remove, since, until, ...(q && { q }) });
   };
   return (
     <>
       <PageSection>
-        <PageHead title={t('title')} />
+        <PageHead title={t('title')} usual={USUAL} />
         <p>{t('hint')}</p>
         <Yaml
           label={t('editor')}
@@ -56,9 +62,10 @@ export default function WhatIf() {
           minHeight="14rem"
           maxHeight="60vh"
         />
+        <Removals chosen={remove} onChange={(objects) => setRemoved(objects.join(','))} />
         <Mistakes mistakes={mistakes ?? NONE} />
         <Flex className="nv-whatif-bar" alignItems={{ default: 'alignItemsFlexStart' }}>
-          <Button icon={<PlayIcon />} onClick={run} isLoading={isPending} isDisabled={!text.trim() || isPending}>
+          <Button icon={<PlayIcon />} onClick={run} isLoading={isPending} isDisabled={isEmpty || isPending}>
             {t('run')}
           </Button>
           <Upload onText={write} />

@@ -21,13 +21,15 @@ export function FixView({ fix, query }: Props) {
   const navigate = useNavigate();
   const to = useTo();
   const { parts, opens, closes, complete } = fix;
+  const text = fixText(fix);
+  const commands = parts.map(kubectl);
   return (
     <section>
       <h4>{t('fix')}</h4>
       {parts.map((part, place) => (
         <div key={place}>
           <p>{part.message}</p>
-          <Diff diff={part.diff} />
+          {part.diff && <Diff diff={part.diff} />}
         </div>
       ))}
       {opens.length === 0 ? (
@@ -45,16 +47,16 @@ export function FixView({ fix, query }: Props) {
       )}
       <Flex>
         <Button
-          isDisabled={parts.some(({ text }) => !text)}
+          isDisabled={!text}
           onClick={() => {
-            putDraft({ text: fixText(fix), query });
+            putDraft({ text, query });
             void navigate(to('/whatif'));
           }}
         >
           {t('try')}
         </Button>
-        <Copy what={parts.map(kubectl).join('\n')} label={t('copy.kubectl')} />
-        <Copy what={fixText(fix)} label={t('copy.yaml')} />
+        {commands.every(Boolean) && <Copy what={commands.join('\n')} label={t('copy.kubectl')} />}
+        {text && <Copy what={text} label={t('copy.yaml')} />}
       </Flex>
     </section>
   );

@@ -1,19 +1,23 @@
 import type { Fix, FixPart } from './types';
 
-/** The changed objects as one text for `kubectl apply`; of an object that is changed twice the last. */
+/**
+ * The changed objects as one text for `kubectl apply`; of an object that is changed twice the last. Empty where one of
+ * the texts is not told.
+ */
 export function fixText(fix: Fix): string {
   const texts = new Map<string, string>();
   for (const { object, text } of fix.parts) {
+    if (!text) return '';
     texts.delete(object);
     texts.set(object, text.replace(/^---[^\n]*\n/, '').trimEnd());
   }
   return [...texts.values()].join('\n---\n') + '\n';
 }
 
-/** The command that makes one change. */
+/** The command that makes one change; empty where it is not told. */
 export function kubectl({ object, patch, text }: FixPart): string {
   const [kind = '', place = ''] = object.split(' ');
-  if (!Array.isArray(patch)) return `kubectl apply -f - <<'EOF'\n${text.trimEnd()}\nEOF`;
+  if (!Array.isArray(patch)) return !text ? '' : `kubectl apply -f - <<'EOF'\n${text.trimEnd()}\nEOF`;
   const [namespace, name] = place.includes('/') ? place.split('/') : [undefined, place];
   const where = namespace ? ` --namespace ${namespace}` : '';
   const quoted = JSON.stringify(patch).replaceAll("'", `'\\''`);

@@ -119,6 +119,7 @@ export default {
     deleted: 'deleted since',
     open: 'Open the policy: {{sentence}}',
     nothing: 'No policy decided here',
+    written: '{{file}}, line {{line}}, as it stands now',
     egress: 'out',
     ingress: 'in',
   },

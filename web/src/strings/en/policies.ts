@@ -81,6 +81,7 @@ export default {
     all_pods: '(of all pods of the namespace: these are too many to ask for)',
   },
   yaml: 'As it is written',
+  without: 'What if it were gone?',
   unwritten: 'How it is written is not known: {{why}}.',
   note: {
     none: 'no ACL',

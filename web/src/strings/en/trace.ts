@@ -1,4 +1,14 @@
 export default {
+  since: {
+    same: 'No policy of these namespaces has changed since then: what follows, which is asked of now, held then as well, unless pods or labels were others.',
+    changed: 'Policies have changed since then: what follows is asked of now',
+    unknown: 'Whether policies were the same then is not known here: what follows is asked of now',
+    from: 'This server knows the past of policies since',
+    asked: 'Asked about is',
+    new: 'is new, or has more rules',
+    gone: 'is gone, or has fewer rules',
+    other: 'has other rules',
+  },
   left_out_one: 'A policy has errors and was left out; the answer goes without it',
   left_out_other: '{{count}} policies have errors and were left out; the answer goes without them',
   service_one: 'The load balancer of {{service}} ({{at}}) sends it to its only backend, {{backend}}.',

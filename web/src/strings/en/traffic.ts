@@ -122,7 +122,6 @@ export default {
     egress: 'Way out (egress)',
     ingress: 'Way in (ingress)',
     more: 'Policy, rule and ACL',
-    written: '{{file}}, line {{line}}, as it stands now',
     silent: 'No sample spoke of this way. Without a policy nothing is sampled, so silence is no verdict.',
     source: 'Source',
     destination: 'Destination',

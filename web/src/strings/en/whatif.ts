@@ -4,8 +4,15 @@ export default {
   editor: 'Changed policies in YAML',
   run: 'Try it',
   upload: 'Upload',
+  remove: {
+    label: 'Policy to remove: KIND/NAMESPACE/NAME',
+    add: 'Remove it',
+    chosen: 'Removed',
+    keep: 'Keep {{object}}',
+  },
   query: 'Which connections: all of this time, or a query',
-  before: 'Paste or upload policies, choose the time and the connections above, and try it (Ctrl+Enter in the editor).',
+  before:
+    'Paste or upload policies, or name some to remove, choose the time and the connections, and try it (Ctrl+Enter in the editor).',
   wrong: 'The text cannot be taken as it is',
   doubtful: 'The text has something doubtful; it was tried as it is',
   place: 'Line {{line}}, column {{column}}:',

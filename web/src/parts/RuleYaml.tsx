@@ -1,11 +1,11 @@
 import { Content } from '@patternfly/react-core';
 import { useMemo } from 'react';
 import { useTranslation } from 'react-i18next';
-import type { Half, Owner } from '../../api/client';
-import { policyRef, ruleRef } from '../../parts/ends';
-import { Yaml, type Tone } from '../../parts/Yaml';
-import { chosenMarks } from '../policies/lines';
-import { usePolicy } from '../policies/usePolicies';
+import type { Half, Owner } from '../api/client';
+import { policyRef, ruleRef } from './ends';
+import { Yaml, type Tone } from './Yaml';
+import { chosenMarks } from './yaml/chosen';
+import { usePolicy } from './usePolicy';
 
 /** The lines of the rule that decided, in the text of its policy. Nothing where there is no such text. */
 export function RuleYaml({ half }: { half: Half }) {
@@ -15,7 +15,7 @@ export function RuleYaml({ half }: { half: Half }) {
 }
 
 function Text({ owner, tone }: { owner: Owner; tone: Tone }) {
-  const { t } = useTranslation('traffic');
+  const { t } = useTranslation();
   const { data: known } = usePolicy(policyRef(owner));
   const written = known?.written;
   const rule = ruleRef(owner);
@@ -27,7 +27,7 @@ function Text({ owner, tone }: { owner: Owner; tone: Tone }) {
   if (!written || !first) return null;
   return (
     <div data-testid="rule-yaml">
-      <Content component="small">{t('drawer.written', { file: written.file, line: first.from })}</Content>
+      <Content component="small">{t('rule.written', { file: written.file, line: first.from })}</Content>
       <Yaml
         label={written.object}
         text={written.text.trimEnd()}
