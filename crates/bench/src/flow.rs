@@ -51,8 +51,8 @@ pub(crate) fn run() -> Result<()> {
         let took = (thread_time() - start).as_nanos() as f64 / decisions.len() as f64;
         // The first round brings what was counted under another probability.
         if round > 0 {
-            known.push(took);
             allocated += allocations() - before;
+            known.push(took);
         }
     }
     ensure!(flow.counts().connections == OPEN, "{:?}", flow.counts());
