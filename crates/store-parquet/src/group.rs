@@ -166,6 +166,14 @@ impl Question {
             .all(|metric| matches!(metric, Metric::Count | Metric::Sum(_)))
     }
 
+    /// The columns of rows that are added up.
+    pub(crate) fn summed(&self) -> impl Iterator<Item = Col> {
+        self.measures.iter().filter_map(|metric| match metric {
+            Metric::Sum(Number::Row(col)) => Some(*col),
+            _ => None,
+        })
+    }
+
     /// The columns to add up, where nothing but rulings tells lines apart.
     fn sums_of_rulings(&self) -> Option<Vec<Col>> {
         if self.every.is_some() || self.keys != [Col::Egress, Col::Ingress] {

@@ -17,7 +17,7 @@ use crate::failed;
 use crate::fold::{Bases, Folded, Ids, fold, orphans};
 use crate::log::{self, Log};
 use crate::manifest::Manifest;
-use crate::names::Names;
+use crate::names::{Names, Pool};
 use crate::row::{Col, u128_at};
 use crate::scan::{Part, ScanError, Snapshot};
 use crate::segment::{Segment, read_dead};
@@ -37,6 +37,8 @@ pub(crate) struct Live {
 pub(crate) struct Inner {
     pub(crate) manifest: Manifest,
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// What names of segments have in common.
+    pub(crate) pool: Arc<Pool>,
     /// Ids of rows of segments whose first row has not come.
     pub(crate) orphans: Ids,
     /// What is being sealed.
@@ -340,7 +342,7 @@ impl Inner {
                 facts.dead = None;
                 Vec::new()
             });
-            let segment = Segment::new(root, facts.clone(), dead);
+            let segment = Segment::new(root, facts.clone(), dead, self.pool.clone());
             let opened = segment
                 .check()
                 .map_err(ScanError::from)

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, FixedSizeBinaryBuilder, Int64Array, StringArray,
@@ -84,12 +84,7 @@ impl Names {
 
     /// Adds what was written by [`Interner::added`].
     pub(crate) fn add(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
-        match serde_json::from_slice(line)? {
-            Entry::Word(it) => self.words.push(it.into()),
-            Entry::End(it) => self.ends.push(Arc::new(it)),
-            Entry::Service(it) => self.services.push(Arc::new(it)),
-            Entry::Ruling(it) => self.rulings.push(Arc::new((*it).into())),
-        }
+        self.push(serde_json::from_slice::<Entry>(line)?.into());
         self.columns = OnceLock::new();
         Ok(())
     }
@@ -117,12 +112,100 @@ impl Names {
         Ok(out)
     }
 
+    /// The reverse of [`lines`](Self::lines); what was read before is shared.
+    pub(crate) fn of_lines(lines: &[u8], pool: &Pool) -> Result<Self, serde_json::Error> {
+        let mut names = Self::default();
+        let mut pool = pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in split(lines) {
+            let entry = match pool.entries.get(line) {
+                Some(entry) => entry.clone(),
+                None => {
+                    let entry = Shared::from(serde_json::from_slice::<Entry>(line)?);
+                    pool.entries.insert(line.into(), entry.clone());
+                    entry
+                }
+            };
+            names.push(entry);
+        }
+        pool.trim();
+        Ok(names)
+    }
+
+    fn push(&mut self, entry: Shared) {
+        match entry {
+            Shared::Word(it) => self.words.push(it),
+            Shared::End(it) => self.ends.push(it),
+            Shared::Service(it) => self.services.push(it),
+            Shared::Ruling(it) => self.rulings.push(it),
+        }
+    }
+
     /// The reverse of [`lines`](Self::lines), and of what was [added](Interner::added).
     pub(crate) fn read(&mut self, lines: &[u8]) -> Result<(), serde_json::Error> {
-        lines
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .try_for_each(|line| self.add(line))
+        split(lines).try_for_each(|line| self.add(line))
+    }
+}
+
+fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+}
+
+/// Entries by how they are written. Segments have most of theirs in common: they are read once, and
+/// are in memory once.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    entries: HashMap<Box<[u8]>, Shared, foldhash::fast::RandomState>,
+    /// How many were in use when those that nobody uses were forgotten.
+    used: usize,
+}
+
+impl Entries {
+    fn trim(&mut self) {
+        if self.entries.len() > 2 * self.used + POOLED {
+            self.entries.retain(|_, entry| entry.is_used());
+            self.entries.shrink_to_fit();
+            self.used = self.entries.len();
+        }
+    }
+}
+
+/// So many entries are kept without asking who uses them.
+const POOLED: usize = 1 << 16;
+
+#[derive(Clone, Debug)]
+enum Shared {
+    Word(Arc<str>),
+    End(Arc<Endpoint>),
+    Service(Arc<Service>),
+    Ruling(Arc<Ruling>),
+}
+
+impl Shared {
+    /// True where somebody else holds it.
+    fn is_used(&self) -> bool {
+        let holders = match self {
+            Self::Word(it) => Arc::strong_count(it),
+            Self::End(it) => Arc::strong_count(it),
+            Self::Service(it) => Arc::strong_count(it),
+            Self::Ruling(it) => Arc::strong_count(it),
+        };
+        holders > 1
+    }
+}
+
+impl std::convert::From<Entry> for Shared {
+    fn from(entry: Entry) -> Self {
+        match entry {
+            Entry::Word(it) => Self::Word(it.into()),
+            Entry::End(it) => Self::End(Arc::new(it)),
+            Entry::Service(it) => Self::Service(Arc::new(it)),
+            Entry::Ruling(it) => Self::Ruling(Arc::new((*it).into())),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The table that DataFusion groups: lines of all files that a question cannot do without.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -244,9 +245,8 @@ fn read_segment(
         let rollup = part(rollup, names.clone());
         grouper.add(&mut Chunk::of_part(&rollup), &filter, 1)?;
         if !segment.dead.is_empty() {
-            groups(segment, &work.filter, |chunk| {
-                grouper.add(&mut chunk.only_dead(), &work.filter, -1)
-            })?;
+            let dead = dead(question, segment, &grain, names)?;
+            grouper.add(&mut Chunk::of_part(&dead), &work.filter, -1)?;
         }
         return grouper.finish();
     }
@@ -303,9 +303,8 @@ fn of_halves(
         1,
     )?;
     if !segment.dead.is_empty() {
-        groups(segment, &work.filter, |chunk| {
-            grouper.add(&mut chunk.only_dead(), &work.filter, -1)
-        })?;
+        let dead = dead(question, segment, &HALVES, names)?;
+        grouper.add(&mut Chunk::of_part(&dead), &work.filter, -1)?;
     }
     let mut overlap = Grouper::new(question, names.clone()).of_overlap();
     overlap.add(
@@ -322,6 +321,19 @@ fn of_halves(
         false => Some(concat_batches(&question.schema, &lines)?),
     };
     Ok(Some(lines))
+}
+
+/// What of dead rows is taken off the lines of a roll-up.
+fn dead(
+    question: &Question,
+    segment: &Segment,
+    grain: &Grain,
+    names: &Arc<Names>,
+) -> Result<Part, ScanError> {
+    let mut cols: BTreeSet<Col> = grain.by.iter().copied().collect();
+    cols.extend([Col::Start, Col::End]);
+    cols.extend(question.summed());
+    Ok(part(segment.dead_rows(&cols)?, names.clone()))
 }
 
 /// The lines of a roll-up in the time asked for; `None` where the time cuts through one.

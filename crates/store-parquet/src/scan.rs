@@ -5,13 +5,12 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::error::ArrowError;
-use datafusion::parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use netverdict_types::Connection;
 
 use crate::filter::Filter;
 use crate::names::Names;
 use crate::row::{Col, Decoder, column, u128_at};
-use crate::segment::{Bounds, Segment, SegmentError};
+use crate::segment::{Bounds, Segment, SegmentError, selection};
 
 /// Why rows cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +46,6 @@ pub(crate) struct Chunk<'a> {
     source: Source<'a>,
     names: Arc<Names>,
     bounds: Bounds,
-    inverse: bool,
     columns: [Option<ArrayRef>; Col::ALL.len()],
 }
 
@@ -62,7 +60,6 @@ impl<'a> Chunk<'a> {
             source: Source::Part(part),
             names: part.names.clone(),
             bounds: Bounds::unknown(part.batch.num_rows()),
-            inverse: false,
             columns: [const { None }; Col::ALL.len()],
         }
     }
@@ -73,7 +70,6 @@ impl<'a> Chunk<'a> {
             source: Source::Group(segment, group),
             names: opened.names.clone(),
             bounds: opened.bounds.get(group).cloned().unwrap_or_default(),
-            inverse: false,
             columns: [const { None }; Col::ALL.len()],
         })
     }
@@ -88,15 +84,6 @@ impl<'a> Chunk<'a> {
 
     /// The rows that are not dead; `None` where none is.
     pub(crate) fn alive(&self) -> Option<BooleanBuffer> {
-        let alive = self.not_dead();
-        match (self.inverse, alive) {
-            (false, alive) => alive,
-            (true, Some(alive)) => Some(!&alive),
-            (true, None) => Some(BooleanBuffer::new_unset(self.bounds.rows)),
-        }
-    }
-
-    fn not_dead(&self) -> Option<BooleanBuffer> {
         match &self.source {
             Source::Part(part) => part.dead.as_ref().map(|dead| !&**dead),
             Source::Group(segment, _) => {
@@ -152,12 +139,6 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// The same with dead rows in the place of those that are alive.
-    pub(crate) fn only_dead(mut self) -> Self {
-        self.inverse = true;
-        self
-    }
-
     /// The ids of some rows, which ascend.
     pub(crate) fn ids(&self, rows: &[usize]) -> Result<Vec<u128>, ScanError> {
         match &self.source {
@@ -189,23 +170,6 @@ impl<'a> Chunk<'a> {
             }
         }
     }
-}
-
-/// The Parquet reader's word for some rows.
-fn selection(rows: &[usize], all: usize) -> RowSelection {
-    let mut selectors = Vec::new();
-    let mut next = 0;
-    for row in rows {
-        if *row > next {
-            selectors.push(RowSelector::skip(row - next));
-        }
-        selectors.push(RowSelector::select(1));
-        next = row + 1;
-    }
-    if all > next {
-        selectors.push(RowSelector::skip(all - next));
-    }
-    selectors.into()
 }
 
 /// Calls `see` with the chunks of a segment that may have rows that match.

@@ -103,7 +103,7 @@ impl Sealer<'_> {
                 segment.with_dead(number, segment.dead.as_ref().clone()),
             ));
         }
-        segments.extend(opened(root, written));
+        segments.extend(self.opened(written));
         let mut orphans = orphans;
         for id in settled {
             orphans.remove(&id);
@@ -139,7 +139,7 @@ impl Sealer<'_> {
         }
         let written = compact::write(root, &parts, || live.lock().manifest.number())?;
         drop(parts);
-        self.replace(chosen, opened(root, written), 0)
+        self.replace(chosen, self.opened(written), 0)
     }
 
     fn remove(&mut self, old: &[Arc<Segment>]) -> Result<(), ScanError> {
@@ -253,6 +253,15 @@ impl Sealer<'_> {
         }
     }
 
+    fn opened(&self, written: Vec<Facts>) -> Vec<Arc<Segment>> {
+        let root = &self.live.options.directory;
+        let pool = self.live.lock().pool.clone();
+        written
+            .into_iter()
+            .map(|facts| Arc::new(Segment::new(root, facts, Vec::new(), pool.clone())))
+            .collect()
+    }
+
     /// Removes what nobody reads any more.
     fn collect(&mut self) {
         self.garbage.retain(|segment| {
@@ -263,13 +272,6 @@ impl Sealer<'_> {
             in_use
         });
     }
-}
-
-fn opened(root: &std::path::Path, written: Vec<Facts>) -> Vec<Arc<Segment>> {
-    written
-        .into_iter()
-        .map(|facts| Arc::new(Segment::new(root, facts, Vec::new())))
-        .collect()
 }
 
 /// Segments that are older than what is kept, or the oldest of too many bytes.

@@ -4,7 +4,7 @@
 //! beside it; roll-ups lie there too ([`crate::rollup`]). What is deleted from a segment later is
 //! named in a file of its own, so that the rows stay as they are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -13,12 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, Int64Array, RecordBatch, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
+use datafusion::arrow::compute::concat;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::error::ArrowError;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
 };
 use datafusion::parquet::arrow::arrow_writer::ArrowWriter;
 use datafusion::parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -32,7 +35,7 @@ use datafusion::parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 
 use crate::log::sync_directory;
-use crate::names::Names;
+use crate::names::{Names, Pool};
 use crate::row::{Col, SCHEMA};
 
 /// Rows of one group of a Parquet file: what is read, and skipped, at once.
@@ -76,6 +79,7 @@ pub(crate) struct Segment {
     /// Rows that are no more, ascending.
     pub(crate) dead: Arc<Vec<u32>>,
     opened: Arc<Mutex<Option<Arc<Opened>>>>,
+    pool: Arc<Pool>,
 }
 
 /// What is kept of a segment that was asked.
@@ -85,6 +89,8 @@ pub(crate) struct Opened {
     metadata: ArrowReaderMetadata,
     rollups: Mutex<Vec<(&'static str, RecordBatch)>>,
     answers: Mutex<VecDeque<(String, Option<RecordBatch>)>>,
+    /// Columns of dead rows, and how many rows were dead then.
+    dead: Mutex<(usize, BTreeMap<Col, ArrayRef>)>,
     /// When it was asked last, in the order of [`ASKED`].
     asked: AtomicU64,
     pub(crate) names: Arc<Names>,
@@ -213,12 +219,13 @@ impl SegmentError {
 }
 
 impl Segment {
-    pub(crate) fn new(root: &Path, facts: Facts, dead: Vec<u32>) -> Self {
+    pub(crate) fn new(root: &Path, facts: Facts, dead: Vec<u32>, pool: Arc<Pool>) -> Self {
         Self {
             directory: facts.directory(root),
             facts,
             dead: Arc::new(dead),
             opened: Arc::default(),
+            pool,
         }
     }
 
@@ -231,6 +238,7 @@ impl Segment {
             directory: self.directory.clone(),
             dead: Arc::new(dead),
             opened: self.opened.clone(),
+            pool: self.pool.clone(),
         }
     }
 
@@ -241,6 +249,7 @@ impl Segment {
             directory: self.directory.clone(),
             dead: Arc::new(dead),
             opened: self.opened.clone(),
+            pool: self.pool.clone(),
         }
     }
 
@@ -335,6 +344,7 @@ impl Segment {
             metadata,
             rollups: Mutex::default(),
             answers: Mutex::default(),
+            dead: Mutex::default(),
             asked: AtomicU64::new(0),
             names: Arc::new(self.read_names()?),
             bounds,
@@ -350,11 +360,7 @@ impl Segment {
         if let Err(source) = read {
             return Err(SegmentError::Io { path, source });
         }
-        let mut names = Names::default();
-        match names.read(&lines) {
-            Ok(()) => Ok(names),
-            Err(source) => Err(SegmentError::Names { path, source }),
-        }
+        Names::of_lines(&lines, &self.pool).map_err(|source| SegmentError::Names { path, source })
     }
 
     /// Columns of one group; of all its rows, or of some.
@@ -420,6 +426,58 @@ impl Segment {
         Ok(self.read(group, &[col], None)?.column(0).clone())
     }
 
+    /// Columns of its dead rows, which are kept in memory: they are taken off roll-ups.
+    pub(crate) fn dead_rows(&self, cols: &BTreeSet<Col>) -> Result<RecordBatch, SegmentError> {
+        let opened = self.open()?;
+        let mut kept = opened.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0 != self.dead.len() {
+            *kept = (self.dead.len(), BTreeMap::new());
+        }
+        let damaged = |source: ArrowError| SegmentError::Parquet {
+            path: self.directory.join(ROWS),
+            source: source.into(),
+        };
+        let missing: Vec<Col> = cols
+            .iter()
+            .copied()
+            .filter(|col| !kept.1.contains_key(col))
+            .collect();
+        if !missing.is_empty() {
+            let mut batches = Vec::new();
+            for (group, bounds) in opened.bounds.iter().enumerate() {
+                let from = self
+                    .dead
+                    .partition_point(|it| (*it as usize) < bounds.first);
+                let end = bounds.first + bounds.rows;
+                let to = self.dead.partition_point(|it| (*it as usize) < end);
+                if from < to {
+                    let rows: Vec<usize> = self.dead[from..to]
+                        .iter()
+                        .map(|row| *row as usize - bounds.first)
+                        .collect();
+                    batches.push(self.read(
+                        group,
+                        &missing,
+                        Some(selection(&rows, bounds.rows)),
+                    )?);
+                }
+            }
+            for col in missing {
+                let pieces: Vec<&dyn Array> = batches
+                    .iter()
+                    .filter_map(|batch| batch.column_by_name(col.name()))
+                    .map(|column| &**column)
+                    .collect();
+                kept.1.insert(col, concat(&pieces).map_err(damaged)?);
+            }
+        }
+        let columns = cols.iter().filter_map(|col| {
+            let column = kept.1.get(col)?;
+            Some((col.name(), column.clone()))
+        });
+        RecordBatch::try_from_iter(columns).map_err(damaged)
+    }
+
     /// A roll-up, if it has that one.
     pub(crate) fn rollup(&self, name: &'static str) -> Result<Option<RecordBatch>, SegmentError> {
         if !self.facts.files.contains_key(name) {
@@ -456,6 +514,23 @@ impl Segment {
         };
         read().map_err(|source| SegmentError::Parquet { path, source })
     }
+}
+
+/// The Parquet reader's word for some rows.
+pub(crate) fn selection(rows: &[usize], all: usize) -> RowSelection {
+    let mut selectors = Vec::new();
+    let mut next = 0;
+    for row in rows {
+        if *row > next {
+            selectors.push(RowSelector::skip(row - next));
+        }
+        selectors.push(RowSelector::select(1));
+        next = row + 1;
+    }
+    if all > next {
+        selectors.push(RowSelector::skip(all - next));
+    }
+    selectors.into()
 }
 
 /// Counts the times that segments are asked.
