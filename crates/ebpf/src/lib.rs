@@ -5,11 +5,15 @@
 //!
 //! Everything here compiles without the feature `load`; then [`Probe::attach`] answers
 //! [`Error::NotBuilt`].
+#![cfg_attr(not(feature = "load"), forbid(unsafe_code))]
 
 mod counts;
 mod error;
 mod event;
+#[cfg(feature = "load")]
+mod kernel;
 mod options;
+#[cfg_attr(not(feature = "load"), path = "without.rs")]
 mod probe;
 
 pub use counts::{Counts, Drained};

@@ -8,6 +8,8 @@ use netverdict_types::ZoneId;
 pub struct Options {
     /// The zone of this machine's OVN.
     pub zone: ZoneId,
+    /// Whether to attach to samples: not where they come another way and only flows are counted.
+    pub samples: bool,
     /// The sample groups to keep; none keeps all.
     pub groups: Vec<u32>,
     /// Interfaces whose flows are counted; none by default.
@@ -20,15 +22,16 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// All groups, no interfaces, zone 0, 65,536 entries each: some 30 MB of kernel memory, of
-    /// which entries take what they need when they are used.
+    /// All groups, no interfaces, zone 0, 32,768 sampled flows (some 20 MB of kernel memory, taken
+    /// at once) and 65,536 flows of interfaces (another 20 MB, where any are watched).
     fn default() -> Self {
         Self {
             zone: ZoneId(0),
+            samples: true,
             groups: Vec::new(),
             interfaces: Interfaces::default(),
             max_flows: 1 << 16,
-            max_events: 1 << 16,
+            max_events: 1 << 15,
         }
     }
 }

@@ -1,9 +1,13 @@
+use crate::kernel::flows::Flows;
+use crate::kernel::samples::Samples;
+use crate::kernel::{self, WallClock};
 use crate::{Counts, Drained, Error, Options, Sink};
 
 /// Programs in the kernel, attached until this is dropped.
 #[derive(Debug)]
 pub struct Probe {
-    _private: (),
+    samples: Option<Samples>,
+    flows: Option<Flows>,
 }
 
 impl Probe {
@@ -14,8 +18,16 @@ impl Probe {
     ///
     /// # Errors
     /// Any; it says which privilege is missing, or what the kernel lacks.
-    pub fn attach(_options: &Options) -> Result<Self, Error> {
-        Err(Error::NotBuilt)
+    pub fn attach(options: &Options) -> Result<Self, Error> {
+        kernel::require_capabilities()?;
+        let samples = options
+            .samples
+            .then(|| Samples::attach(options))
+            .transpose()?;
+        let flows = (!options.interfaces.0.is_empty())
+            .then(|| Flows::attach(options))
+            .transpose()?;
+        Ok(Self { samples, flows })
     }
 
     /// Hands over what was counted since the last time, and begins anew. Nothing is lost or
@@ -23,12 +35,30 @@ impl Probe {
     ///
     /// # Errors
     /// [`Error::System`] when the kernel refuses.
-    pub fn drain(&mut self, _sink: &mut impl Sink) -> Result<Drained, Error> {
-        Ok(Drained::default())
+    pub fn drain(&mut self, sink: &mut impl Sink) -> Result<Drained, Error> {
+        let mut drained = Drained::default();
+        let clock = WallClock::now()?;
+        if let Some(samples) = &mut self.samples {
+            samples.drain(clock, sink, &mut drained)?;
+        }
+        if let Some(flows) = &mut self.flows {
+            flows.drain(clock, sink, &mut drained)?;
+        }
+        Ok(drained)
     }
 
     /// What the kernel counted since it was attached.
-    pub fn counts(&self) -> Counts {
-        Counts::default()
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel refuses.
+    pub fn counts(&self) -> Result<Counts, Error> {
+        let mut counts = Counts::default();
+        if let Some(samples) = &self.samples {
+            samples.counts(&mut counts)?;
+        }
+        if let Some(flows) = &self.flows {
+            flows.counts(&mut counts)?;
+        }
+        Ok(counts)
     }
 }

@@ -8,6 +8,7 @@ mod connections;
 mod databases;
 mod demo;
 mod doctor;
+mod ebpf;
 mod engine;
 mod exit;
 mod explain;

@@ -34,7 +34,7 @@ use crate::sources::{self, Kind, Spec};
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct Inputs {
-    /// psample[:GROUP,…], psample-unix:PATH, ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE,
+    /// psample[:GROUP,…], ebpf[:GROUP,…], psample-unix:PATH, ipfix:ADDRESS:PORT, acl-log:FILE, capture:FILE,
     /// bundle:FILE, pcap:FILE, or server:URL for what a netverdict server has; with @ZONE behind it where several zones are read
     /// [default: psample]
     #[arg(long, value_name = "SOURCE")]
@@ -49,7 +49,7 @@ pub(crate) struct Inputs {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<Cluster>,
 
-    /// Go on reading at the end of a log (psample, psample-unix and ipfix are always followed)
+    /// Go on reading at the end of a log (psample, ebpf, psample-unix and ipfix are always followed)
     #[arg(long, short)]
     pub(crate) follow: bool,
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use netverdict_source::{Counts, Sender, Stop, acl_log, ipfix, psample, psample_unix};
 use netverdict_types::{SystemClock, ZoneId};
 
+use crate::ebpf::{self, Ebpf};
 use crate::remote::Url;
 
 /// One source, as the user names it.
@@ -35,6 +36,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Live {
     Psample(Vec<u32>),
+    Ebpf(Vec<u32>),
     PsampleUnix(PathBuf),
     Ipfix(SocketAddr),
     AclLog(PathBuf),
@@ -65,16 +67,8 @@ impl FromStr for Spec {
             path => Ok(PathBuf::from(path)),
         };
         let kind = match kind {
-            "psample" => Kind::Live(Live::Psample(
-                rest.split(',')
-                    .filter(|group| !group.is_empty())
-                    .map(|group| {
-                        group
-                            .parse()
-                            .map_err(|_| format!("{group:?} is not a psample group (a number)"))
-                    })
-                    .collect::<Result<_, _>>()?,
-            )),
+            "psample" => Kind::Live(Live::Psample(groups(rest)?)),
+            "ebpf" => Kind::Live(Live::Ebpf(groups(rest)?)),
             "psample-unix" => Kind::Live(Live::PsampleUnix(file()?)),
             "ipfix" => Kind::Live(Live::Ipfix(rest.parse().map_err(|_| {
                 format!("{rest:?} is not an address and port, as in ipfix:0.0.0.0:4739")
@@ -85,8 +79,8 @@ impl FromStr for Spec {
             "pcap" => Kind::Pcap(file()?),
             other => {
                 return Err(format!(
-                    "there is no source {other:?}; there are psample, psample-unix, ipfix, acl-log, \
-                     capture, bundle, pcap, server"
+                    "there is no source {other:?}; there are psample, ebpf, psample-unix, ipfix, \
+                     acl-log, capture, bundle, pcap, server"
                 ));
             }
         };
@@ -94,11 +88,25 @@ impl FromStr for Spec {
     }
 }
 
+fn groups(list: &str) -> Result<Vec<u32>, String> {
+    list.split(',')
+        .filter(|group| !group.is_empty())
+        .map(|group| {
+            group
+                .parse()
+                .map_err(|_| format!("{group:?} is not a psample group (a number)"))
+        })
+        .collect()
+}
+
 impl std::fmt::Display for Spec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.kind {
-            Kind::Live(Live::Psample(groups)) => {
-                f.write_str("psample")?;
+            Kind::Live(live @ (Live::Psample(groups) | Live::Ebpf(groups))) => {
+                f.write_str(match live {
+                    Live::Ebpf(_) => "ebpf",
+                    _ => "psample",
+                })?;
                 for (place, group) in groups.iter().enumerate() {
                     let before = if place == 0 { ":" } else { "," };
                     write!(f, "{before}{group}")?;
@@ -159,6 +167,17 @@ pub(crate) fn start(
             };
             let source = psample::Psample::open(&options, clock, sender, counters.clone())?;
             let thread = spawn("psample", move || Ok(source.run(&stop)?))?;
+            Ok((counters, thread))
+        }
+        Live::Ebpf(groups) => {
+            let counters = Arc::new(ebpf::Counters::default());
+            let options = netverdict_ebpf::Options {
+                zone,
+                groups,
+                ..netverdict_ebpf::Options::default()
+            };
+            let source = Ebpf::attach(&options, sender, counters.clone())?;
+            let thread = spawn("ebpf", move || source.run(&stop))?;
             Ok((counters, thread))
         }
         Live::PsampleUnix(path) => {
