@@ -107,6 +107,9 @@ static __always_inline int passed(struct __sk_buff *skb, __u32 out)
 		key->flow.known |= KNOWN_VLAN;
 	}
 	parse(skb, length, &key->flow, &record.value.ends, &tcp_flags);
+	/* A tag that the kernel keeps beside the packet was part of it. */
+	if (skb->vlan_present)
+		length += 4;
 
 	value = bpf_map_lookup_elem(flows, key);
 	if (value) {

@@ -132,7 +132,9 @@ static const __u32 zero = 0;
 
 static __always_inline void read_tuple(struct nf_conn *conn, int direction, struct tuple *to)
 {
-	struct nf_conntrack_tuple *from = &conn->tuplehash[direction].tuple;
+	struct nf_conntrack_tuple_hash *hashes = (void *)conn + bpf_core_field_offset(conn->tuplehash);
+	struct nf_conntrack_tuple *from = (void *)hashes + direction * bpf_core_type_size(struct nf_conntrack_tuple_hash) +
+					  bpf_core_field_offset(hashes->tuple);
 
 	bpf_core_read(to->src, sizeof(to->src), &from->src.u3);
 	bpf_core_read(to->dst, sizeof(to->dst), &from->dst.u3);

@@ -1,9 +1,9 @@
 //! Prints what eBPF counts as JSON lines: for tests, and for a look.
 //!
-//!     probe [--no-samples] [--group N]... [--max-events N] [--max-flows N] [INTERFACE...]
+//!     probe [--sums] [--no-samples] [--group N]... [--max-events N] [--max-flows N] [INTERFACE...]
 //!
 //! It says `{"attached":true}`, then answers each line on standard input with a drain, and ends
-//! with it.
+//! with it. With `--sums` it prints what all events and flows come to instead of each.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -15,12 +15,14 @@ use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::default();
+    let mut sums = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u32, Box<dyn Error>> {
             Ok(arguments.next().ok_or("a number is missing")?.parse()?)
         };
         match argument.as_str() {
+            "--sums" => sums = true,
             "--no-samples" => options.samples = false,
             "--group" => options.groups.push(number()?),
             "--max-events" => options.max_events = number()?,
@@ -37,26 +39,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("{}", json!({ "attached": true }));
     for _line in stdin().lines() {
-        let mut out = Lines(stdout().lock());
+        let mut out = Lines {
+            out: stdout().lock(),
+            events: [0; 2],
+            flows: [0; 2],
+            sums,
+        };
         let drained = probe.drain(&mut out)?;
         let counts = probe.counts()?;
         let mut last = json!({
             "drained": { "events": drained.events, "flows": drained.flows, "spilled": drained.spilled },
         });
         last["counts"] = counts.named().into_iter().collect();
-        writeln!(out.0, "{last}")?;
-        out.0.flush()?;
+        last["packets_and_bytes"] = json!({ "events": out.events, "flows": out.flows });
+        writeln!(out.out, "{last}")?;
+        out.out.flush()?;
     }
     Ok(())
 }
 
-struct Lines<W>(W);
+struct Lines<W> {
+    out: W,
+    events: [u64; 2],
+    flows: [u64; 2],
+    sums: bool,
+}
 
 impl<W: Write> Sink for Lines<W> {
     fn event(&mut self, sample: &Sample<'_>, detail: &Event) {
+        add(&mut self.events, sample.packets, sample.bytes);
         let Key::Cookie(cookie) = sample.key else {
             return;
         };
+        if self.sums {
+            return;
+        }
         let tuple = |tuple: Tuple| {
             json!([
                 tuple.src,
@@ -82,6 +99,10 @@ impl<W: Write> Sink for Lines<W> {
     }
 
     fn flow(&mut self, flow: &FlowCount<'_>) {
+        add(&mut self.flows, flow.packets, flow.bytes);
+        if self.sums {
+            return;
+        }
         self.write(json!({ "flow": {
             "namespace": flow.namespace, "index": flow.index, "interface": flow.interface,
             "out": flow.heading == Heading::Out, "headers": headers(&flow.headers),
@@ -93,8 +114,13 @@ impl<W: Write> Sink for Lines<W> {
 impl<W: Write> Lines<W> {
     fn write(&mut self, line: Value) {
         // Who reads no more ends us with the next line that is missing.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.out, "{line}");
     }
+}
+
+fn add(sums: &mut [u64; 2], packets: u64, bytes: u64) {
+    sums[0] += packets;
+    sums[1] += bytes;
 }
 
 fn headers(headers: &Headers) -> Value {

@@ -22,7 +22,9 @@ pub struct Event {
     pub last: Timestamp,
     /// Further samples of the same packets: OVN before 26.03 samples a packet once a tier.
     pub doubles: u64,
-    /// The conntrack entry that the packets belonged to when they were sampled.
+    /// The conntrack entry that the packets belonged to when they were sampled. None where
+    /// conntrack had not seen them, and for packets that came back from ovs-vswitchd, such as the
+    /// first that a new datapath flow takes: those have lost it.
     pub conntrack: Option<Conntrack>,
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramAttachType};
 use netverdict_types::{Input, Key, Origin, Sample, ZoneId};
 
 use super::layout::{self, EVENT_KEY, EVENT_VALUE};
@@ -34,7 +34,10 @@ impl Samples {
             Ok(samples) => return Ok(samples),
             Err(error) => error,
         };
-        tracing::debug!("no fentry ({fentry}): trying kprobe");
+        tracing::debug!("no fentry ({fentry}): trying kprobes");
+        if let Ok(samples) = Self::attach_by(Hook::KprobeMulti, &config, options) {
+            return Ok(samples);
+        }
         Self::attach_by(Hook::Kprobe, &config, options).map_err(|kprobe| match (&fentry, &kprobe) {
             (Error::System { error: fentry, .. }, Error::System { error: kprobe, .. }) => {
                 Error::NoProbe {
@@ -57,6 +60,9 @@ impl Samples {
         for mut program in object.progs_mut() {
             let wanted = hook.wants(program.name(), config.executions);
             program.set_autoload(wanted);
+            if matches!(hook, Hook::KprobeMulti) {
+                program.set_attach_type(ProgramAttachType::KprobeMulti);
+            }
         }
         for mut map in object.maps_mut() {
             if map.name() == OsStr::new(".rodata.config")
@@ -76,14 +82,15 @@ impl Samples {
         }
         let mut links = Vec::new();
         // What counts executions comes first: it tells one packet from the next.
-        for sampled in [false, true] {
+        for (name, function) in hook.programs().into_iter().rev() {
             for program in object.progs_mut() {
-                let name = program.name();
-                if hook.wants(name, config.executions) && hook.is_sampled(name) == sampled {
-                    let link = program
-                        .attach()
-                        .map_err(|error| system("watch samples", error))?;
-                    links.push(link);
+                if program.name() == OsStr::new(name) && program.autoload() {
+                    let link = match hook {
+                        Hook::Fentry => program.attach_trace(),
+                        Hook::KprobeMulti => program.attach_kprobe_multi(false, vec![function]),
+                        Hook::Kprobe => program.attach_kprobe(false, function),
+                    };
+                    links.push(link.map_err(|error| system("watch samples", error))?);
                 }
             }
         }
@@ -169,25 +176,30 @@ fn sample(zone: ZoneId, sampled: &layout::Sampled) -> Sample<'static> {
 /// How a function is watched.
 #[derive(Clone, Copy)]
 enum Hook {
-    /// Cheapest; of a module only with CAP_SYS_ADMIN, which its types are told for.
+    /// Cheapest; a module's only with CAP_SYS_ADMIN, which it takes to be told its types.
     Fentry,
+    /// With CAP_PERFMON alone, by the function tracer.
+    KprobeMulti,
+    /// By a perf event, which some kernels give to root alone (kernel.perf_event_paranoid).
     Kprobe,
 }
 
 impl Hook {
     fn wants(self, program: &OsStr, executions: bool) -> bool {
-        self.is_sampled(program) || executions && program == OsStr::new(self.names()[1])
+        let [(sampled, _), (execution, _)] = self.programs();
+        program == OsStr::new(sampled) || executions && program == OsStr::new(execution)
     }
 
-    fn is_sampled(self, program: &OsStr) -> bool {
-        program == OsStr::new(self.names()[0])
-    }
-
-    fn names(self) -> [&'static str; 2] {
-        match self {
+    /// Names of programs, each with its function.
+    fn programs(self) -> [(&'static str, &'static str); 2] {
+        let [sampled, execution] = match self {
             Self::Fentry => ["sampled_fentry", "execution_fentry"],
-            Self::Kprobe => ["sampled_kprobe", "execution_kprobe"],
-        }
+            Self::KprobeMulti | Self::Kprobe => ["sampled_kprobe", "execution_kprobe"],
+        };
+        [
+            (sampled, "psample_sample_packet"),
+            (execution, "ovs_execute_actions"),
+        ]
     }
 }
 

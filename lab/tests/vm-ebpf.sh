@@ -1,0 +1,69 @@
+# What eBPF adds up of the kernel's samples, held to the netlink messages of the same packets, to a kprobe's count and to the traffic that was sent:
+# connection by connection, and every call accounted for. Beside it a probe with three capabilities and no root.
+set -eu
+here=${BASH_SOURCE%/*}
+probe=$CARGO_TARGET_DIR/debug/examples/probe
+[ -x "$probe" ] || { echo "$probe is missing: cargo build --package netverdict-ebpf --features load --example probe"; exit 77; }
+trace=/sys/kernel/tracing
+echo 'p:netverdict psample_sample_packet' >$trace/kprobe_events
+# True when netverdict N reads samples: as a listener of netlink (protocol 16), or with both of its functions watched.
+ready() { # KIND PROCESS
+  case $1 in
+  psample) for inode in $(awk '$2 == 16 && $4 != "00000000" { print $10 }' "/proc/$2/net/netlink"); do ls -l "/proc/$2/fd" | grep -q "socket:\[$inode\]" && return; done; return 1 ;;
+  ebpf) [ "$(ls -l "/proc/$2/fd" 2>/dev/null | grep -c 'bpf[-_]link\|perf_event')" -ge 2 ] ;;
+  esac
+}
+start() { # NODE KIND
+  node "$1" netverdict observe --no-state --nb "unix:$LAB_RUN/$1/ovn/ovnnb_db.sock" --sb "unix:$LAB_RUN/$1/ovn/ovnsb_db.sock" \
+    --ovs "unix:$LAB_RUN/$1/openvswitch/db.sock" --source "$2:10@ovn-worker-$1" -o json >"$LAB_OUT/$2$1" 2>"$LAB_OUT/$2-summary$1" &
+  pids+=($!)
+  until ready "$2" $!; do kill -0 $! || { cat "$LAB_OUT/$2-summary$1"; exit 1; }; sleep .1; done
+}
+pids=()
+for n in 1 2; do for kind in psample ebpf; do start $n $kind; done; done
+# Not root: three capabilities, so that the function tracer takes the place of fentry.
+capabilities=-all,+bpf,+net_admin,+perfmon
+mkfifo /tmp/questions
+exec {questions}<>/tmp/questions
+setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=$capabilities --ambient-caps=$capabilities --bounding-set=$capabilities \
+  "$probe" --group 10 </tmp/questions >/tmp/probe 2>&1 &
+unprivileged=$!
+until grep -q attached /tmp/probe; do kill -0 $unprivileged || { cat /tmp/probe; exit 1; }; sleep .1; done
+echo 1 >$trace/events/kprobes/netverdict/enable
+
+lab-traffic >"$LAB_OUT/traffic"
+# Many short connections.
+pod backend/server python3 -c '
+import socket
+s = socket.create_server(("10.244.2.5", 5201), backlog=200)
+while True:
+    peer, _ = s.accept()
+    peer.sendall(peer.recv(10))
+    peer.close()' &
+server=$!
+pod frontend/client python3 -c '
+import socket, time
+done, deadline = 0, time.monotonic() + 60
+while done < 300 and time.monotonic() < deadline:
+    try:
+        with socket.create_connection(("10.244.2.5", 5201)) as s:
+            s.sendall(b"short")
+            done += s.recv(10) == b"short"
+    except ConnectionRefusedError:
+        time.sleep(0.05)
+print(done)' >"$LAB_OUT/short"
+kill $server
+echo 0 >$trace/events/kprobes/netverdict/enable
+awk '$1 == "netverdict" { print $2 }' $trace/kprobe_profile >"$LAB_OUT/kprobe"
+for n in 1 2; do node $n ovs-appctl dpctl/show | grep lookups >"$LAB_OUT/lookups$n"; done
+
+echo >&$questions
+until grep -q drained /tmp/probe; do kill -0 $unprivileged; sleep .1; done
+cp /tmp/probe "$LAB_OUT/probe"
+kill $unprivileged
+kill -INT "${pids[@]}"
+wait "${pids[@]}"
+# What is missing is named.
+capabilities=-all,+bpf,+net_admin
+setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=$capabilities --ambient-caps=$capabilities "$probe" </dev/null >"$LAB_OUT/refused" || true
+exec python3 "$here/check-ebpf.py" "$LAB_OUT"
