@@ -197,8 +197,10 @@ mod tests {
         let Ok(kernel) = std::fs::read("/sys/kernel/btf/vmlinux") else {
             return;
         };
-        let found = fields(&[], &kernel, "sk_buff", ["next", "len", "data"]).unwrap();
-        assert_eq!(found[0], Some(Field { bit: 0 }));
-        assert!(found.iter().all(Option::is_some), "{found:?}");
+        let found = fields(&[], &kernel, "sk_buff", ["len", "data_len", "data"]).unwrap();
+        let [Some(length), Some(paged), Some(_)] = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(length.bit + 32, paged.bit);
     }
 }
