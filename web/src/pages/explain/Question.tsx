@@ -45,7 +45,7 @@ export function Question({ asked, onAsk }: { asked: Asked; onAsk: (asked: Asked)
     </FlexItem>
   );
   return (
-    <Form onSubmit={submit}>
+    <Form onSubmit={submit} className="nv-explain-form">
       <datalist id="explain-refs">
         {refs.map((ref) => (
           <option key={ref} value={ref} />

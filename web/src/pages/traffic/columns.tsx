@@ -32,7 +32,7 @@ const ALL = [
     number: true,
     show: ({ start, end }) => <Duration {...{ start, end }} />,
   },
-  { id: 'verdict', group: 'common', width: 6.5, show: ({ verdict }) => <Verdict verdict={verdict} /> },
+  { id: 'verdict', group: 'common', width: 7.25, show: ({ verdict }) => <Verdict verdict={verdict} /> },
   { id: 'src', group: 'source', width: 10.5, show: ({ src }) => <End end={src} /> },
   { id: 'src.namespace', group: 'source', width: 8, show: ({ src }) => src.namespace },
   { id: 'src.name', group: 'source', width: 9, show: ({ src }) => src.pod ?? src.name },

@@ -51,7 +51,7 @@ export default function WhatIf() {
     <>
       <PageSection>
         <PageHead title={t('title')} usual={USUAL} />
-        <p>{t('hint')}</p>
+        <p className="nv-whatif-hint">{t('hint')}</p>
         <Yaml
           label={t('editor')}
           text={text}

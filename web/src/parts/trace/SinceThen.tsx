@@ -12,7 +12,7 @@ export function SinceThen({ asOf }: { asOf: NonNullable<Explanation['as_of']> })
   const { t } = useTranslation('trace');
   const to = useTo();
   const { at, known_since: known, changes } = asOf;
-  if (!known && changes.length === 0) return <Alert isInline isPlain variant="success" title={t('since.same')} />;
+  if (!known && changes.length === 0) return <p className="nv-subtle-text">{t('since.same')}</p>;
   return (
     <Alert isInline variant="warning" title={t(changes.length > 0 ? 'since.changed' : 'since.unknown')}>
       {known && (

@@ -90,10 +90,25 @@ export default function CodeYaml(props: CodeYamlProps) {
     const { current } = view;
     const line = (reveal ?? 0) - firstLine + 1;
     if (!current || line < 1 || line > current.state.doc.lines) return;
-    current.dispatch({ effects: EditorView.scrollIntoView(current.state.doc.line(line).from, { y: 'center' }) });
+    const { from } = current.state.doc.line(line);
+    if (latest.current.maxHeight) middle(current, from);
+    else current.dispatch({ effects: EditorView.scrollIntoView(from, { y: 'center' }) });
   }, [reveal, text, isEditable, label, firstLine]);
 
   return <div ref={place} className="nv-yaml" />;
+}
+
+/** Brings a place of a text that scrolls by itself to the middle, and leaves all around it where it is. */
+function middle(view: EditorView, place: number) {
+  view.requestMeasure({
+    read: ({ scrollDOM }) => {
+      const { top, height } = view.lineBlockAt(place);
+      return top - (scrollDOM.clientHeight - height) / 2;
+    },
+    write: (top, { scrollDOM }) => {
+      scrollDOM.scrollTop = top;
+    },
+  });
 }
 
 const READ_ONLY: Extension = [

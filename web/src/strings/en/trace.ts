@@ -1,6 +1,6 @@
 export default {
   since: {
-    same: 'No policy of these namespaces has changed since then: what follows, which is asked of now, held then as well, unless pods or labels were others.',
+    same: 'No policy of these namespaces has changed since: what is asked of now held then as well, unless pods or labels were others.',
     changed: 'Policies have changed since then: what follows is asked of now',
     unknown: 'Whether policies were the same then is not known here: what follows is asked of now',
     from: 'This server knows the past of policies since',
