@@ -143,3 +143,82 @@ fn program(object: &Object, name: &str) -> Result<OwnedFd, Error> {
 }
 
 static PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flows.bpf.o"));
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::process::Command;
+    use std::thread;
+
+    use netverdict_types::Timestamp;
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+    use crate::kernel::require_capabilities;
+    use crate::kernel::watch::Hook;
+    use crate::{Event, Heading};
+    use netverdict_types::Sample;
+
+    #[derive(Default)]
+    struct Packets {
+        to_us: Vec<(Heading, u64, u64)>,
+    }
+
+    impl Sink for Packets {
+        fn event(&mut self, _: &Sample<'_>, _: &Event) {}
+
+        fn flow(&mut self, flow: &FlowCount<'_>) {
+            assert!(Timestamp(0) < flow.first && flow.first <= flow.last);
+            if flow.headers.dst_port == Some(4_739) {
+                self.to_us.push((flow.heading, flow.packets, flow.bytes));
+            }
+        }
+    }
+
+    /// TCX hides it on kernels that have that. Needs root and says nothing without.
+    #[test]
+    fn clsact_counts_where_there_is_no_tcx() {
+        let counted = thread::spawn(|| {
+            // A network namespace of its own, gone with the thread.
+            if require_capabilities().is_err() || unshare(CloneFlags::CLONE_NEWNET).is_err() {
+                return;
+            }
+            let up = Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status();
+            if !up.is_ok_and(|status| status.success()) {
+                return;
+            }
+            let mut flows = Flows::attach(&Options::default()).unwrap();
+            let hooks = [("passed_in", Heading::In), ("passed_out", Heading::Out)].map(
+                |(name, heading)| {
+                    let program = program(&flows._object, name).unwrap();
+                    Hook::attach_tc(&program, 1, heading).unwrap()
+                },
+            );
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let send = |times| {
+                for _ in 0..times {
+                    socket.send_to(b"eight...", "127.0.0.1:4739").unwrap();
+                }
+            };
+            send(5);
+            drop(hooks);
+            send(3);
+            let mut packets = Packets::default();
+            let clock = WallClock::now().unwrap();
+            flows
+                .drain(clock, &mut packets, &mut Drained::default())
+                .unwrap();
+            packets
+                .to_us
+                .sort_by_key(|(heading, ..)| *heading == Heading::Out);
+            let bytes = 5 * (14 + 20 + 8 + 8);
+            assert_eq!(
+                packets.to_us,
+                [(Heading::In, 5, bytes), (Heading::Out, 5, bytes)]
+            );
+        });
+        counted.join().unwrap();
+    }
+}

@@ -310,7 +310,8 @@ enum Told {
 }
 
 /// A program at an interface in one direction, until this is dropped.
-enum Hook {
+#[derive(Debug)]
+pub(crate) enum Hook {
     Tcx(#[expect(dead_code, reason = "closing it detaches")] OwnedFd),
     Tc(TcHook),
 }
@@ -328,7 +329,7 @@ impl Hook {
     }
 
     /// By a filter of clsact, which other filters may stand beside.
-    fn attach_tc(program: &OwnedFd, index: u32, heading: Heading) -> io::Result<Self> {
+    pub(crate) fn attach_tc(program: &OwnedFd, index: u32, heading: Heading) -> io::Result<Self> {
         let other = |error: libbpf_rs::Error| io::Error::other(format!("{error:#}"));
         let mut hook = TcHookBuilder::new(program.as_fd())
             .ifindex(index as i32)
