@@ -342,7 +342,8 @@ impl Flow {
         }
     }
 
-    /// Hands over what is still held back, at the end.
+    /// Hands over what is still held back: at the end, or so that all that came was told. It goes
+    /// on; what was told too early for its other half is told again with it, as an update.
     pub fn finish(&mut self, mut take: impl FnMut(Connection)) {
         for queue in [Queues::NEWS, Queues::COUNTS] {
             while self.queues[usize::from(queue)].first != NONE {

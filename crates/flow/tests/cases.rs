@@ -721,7 +721,8 @@ fn repeated_reports_are_recognised() {
 }
 
 proptest! {
-    /// In whatever order decisions come within the window, and whenever time is told: the same rows.
+    /// In whatever order decisions come within the window, and whenever time is told, or all is told
+    /// before its time: the same rows.
     #[test]
     fn order_and_telling_do_not_matter(
         picks in proptest::collection::vec((0..8_usize, 0..3_usize, 0..4_i64, any::<bool>()), 1..24),
@@ -761,7 +762,7 @@ proptest! {
             row
         };
         let mut wanted = None;
-        for shuffled in [false, true] {
+        for (shuffled, early) in [(false, false), (true, false), (true, true)] {
             let mut flow = Flow::new(Limits::default());
             let mut rows = Vec::new();
             for (turn, &place) in order.iter().enumerate() {
@@ -770,7 +771,10 @@ proptest! {
                     flow.decision(decision, |_| ());
                 }
                 if shuffled && tell[place] {
-                    rows.extend(advance(&mut flow, 4 * place as i64));
+                    rows.extend(match early {
+                        true => all(&mut flow),
+                        false => advance(&mut flow, 4 * place as i64),
+                    });
                 }
             }
             rows.extend(all(&mut flow));

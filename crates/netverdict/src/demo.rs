@@ -106,7 +106,7 @@ impl Demo {
                     }
                     output.show(decision)
                 }
-                Step::Tick(_) => Ok(()),
+                Step::Tick(_) | Step::Bell => Ok(()),
                 Step::Pause => output.flush(),
             },
         )?;

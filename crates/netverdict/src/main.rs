@@ -1,6 +1,7 @@
 //! netverdict: for every connection in an OVN network, who allowed or dropped it, and why.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod apply;
 mod bundle;
 mod compile;
@@ -47,6 +48,7 @@ struct Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    Agent(agent::Agent),
     Apply(apply::Apply),
     Bundle(bundle::Bundle),
     Compile(compile::Compile),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         .init();
     let Arguments { command } = Arguments::parse();
     exit::code(match command {
+        Command::Agent(agent) => agent.run(),
         Command::Apply(apply) => apply.run(),
         Command::Bundle(bundle) => bundle.run(),
         Command::Compile(compile) => compile.run(),

@@ -6,6 +6,7 @@ mod explainer;
 mod ingest;
 mod known;
 mod past;
+mod reports;
 mod seen;
 mod store;
 mod tried;
@@ -19,7 +20,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use netverdict_server::{App, Live, Parts, Security, ServeError, Server as Listening, router};
+use netverdict_server::{
+    App, Collector, Live, Parts, Router, Security, ServeError, Server as Listening, router,
+};
 use netverdict_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -36,6 +39,7 @@ use config::Config;
 use explainer::Explainer;
 use ingest::{Ingest, Writer};
 use known::Known;
+use reports::Reports;
 pub(crate) use store::Opened;
 use tried::Tries;
 
@@ -56,6 +60,10 @@ pub(crate) struct Server {
     /// Where connections are kept [default: a temporary directory, gone at the end]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// Take what agents report too (docs/agent.md); without --source, nothing else
+    #[arg(long, conflicts_with = "demo")]
+    collect: bool,
 
     /// Instead of sources and databases, the cluster of `netverdict demo`
     #[arg(long, conflicts_with_all = ["source", "nb", "sb", "ovs"])]
@@ -186,11 +194,45 @@ fn serve(
     let address = format!("{}://{}", listening.scheme(), listening.address());
     let metrics = app.metrics().clone();
     metrics.watch(&access);
-    let http = Http::start(&runtime, listening, app);
+    let mut router = router(app);
+    let mut collecting = None;
+    if let Some(collect) = &config.collect {
+        let directory = config.state_directory();
+        if directory.is_none() && (config.data.is_some() || config.store.is_some()) {
+            tracing::warn!(
+                "without a state directory, what agents send again after a restart is counted twice"
+            );
+        }
+        let last = Writer::last(&runtime, &*store, port)?;
+        let reports = Reports::open(directory.as_deref(), port, last)?;
+        let (ring, bell) = crossbeam_channel::bounded(1);
+        let again = ring.clone();
+        let kept = reports.kept().clone();
+        let (collector, arrivals) = Collector::new(kept, collect.agents.clone(), move || {
+            // One who rang before was not heard yet.
+            let _ = ring.try_send(());
+        });
+        router = router.merge(collector.router());
+        collecting = Some((collector, reports, arrivals, bell, again));
+    }
+    let http = Http::start(&runtime, listening, router);
     let mut session = Session::new(&config.inputs, &config.databases, None)?;
     session.tick(TICK);
-    let writer = Writer::start(&runtime, store, port, metrics.clone())?;
+    let mut collector = None;
+    let mut to_collect = None;
+    let mut again = None;
+    let keeping = collecting.map(|(it, reports, arrivals, bell, ring)| {
+        session.listen(bell);
+        collector = Some(it.clone());
+        to_collect = Some((it.clone(), arrivals, reports.kept().clone()));
+        again = Some(ring);
+        (it, reports)
+    });
+    let writer = Writer::start(&runtime, store, port, metrics.clone(), keeping)?;
     let mut ingest = Ingest::new(config.flow.limits(), live.clone(), metrics, &writer);
+    if let (Some((collector, arrivals, kept)), Some(collect)) = (to_collect, &config.collect) {
+        ingest.collect(collector, arrivals, kept, collect.every());
+    }
     tell(format_args!("answering at {address}/api/v1"));
     greet(&address);
     let interrupter = session.interrupter();
@@ -205,8 +247,13 @@ fn serve(
                 }
             }
             Step::Tick(glance) => {
-                known.look(*glance, ingest.counts());
+                known.look(*glance, ingest.counts(), ingest.agents());
                 ingest.advance()?;
+            }
+            Step::Bell => {
+                if let (true, Some(again)) = (ingest.arrivals(), &again) {
+                    let _ = again.try_send(());
+                }
             }
         }
         watch(step)
@@ -214,7 +261,10 @@ fn serve(
     if let Some(running) = running {
         running.end();
     }
-    known.look(session.glance(), ingest.counts());
+    if let Some(collector) = &collector {
+        collector.close();
+    }
+    known.look(session.glance(), ingest.counts(), ingest.agents());
     let drained = ended.and_then(|()| ingest.finish());
     // What was recorded is read; questions about it go on.
     if drained.is_ok() {
@@ -257,9 +307,9 @@ struct Http {
 }
 
 impl Http {
-    fn start(runtime: &Runtime, listening: Listening, app: App) -> Self {
+    fn start(runtime: &Runtime, listening: Listening, router: Router) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let serving = listening.run(router(app), async {
+        let serving = listening.run(router, async {
             // It ends when the other side says so, or is gone.
             let _ = stopped.await;
         });

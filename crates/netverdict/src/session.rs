@@ -65,6 +65,10 @@ pub(crate) struct Inputs {
     /// Keep nothing between runs
     #[arg(long)]
     pub(crate) no_state: bool,
+
+    /// Without a source, read none: others tell what they saw
+    #[arg(skip)]
+    pub(crate) may_be_none: bool,
 }
 
 /// What a caller does with each decision.
@@ -78,6 +82,8 @@ pub(crate) enum Step<'s, 'a> {
     Pause,
     /// Some time has gone by, where that was asked for ([`Session::tick`]).
     Tick(Glance<'s>),
+    /// Somebody rang, where that was asked for ([`Session::listen`]).
+    Bell,
 }
 
 /// What a run knows.
@@ -98,6 +104,7 @@ pub(crate) struct Session {
     pace: Option<Pace>,
     counts: Vec<(String, Arc<dyn Counts>)>,
     tick: Receiver<Instant>,
+    bell: Option<Receiver<()>>,
     records: Records,
     interrupt: Receiver<()>,
     interrupter: Sender<()>,
@@ -122,7 +129,7 @@ impl Session {
         databases: &Databases,
         recorder: Option<Recorder>,
     ) -> Result<Self> {
-        let sources = if inputs.source.is_empty() {
+        let sources = if inputs.source.is_empty() && !inputs.may_be_none {
             vec![Spec::psample()]
         } else {
             inputs.source.clone()
@@ -180,6 +187,7 @@ impl Session {
                 .map(|watch| ("kubernetes".to_owned(), watch.counts()))
                 .collect(),
             tick: crossbeam_channel::never(),
+            bell: None,
             records: Records::default(),
             interrupt,
             interrupter,
@@ -198,6 +206,12 @@ impl Session {
     /// Tells the taker every so often that time has gone by.
     pub(crate) fn tick(&mut self, every: Duration) {
         self.tick = crossbeam_channel::tick(every);
+    }
+
+    /// Tells the taker when somebody rings, and goes on until an interrupt though all sources have
+    /// ended.
+    pub(crate) fn listen(&mut self, bell: Receiver<()>) {
+        self.bell = Some(bell);
     }
 
     /// What is known now.
@@ -302,7 +316,9 @@ impl Session {
         stop: &Stop,
         take: &mut Take<'_>,
     ) -> Result<()> {
-        let queue = batches.queue().clone();
+        let mut queue = batches.queue().clone();
+        let mut sources_are_there = true;
+        let bell = self.bell.clone().unwrap_or_else(crossbeam_channel::never);
         let news = self.feed.news().clone();
         let mut names = self.names.clone();
         let interrupt = self.interrupt.clone();
@@ -314,6 +330,7 @@ impl Session {
             let on_batch = select.recv(&queue);
             select.recv(&names);
             select.recv(&tick);
+            select.recv(&bell);
             if feed_is_there {
                 select.recv(&news);
             }
@@ -339,6 +356,9 @@ impl Session {
                 }
                 self.interrupted = true;
                 stop.stop();
+                if !sources_are_there {
+                    return Ok(());
+                }
             }
             // Rows first: they were there before the packets that they judge.
             while feed_is_there {
@@ -364,6 +384,9 @@ impl Session {
             if tick.try_recv().is_ok() {
                 take(Step::Tick(self.glance()))?;
             }
+            if bell.try_recv().is_ok() {
+                take(Step::Bell)?;
+            }
             if ready != on_batch {
                 continue;
             }
@@ -379,7 +402,13 @@ impl Session {
                     self.judge(&mut ahead, take)?;
                     batches.give_back(batch);
                 }
-                Err(error) if error.is_disconnected() => return Ok(()),
+                Err(error) if error.is_disconnected() => {
+                    if self.bell.is_none() || self.interrupted {
+                        return Ok(());
+                    }
+                    sources_are_there = false;
+                    queue = crossbeam_channel::never();
+                }
                 Err(_) => {}
             }
         }

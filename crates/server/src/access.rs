@@ -16,13 +16,13 @@ use prometheus_client::metrics::family::Family;
 
 use crate::audit::{Audit, Line};
 use crate::certified::Certified;
-use crate::console;
 use crate::problem::Problem;
 use crate::rate::{Key, Rate};
 use crate::reviews::{Away, Counts, Kubernetes};
 use crate::roles::{Roles, TextError};
 use crate::subject::{Namespaces, Subject};
 use crate::who::{Tokens, Who};
+use crate::{collector, console};
 
 /// Who may ask, what they see, how often, and where it is written down. By default everybody,
 /// everything, as often as they like, and nowhere.
@@ -176,6 +176,15 @@ impl Access {
                 let what = format!("{:?} may see no namespace", who.name);
                 Refused::new(&who.name, Problem::forbidden(what))
             })
+    }
+
+    /// Who reports, as far as that needs to be known; they see nothing.
+    async fn reporter(&self, shown: &Shown) -> Result<Subject, Refused> {
+        let known = self.0.known.load_full();
+        Ok(match self.who(&known, shown).await? {
+            Some(who) => Subject::new(&who.name, Namespaces::Only(Arc::default())),
+            None => Subject::everyone(),
+        })
     }
 
     /// Who asks; `None` where nobody needs to say so.
@@ -337,6 +346,8 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
     let address = shown.address;
     let known = match is_rebound(&access, &request) {
         true => Err(Refused::new("", Problem::rebound())),
+        // Who may report need not see anything.
+        false if collector::owns(path) => access.reporter(&shown).await,
         false => access.subject(&shown).await,
     };
     let name = match &known {

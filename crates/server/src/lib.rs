@@ -13,6 +13,7 @@ mod audit;
 mod cache;
 mod certified;
 mod cluster;
+mod collector;
 mod connections;
 mod console;
 mod explain;
@@ -41,11 +42,13 @@ mod who;
 pub use access::{Access, AccessError, AccessFiles};
 pub use api::{openapi, router};
 pub use app::{App, Parts};
+pub use axum::Router;
 pub use cluster::{
     Asker, Cluster, Counter, Encode, Encoder, ExplainRequest, Health, HealthFinding, Isolated,
     Isolation, KnownAcl, KnownPolicy, KnownRule, Mistake, PolicyName, Refusal, SampledAcls,
     SourceState, WhatifRequest, Workload, Written, WrittenAt, WrittenRule, ZoneHealth,
 };
+pub use collector::{Arrival, Collector, CollectorCounts, Positions};
 pub use console::has_console;
 pub use limits::Limits;
 pub use live::{Live, Read, Update};

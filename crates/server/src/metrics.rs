@@ -33,7 +33,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Nothing yet.
+    #[allow(clippy::new_without_default, reason = "an App makes its own")]
+    pub fn new() -> Self {
         Self {
             series: Mutex::new(Series::new(BOUNDS)),
             open: Gauge::default(),

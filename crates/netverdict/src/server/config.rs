@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use crate::databases::Databases;
-use crate::session::Inputs;
+use crate::session::{Inputs, state_directory};
 use crate::sources::Spec;
 
 /// What a server is told.
@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) flow: Flow,
     pub(crate) tls: Option<Tls>,
     pub(crate) access: AccessFile,
+    pub(crate) collect: Option<Collect>,
 }
 
 /// The file, as people write it; docs/server.md tells of each field.
@@ -50,6 +51,32 @@ struct File {
     flow: Flow,
     tls: Option<Tls>,
     access: AccessFile,
+    collect: Option<Collect>,
+}
+
+/// How agents report.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Collect {
+    /// Who may, where it is known who asks.
+    pub(crate) agents: Vec<String>,
+    keep_seconds: u32,
+}
+
+impl Default for Collect {
+    fn default() -> Self {
+        Self {
+            agents: Vec::new(),
+            keep_seconds: 10,
+        }
+    }
+}
+
+impl Collect {
+    /// How often what came of reports is given to the store.
+    pub(crate) fn every(&self) -> Duration {
+        Duration::from_secs(u64::from(self.keep_seconds))
+    }
 }
 
 /// What the server proves itself with.
@@ -237,6 +264,7 @@ impl Config {
             flow: file.flow,
             tls: file.tls,
             access: file.access,
+            collect: file.collect,
         })
     }
 
@@ -282,6 +310,15 @@ impl Config {
         })
     }
 
+    /// Where what is needed after a restart is written, if anywhere.
+    pub(crate) fn state_directory(&self) -> Option<PathBuf> {
+        let keeps = self.data.is_some() || self.store.is_some();
+        let asked = (keeps && !self.inputs.no_state) || self.inputs.state.is_some();
+        asked
+            .then(|| state_directory(self.inputs.state.as_deref()))
+            .flatten()
+    }
+
     /// Options go before what the file says; lists replace lists.
     pub(crate) fn options(&mut self, options: super::Server) {
         let super::Server {
@@ -290,6 +327,7 @@ impl Config {
             data,
             demo: _,
             stage: _,
+            collect,
             inputs,
             databases,
         } = options;
@@ -305,6 +343,10 @@ impl Config {
         ours.state = inputs.state.or(ours.state.take()).or(beside);
         ours.pace |= inputs.pace;
         ours.follow = true;
+        if collect && self.collect.is_none() {
+            self.collect = Some(Collect::default());
+        }
+        ours.may_be_none = self.collect.is_some();
         let ours = &mut self.databases;
         replace(&mut ours.nb, databases.nb);
         replace(&mut ours.sb, databases.sb);

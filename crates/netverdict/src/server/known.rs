@@ -42,6 +42,7 @@ struct Seen {
     workloads: Vec<Workload>,
     sources: Vec<(String, Arc<dyn Counts>)>,
     counts: Vec<(&'static str, Vec<(&'static str, u64)>)>,
+    agents: Vec<SourceState>,
 }
 
 impl Known {
@@ -57,7 +58,12 @@ impl Known {
     }
 
     /// Looks at what a run knows.
-    pub(crate) fn look(&self, glance: Glance<'_>, flow: Vec<(&'static str, u64)>) {
+    pub(crate) fn look(
+        &self,
+        glance: Glance<'_>,
+        flow: Vec<(&'static str, u64)>,
+        agents: Vec<SourceState>,
+    ) {
         let engine = glance.engine;
         let history = engine.history().counts();
         let version = (history.revisions, history.alive, engine.names().len());
@@ -88,6 +94,7 @@ impl Known {
         }
         seen.sources = glance.sources.to_vec();
         seen.counts = counts;
+        seen.agents = agents;
         seen.ready = true;
     }
 
@@ -131,7 +138,8 @@ impl Cluster for Known {
         let sources = sources.map(|(name, counts)| state(name, counts.counts()));
         let others = seen.counts.iter();
         let others = others.map(|(name, counts)| state(name, counts.clone()));
-        sources.chain(others).collect()
+        let agents = seen.agents.iter().cloned();
+        sources.chain(others).chain(agents).collect()
     }
 
     fn health(&self) -> BoxFuture<'_, Result<Health, Refusal>> {
