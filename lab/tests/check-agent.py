@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+import time
 import urllib.request
 
 failures = 0
@@ -21,8 +22,14 @@ def get(port, path):
 for node, port in (1, 8481), (2, 8482):
     name = f'the agent of node {node}'
     check(f'{name} is ready', get(port, '/readyz') == 'ready\n')
-    page = get(port, '/metrics')
-    values = {key: float(value) for key, value in re.findall(r'^(\w+(?:\{.*\})?) (\S+)$', page, re.M)}
+    # Reports are kept every 10 s, and the page is made every 5 s.
+    end = time.monotonic() + 30
+    while True:
+        page = get(port, '/metrics')
+        values = {key: float(value) for key, value in re.findall(r'^(\w+(?:\{.*\})?) (\S+)$', page, re.M)}
+        if values['netverdict_agent_kept_reports_total'] or time.monotonic() > end:
+            break
+        time.sleep(0.2)
     check(f'{name} is connected', values['netverdict_agent_connected'] == 1, page)
     check(f'{name} has reported', values['netverdict_agent_sent_reports_total'] > 0, page)
     check(f'{name} knows that reports are kept', values['netverdict_agent_kept_reports_total'] > 0, page)

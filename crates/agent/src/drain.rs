@@ -11,7 +11,9 @@ const BOUNDS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(
 
 impl Default for Interval {
     fn default() -> Self {
-        Self { wait: BOUNDS[1] / 4 }
+        Self {
+            wait: BOUNDS[1] / 4,
+        }
     }
 }
 
@@ -28,7 +30,9 @@ impl Interval {
         let wanted = match () {
             () if spilled => self.wait / 4,
             () if entries == 0 => self.wait * 2,
-            () => self.wait.mul_f64((quarter as f64 / entries as f64).clamp(0.25, 2.0)),
+            () => self
+                .wait
+                .mul_f64((quarter as f64 / entries as f64).clamp(0.25, 2.0)),
         };
         self.wait = wanted.clamp(BOUNDS[0], BOUNDS[1]);
     }

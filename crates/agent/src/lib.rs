@@ -11,9 +11,7 @@ mod status;
 
 pub use clock::Offset;
 pub use drain::Interval;
-pub use join::{
-    Counted, DecisionPart, FlowKey, FlowPart, Join, JoinCounts, JoinLimits, Record,
-};
+pub use join::{Counted, DecisionPart, FlowKey, FlowPart, Join, JoinCounts, JoinLimits, Record};
 pub use sender::{SendError, Sender, SenderOptions, State, TlsFiles};
 pub use spool::{Position, Report, Spool, SpoolCounts, SpoolError};
 pub use status::{Page, Status};

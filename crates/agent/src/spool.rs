@@ -313,7 +313,11 @@ impl Segment {
             at += HEADER + record.length as usize;
             records.push_back(record);
         }
-        counts.torn_bytes += (whole.len() - at) as u64;
+        let torn = (whole.len() - at) as u64;
+        if torn > 0 {
+            counts.torn_bytes += torn;
+            file.set_len(at as u64).map_err(failed("cut", path))?;
+        }
         Ok(Self {
             incarnation,
             path: path.to_owned(),

@@ -121,7 +121,7 @@ fn run(config: Config) -> Result<Done> {
         match step {
             Step::Decision(decision) => outputs.decision(decision)?,
             Step::Tick(glance) => outputs.tick(glance, &status)?,
-            Step::Pause | Step::Bell => {}
+            Step::Pause | Step::Bell(_) => {}
         }
         Ok(())
     });

@@ -106,7 +106,7 @@ impl Demo {
                     }
                     output.show(decision)
                 }
-                Step::Tick(_) | Step::Bell => Ok(()),
+                Step::Tick(_) | Step::Bell(_) => Ok(()),
                 Step::Pause => output.flush(),
             },
         )?;

@@ -89,7 +89,7 @@ impl Observe {
                 Ok(())
             }
             Step::Pause if last.is_some() => Ok(()),
-            Step::Tick(_) | Step::Bell => Ok(()),
+            Step::Tick(_) | Step::Bell(_) => Ok(()),
             Step::Pause => output.flush(),
         })?;
         for shown in last.into_iter().flat_map(|(_, kept)| kept) {
@@ -114,7 +114,7 @@ impl Observe {
                 // The same packet once more says nothing new.
                 Step::Decision(decision) if decision.double => {}
                 Step::Decision(decision) => live.add(decision),
-                Step::Pause | Step::Tick(_) | Step::Bell => {}
+                Step::Pause | Step::Tick(_) | Step::Bell(_) => {}
             }
             Ok(())
         })?;

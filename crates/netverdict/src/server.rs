@@ -250,8 +250,9 @@ fn serve(
                 known.look(*glance, ingest.counts(), ingest.agents());
                 ingest.advance()?;
             }
-            Step::Bell => {
-                if let (true, Some(again)) = (ingest.arrivals(), &again) {
+            Step::Bell(glance) => {
+                let more = ingest.arrivals(glance.engine.names());
+                if let (true, Some(again)) = (more, &again) {
                     let _ = again.try_send(());
                 }
             }

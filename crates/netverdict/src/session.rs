@@ -83,7 +83,7 @@ pub(crate) enum Step<'s, 'a> {
     /// Some time has gone by, where that was asked for ([`Session::tick`]).
     Tick(Glance<'s>),
     /// Somebody rang, where that was asked for ([`Session::listen`]).
-    Bell,
+    Bell(Glance<'s>),
 }
 
 /// What a run knows.
@@ -385,7 +385,7 @@ impl Session {
                 take(Step::Tick(self.glance()))?;
             }
             if bell.try_recv().is_ok() {
-                take(Step::Bell)?;
+                take(Step::Bell(self.glance()))?;
             }
             if ready != on_batch {
                 continue;

@@ -1,5 +1,10 @@
 //! The manifests in deploy/ are objects that Kubernetes has, without a field that it has not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -39,12 +44,12 @@ fn value<'t>(parser: &mut Parser<'t, StrInput<'t>>) -> Option<Value> {
             "true" => json!(true),
             "false" => json!(false),
             "" | "null" | "~" => Value::Null,
-            text => text.parse::<i64>().map_or_else(|_| json!(text), |it| json!(it)),
+            text => text
+                .parse::<i64>()
+                .map_or_else(|_| json!(text), |it| json!(it)),
         },
         Event::Scalar(text, ..) => json!(text),
-        Event::SequenceStart(..) => {
-            Value::Array(std::iter::from_fn(|| value(parser)).collect())
-        }
+        Event::SequenceStart(..) => Value::Array(std::iter::from_fn(|| value(parser)).collect()),
         Event::MappingStart(..) => {
             let mut map = Map::new();
             while let Some(key) = value(parser) {
@@ -54,7 +59,8 @@ fn value<'t>(parser: &mut Parser<'t, StrInput<'t>>) -> Option<Value> {
             Value::Object(map)
         }
         Event::SequenceEnd | Event::MappingEnd => return None,
-        other => panic!("{other:?}"),
+        // Comments.
+        _ => return value(parser),
     })
 }
 
@@ -95,19 +101,34 @@ fn the_agents_parts_fit_together() {
     let all = documents(&deploy().join("kubernetes/agent.yaml"));
     let set = find(&all, "DaemonSet", "netverdict-agent");
     let pod = &set["spec"]["template"]["spec"];
-    find(&all, "ServiceAccount", pod["serviceAccountName"].as_str().unwrap());
+    find(
+        &all,
+        "ServiceAccount",
+        pod["serviceAccountName"].as_str().unwrap(),
+    );
     let binding = find(&all, "ClusterRoleBinding", "netverdict-agent");
-    find(&all, "ClusterRole", binding["roleRef"]["name"].as_str().unwrap());
+    find(
+        &all,
+        "ClusterRole",
+        binding["roleRef"]["name"].as_str().unwrap(),
+    );
     let labels = &set["spec"]["template"]["metadata"]["labels"];
     assert_eq!(&set["spec"]["selector"]["matchLabels"], labels);
-    let volumes: Vec<_> = pod["volumes"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    let volumes: Vec<_> = pod["volumes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["name"])
+        .collect();
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
     for mount in mounts {
         assert!(volumes.contains(&&mount["name"]), "{mount}");
     }
     assert_eq!(volumes.len(), mounts.len());
     // Its file is one that the program takes, and lies where it looks for it.
-    let file = find(&all, "ConfigMap", "netverdict-agent")["data"]["agent.toml"].as_str().unwrap();
+    let file = find(&all, "ConfigMap", "netverdict-agent")["data"]["agent.toml"]
+        .as_str()
+        .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.toml");
     std::fs::write(&path, file).unwrap();
@@ -117,11 +138,21 @@ fn the_agents_parts_fit_together() {
         .env("NETVERDICT_AGENT_NODE", "node")
         .output()
         .unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    for wanted in ["/run/ovn/", "/run/openvswitch/", "/etc/netverdict-secret/", "\"/var/lib/netverdict\""] {
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    for wanted in [
+        "/run/ovn/",
+        "/run/openvswitch/",
+        "/etc/netverdict-secret/",
+        "\"/var/lib/netverdict\"",
+    ] {
         assert!(file.contains(wanted), "{wanted}");
         let place = wanted.trim_matches(['"', '/']);
-        let is_there = |mount: &Value| mount["mountPath"].as_str().unwrap().trim_matches('/') == place;
+        let is_there =
+            |mount: &Value| mount["mountPath"].as_str().unwrap().trim_matches('/') == place;
         assert!(mounts.iter().any(is_there), "{wanted}");
     }
 }

@@ -35,10 +35,11 @@ struct Owned {
 
 impl Owned {
     fn decision(&self) -> Decision<'_> {
-        let end = |(ip, port, endpoint): &'_ (_, _, Option<Endpoint>)| -> (Option<IpAddr>, Option<u16>) {
-            let _ = endpoint;
-            (*ip, *port)
-        };
+        let end =
+            |(ip, port, endpoint): &'_ (_, _, Option<Endpoint>)| -> (Option<IpAddr>, Option<u16>) {
+                let _ = endpoint;
+                (*ip, *port)
+            };
         let [src, dst] = &self.ends;
         let mut candidates = Candidates::default();
         for row in self.rows.iter().skip(1) {
@@ -61,11 +62,21 @@ impl Owned {
             unresolved: self.words.2,
             evidence: self.words.3,
             app: self.words.4,
-            cookie: self.cookie.map(|it| Cookie::from_be_bytes(it.to_be_bytes())),
+            cookie: self
+                .cookie
+                .map(|it| Cookie::from_be_bytes(it.to_be_bytes())),
             reply: self.flags.1,
             double: self.flags.2,
-            src: End { ip: src_ip, port: src_port, endpoint: src.2.as_ref() },
-            dst: End { ip: dst_ip, port: dst_port, endpoint: dst.2.as_ref() },
+            src: End {
+                ip: src_ip,
+                port: src_port,
+                endpoint: src.2.as_ref(),
+            },
+            dst: End {
+                ip: dst_ip,
+                port: dst_port,
+                endpoint: dst.2.as_ref(),
+            },
             service: self.service.as_ref(),
             headers: self.headers,
             length: self.numbers.1,
@@ -83,12 +94,28 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (select(EndpointKind::ALL.to_vec()), of(name()), of(name()), of(name()))
-        .prop_map(|(kind, namespace, name, node)| Endpoint { kind, namespace, name, node })
+    (
+        select(EndpointKind::ALL.to_vec()),
+        of(name()),
+        of(name()),
+        of(name()),
+    )
+        .prop_map(|(kind, namespace, name, node)| Endpoint {
+            kind,
+            namespace,
+            name,
+            node,
+        })
 }
 
 fn service() -> impl Strategy<Value = Service> {
-    (name(), any::<IpAddr>(), of(any::<u16>()), any::<u8>(), vec((any::<IpAddr>(), of(any::<u16>())), 0..3))
+    (
+        name(),
+        any::<IpAddr>(),
+        of(any::<u16>()),
+        any::<u8>(),
+        vec((any::<IpAddr>(), of(any::<u16>())), 0..3),
+    )
         .prop_map(|(name, ip, port, protocol, backends)| Service {
             namespace: None,
             name,
@@ -113,7 +140,12 @@ fn row() -> impl Strategy<Value = AclRow> {
         namespace,
         name,
         direction,
-        rule: Rule { index: rule.0, protocol: rule.1, ip_block: rule.2, kind: rule.3 },
+        rule: Rule {
+            index: rule.0,
+            protocol: rule.1,
+            ip_block: rule.2,
+            kind: rule.3,
+        },
         network,
     });
     let acl = (
@@ -126,16 +158,18 @@ fn row() -> impl Strategy<Value = AclRow> {
         any::<u32>(),
         owner,
     );
-    let acl = acl.prop_map(|(name, priority, matches, action, pipeline, tier, label, owner)| Acl {
-        name,
-        priority,
-        matches,
-        action,
-        pipeline,
-        tier,
-        label,
-        owner,
-    });
+    let acl = acl.prop_map(
+        |(name, priority, matches, action, pipeline, tier, label, owner)| Acl {
+            name,
+            priority,
+            matches,
+            action,
+            pipeline,
+            tier,
+            label,
+            owner,
+        },
+    );
     (any::<u128>(), any::<u64>(), acl).prop_map(|(uuid, revision, acl)| AclRow {
         uuid: Uuid::from_u128(uuid),
         revision,
@@ -154,7 +188,12 @@ fn headers() -> impl Strategy<Value = Headers> {
         of(any::<u16>()),
         any::<bool>(),
     );
-    let two = (of(any::<u8>()), of(any::<u32>()), of(any::<[u8; 2]>()), of(any::<u16>()));
+    let two = (
+        of(any::<u8>()),
+        of(any::<u32>()),
+        of(any::<[u8; 2]>()),
+        of(any::<u16>()),
+    );
     (one, two).prop_map(|(one, two)| Headers {
         eth_src: one.0,
         eth_dst: one.1,
@@ -187,32 +226,55 @@ fn owned() -> impl Strategy<Value = Owned> {
         select(Evidence::ALL.to_vec()),
         of(select(App::ALL.to_vec())),
     );
-    let numbers = (any::<i64>(), any::<u32>(), any::<u64>(), any::<u64>(), of(any::<u32>()), any::<u32>());
+    let numbers = (
+        any::<i64>(),
+        any::<u32>(),
+        any::<u64>(),
+        any::<u64>(),
+        of(any::<u32>()),
+        any::<u32>(),
+    );
     let names = (name(), of(name()), of(name()));
-    let rest = (of(any::<u64>()), (any::<bool>(), of(any::<bool>()), any::<bool>()));
-    (names, vec(row(), 0..7), of(flow), end(), end(), of(service()), headers(), words, numbers, rest)
-        .prop_map(|(names, rows, flow, src, dst, service, headers, words, numbers, rest)| {
-            let mut headers = headers;
-            // As decisions have them; the headers of a translated packet may say something else.
-            headers.src = src.0;
-            headers.dst = dst.0;
-            headers.src_port = src.1;
-            headers.dst_port = dst.1;
-            Owned {
-                zone: names.0,
-                node: names.1,
-                network: names.2,
-                rows,
-                flow,
-                ends: [src, dst],
-                service,
-                headers,
-                words,
-                numbers,
-                cookie: rest.0,
-                flags: rest.1,
-            }
-        })
+    let rest = (
+        of(any::<u64>()),
+        (any::<bool>(), of(any::<bool>()), any::<bool>()),
+    );
+    (
+        names,
+        vec(row(), 0..7),
+        of(flow),
+        end(),
+        end(),
+        of(service()),
+        headers(),
+        words,
+        numbers,
+        rest,
+    )
+        .prop_map(
+            |(names, rows, flow, src, dst, service, headers, words, numbers, rest)| {
+                let mut headers = headers;
+                // As decisions have them; the headers of a translated packet may say something else.
+                headers.src = src.0;
+                headers.dst = dst.0;
+                headers.src_port = src.1;
+                headers.dst_port = dst.1;
+                Owned {
+                    zone: names.0,
+                    node: names.1,
+                    network: names.2,
+                    rows,
+                    flow,
+                    ends: [src, dst],
+                    service,
+                    headers,
+                    words,
+                    numbers,
+                    cookie: rest.0,
+                    flags: rest.1,
+                }
+            },
+        )
 }
 
 proptest! {

@@ -37,7 +37,13 @@ fn headers(port: u16) -> Headers {
     }
 }
 
-fn decision(port: u16, verdict: Verdict, packets: u64, double: bool, now: i64) -> Decision<'static> {
+fn decision(
+    port: u16,
+    verdict: Verdict,
+    packets: u64,
+    double: bool,
+    now: i64,
+) -> Decision<'static> {
     Decision {
         time: Timestamp(now),
         origin: Origin::Ebpf,

@@ -1,6 +1,10 @@
 //! A packet and its connection.
 
-use netverdict_types::{Connection, Decision, Direction, EndpointKind, Tally, TcpFlags, Verdict};
+use std::sync::Arc;
+
+use netverdict_types::{
+    Connection, Decision, Direction, Endpoint, EndpointKind, Tally, TcpFlags, Verdict,
+};
 
 use super::{ENDS, Entry, Flow, Note, Queues};
 use crate::intern::says_the_same;
@@ -98,11 +102,20 @@ impl Flow {
             true => (other.endpoint, one.endpoint),
             false => (one.endpoint, other.endpoint),
         };
-        if let (None, Some(src)) = (&entry.src, src) {
+        // Another node may know who it is.
+        let is_better = |known: &Option<Arc<Endpoint>>, new: &Endpoint| {
+            let known = known.as_ref().map(|known| known.kind);
+            known.is_none()
+                || known == Some(EndpointKind::External) && new.kind != EndpointKind::External
+        };
+        if let Some(src) = src
+            && is_better(&entry.src, src)
+        {
+            is_news |= entry.is_told;
             entry.src = Some(self.endpoints.endpoint(src));
         }
         if let Some(dst) = dst
-            && (entry.dst.is_none() || {
+            && (is_better(&entry.dst, dst) || {
                 // The name of the service's own address gives way to the backend's.
                 let known = entry.dst.as_ref().map(|known| known.kind);
                 known == Some(EndpointKind::Service) && dst.kind != EndpointKind::Service

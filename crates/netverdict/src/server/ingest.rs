@@ -11,7 +11,10 @@ use netverdict_server::{
     Arrival, Collector, Counter, Live, Metrics, Positions, SourceState, Update,
 };
 use netverdict_store::{Batch, Store, StoreError};
-use netverdict_types::{Clock, Connection, Decision, SystemClock, causes};
+use netverdict_types::{
+    Clock, Connection, Decision, End, Endpoint, EndpointKind, Input, SystemClock, ZoneId, causes,
+};
+use netverdict_verdict::Names;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -103,8 +106,9 @@ impl Ingest {
         });
     }
 
-    /// Takes reports that have come; true where there may be more.
-    pub(crate) fn arrivals(&mut self) -> bool {
+    /// Takes reports that have come; true where there may be more. An agent knows the names of its own
+    /// zone at least, `names` those of others.
+    pub(crate) fn arrivals(&mut self, names: &Names) -> bool {
         let Some(collected) = &mut self.collected else {
             return false;
         };
@@ -119,10 +123,14 @@ impl Ingest {
             };
             let mut last = None;
             for decision in report.decisions() {
-                let Some(decision) = decision else {
+                let Some(mut decision) = decision else {
                     collected.malformed += 1;
                     continue;
                 };
+                let network = decision.network;
+                for end in [&mut decision.src, &mut decision.dst] {
+                    end.endpoint = better(end, network, names);
+                }
                 let spot = (decision.zone, decision.node);
                 if last != Some(spot) {
                     last = Some(spot);
@@ -263,6 +271,21 @@ impl Ingest {
             bail!("connections are not kept any more: the store is closed");
         }
         Ok(())
+    }
+}
+
+/// Who is at this end: as the agent says, or as is known here of an end that is outside to it.
+fn better<'a>(end: &End<'a>, network: Option<&'a str>, names: &'a Names) -> Option<&'a Endpoint> {
+    let told = end.endpoint;
+    let ip = match (told.map(|it| it.kind), end.ip) {
+        (None | Some(EndpointKind::External), Some(ip)) => ip,
+        _ => return told,
+    };
+    let place = names.place(ZoneId(u16::MAX), Input::Unknown, None, network);
+    let known = names.endpoint(place, ip);
+    match known.kind {
+        EndpointKind::External => told,
+        _ => Some(known),
     }
 }
 

@@ -18,8 +18,7 @@ use netverdict_server::{Security, Server};
 use netverdict_store::State;
 use netverdict_store::judge::Naive;
 use netverdict_types::{
-    Candidates, End, Evidence, Headers, Origin, Probability, TcpFlags, Timestamp, Unresolved,
-    Verdict,
+    Candidates, Evidence, Headers, Origin, Probability, TcpFlags, Timestamp, Unresolved, Verdict,
 };
 
 use super::*;
@@ -114,7 +113,7 @@ impl Life {
             let _writer = writer;
             while !over.load(Ordering::Relaxed) {
                 let _ = bell.recv_timeout(Duration::from_millis(3));
-                while ingest.arrivals() {}
+                while ingest.arrivals(&Names::default()) {}
                 if ingest.advance().is_err() {
                     break;
                 }
@@ -247,7 +246,10 @@ fn kept(store: &Naive) -> BTreeMap<u16, u64> {
     let rows = store.connections(&ask).now_or_never().unwrap().unwrap();
     let mut all = BTreeMap::new();
     for row in rows {
-        let packets = row.counts.iter().map(|it| it.original.packets + it.reply.packets);
+        let packets = row
+            .counts
+            .iter()
+            .map(|it| it.original.packets + it.reply.packets);
         *all.entry(row.client.port.unwrap()).or_default() += packets.sum::<u64>();
     }
     all
