@@ -256,6 +256,7 @@ fn kept(store: &Naive) -> BTreeMap<u16, u64> {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "reports come over time")]
 fn a_server_that_dies_loses_nothing_and_doubles_nothing() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
