@@ -42,7 +42,7 @@ for node, port in (1, 8481), (2, 8482):
     check(f'docs/agent.md has the metrics of {name}, and no others', names == told, names ^ told)
 with open(f'{sys.argv[1]}/agent-1') as file:
     said = file.read()
-check('the first says why it reads IPFIX', 'psample cannot be read' in said or 'reading psample' in said, said)
+check('the first says why it reads IPFIX', 'psample does not work here' in said or 'reading psample' in said, said)
 with urllib.request.urlopen('http://127.0.0.1:8480/api/v1/sources', timeout=10) as answer:
     sources = answer.read().decode()
 check('the server tells what agents count', 'decisions of the agent on ovn-worker-2' in sources, sources)

@@ -7,12 +7,12 @@ pub struct Interval {
 }
 
 /// Between these it moves.
-const BOUNDS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(1_000)];
+const BOUNDS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 impl Default for Interval {
     fn default() -> Self {
         Self {
-            wait: BOUNDS[1] / 4,
+            wait: BOUNDS[1] / 2,
         }
     }
 }

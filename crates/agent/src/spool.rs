@@ -218,17 +218,12 @@ impl Spool {
                 }
             }
         }
-        let mut place = 0;
-        while place < self.segments.len() {
-            let is_last = place + 1 == self.segments.len();
-            match self.segments.get(place) {
-                // What is written to goes on, as long as it is not large.
-                Some(it) if it.records.is_empty() && (!is_last || self.is_closed) => {
-                    if let Some(segment) = self.segments.remove(place) {
-                        segment.delete();
-                    }
-                }
-                _ => place += 1,
+        // What is written to next is a new file where the last one goes.
+        self.is_closed |= self.segments.back().is_none_or(|it| it.records.is_empty());
+        for segment in std::mem::take(&mut self.segments) {
+            match segment.records.is_empty() {
+                true => segment.delete(),
+                false => self.segments.push_back(segment),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use netverdict_agent::Interval;
 use netverdict_ebpf::{Event, FlowCount, Options, Probe, Sink};
 use netverdict_source::{Batch, Counts, Sender, Stop};
 use netverdict_types::Sample;
@@ -21,6 +22,8 @@ impl Counts for Counters {
 /// Samples of the kernel that this machine's network namespace takes.
 pub(crate) struct Ebpf {
     probe: Probe,
+    /// Entries that the kernel has room for.
+    room: u64,
     sender: Sender,
     counters: Arc<Counters>,
 }
@@ -34,6 +37,7 @@ impl Ebpf {
     ) -> Result<Self> {
         Ok(Self {
             probe: Probe::attach(options)?,
+            room: u64::from(options.max_events),
             sender,
             counters,
         })
@@ -50,9 +54,12 @@ impl Ebpf {
             sender: self.sender,
             is_there: true,
         };
+        let mut interval = Interval::default();
         loop {
-            let stopped = stop.wait_timeout(INTERVAL)?;
-            self.probe.drain(&mut batches)?;
+            let wait = u16::try_from(interval.wait().as_millis()).unwrap_or(u16::MAX);
+            let stopped = stop.wait_timeout(wait)?;
+            let drained = self.probe.drain(&mut batches)?;
+            interval.drained(drained.events, self.room, drained.spilled > 0);
             *self
                 .counters
                 .0
@@ -91,6 +98,3 @@ impl Sink for Batches {
 
     fn flow(&mut self, _: &FlowCount<'_>) {}
 }
-
-/// Milliseconds between two drains.
-const INTERVAL: u16 = 200;

@@ -336,7 +336,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // So are those for who looks whether the server lives.
-    if console::owns(path) {
+    let reports = collector::owns(path);
+    if console::owns(path) && !reports {
         request.extensions_mut().insert(Unasked);
         return next.run(request).await;
     }
@@ -347,7 +348,7 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
     let known = match is_rebound(&access, &request) {
         true => Err(Refused::new("", Problem::rebound())),
         // Who may report need not see anything.
-        false if collector::owns(path) => access.reporter(&shown).await,
+        false if reports => access.reporter(&shown).await,
         false => access.subject(&shown).await,
     };
     let name = match &known {

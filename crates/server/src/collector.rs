@@ -175,7 +175,10 @@ impl Collector {
 
     /// Says whether this one may report.
     fn check(&self, subject: Option<&Subject>) -> Result<(), Status> {
-        let name = subject.map_or("", Subject::name);
+        // Whoever was not asked who they are came by another way.
+        let Some(name) = subject.map(Subject::name) else {
+            return Err(Status::unauthenticated("nobody asked who reports"));
+        };
         if name.is_empty() || self.0.may.iter().any(|may| may == name) {
             return Ok(());
         }

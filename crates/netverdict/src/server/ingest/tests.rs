@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle as Thread};
@@ -14,7 +14,7 @@ use netverdict_agent::{Sender, SenderOptions, Spool};
 use netverdict_proto::Writer as Reporter;
 use netverdict_query::Query;
 use netverdict_query::ask::{Answer, Ask, Want};
-use netverdict_server::{Security, Server};
+use netverdict_server::{Access, AccessFiles, Security, Server};
 use netverdict_store::State;
 use netverdict_store::judge::Naive;
 use netverdict_types::{
@@ -80,20 +80,31 @@ struct Life {
 
 impl Life {
     fn begin(address: SocketAddr, store: Arc<dyn Store>, state: &Path) -> Self {
+        Self::secured(address, store, state, Security::default())
+    }
+
+    /// One where the agent called `agent` may report.
+    fn secured(
+        address: SocketAddr,
+        store: Arc<dyn Store>,
+        state: &Path,
+        security: Security,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
         let port = address.port();
-        let listening = Server::listen(address, Security::default()).unwrap();
+        let listening = Server::listen(address, security).unwrap();
         let last = Writer::last(&runtime, &*store, port).unwrap();
         let reports = Reports::open(Some(state), port, last).unwrap();
         let (ring, bell) = crossbeam_channel::bounded(1);
         let kept = reports.kept().clone();
-        let (collector, arrivals) = Collector::new(kept.clone(), Vec::new(), move || {
-            let _ = ring.try_send(());
-        });
+        let (collector, arrivals) =
+            Collector::new(kept.clone(), vec!["agent".to_owned()], move || {
+                let _ = ring.try_send(());
+            });
         runtime.spawn(listening.run(collector.router(), std::future::pending()));
         let metrics = Arc::new(Metrics::new());
         let keeping = Some((collector.clone(), reports));
@@ -190,6 +201,16 @@ struct Agent {
 
 impl Agent {
     fn begin(node: &str, address: SocketAddr, spool: &Path, limit: u64) -> Self {
+        Self::with_token(node, address, spool, limit, None)
+    }
+
+    fn with_token(
+        node: &str,
+        address: SocketAddr,
+        spool: &Path,
+        limit: u64,
+        token_file: Option<PathBuf>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -198,6 +219,7 @@ impl Agent {
         let options = SenderOptions {
             url: format!("http://{address}"),
             node: node.to_owned(),
+            token_file,
             ..SenderOptions::default()
         };
         let spool = Spool::open(spool, limit, 1).unwrap();
@@ -326,5 +348,56 @@ fn an_agent_that_begins_anew_sends_what_was_left() {
     let agent = Agent::begin("a", address, spool.path(), 64 << 20);
     agent.drain();
     assert_eq!(kept(&store), told);
+    life.kill();
+}
+
+#[test]
+fn only_those_report_who_may() {
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let agents = write("agent", &"a".repeat(24));
+    let annas = write("anna", &"b".repeat(24));
+    let tokens = format!(
+        "[[token]]\ntoken = \"{}\"\nsubject = \"agent\"\n[[token]]\ntoken = \"{}\"\nsubject = \"anna\"\n",
+        "a".repeat(24),
+        "b".repeat(24)
+    );
+    // Anna sees everything, and may report nothing; the agent has no role.
+    let roles = "[[role]]\nsubjects = [\"anna\"]\nnamespaces = [\"*\"]\n";
+    let access = AccessFiles {
+        tokens: Some(write("tokens", &tokens)),
+        roles: Some(write("roles", roles)),
+        audit: None,
+    };
+    let security = Security {
+        tls: None,
+        access: Access::new(access, None, None).unwrap(),
+    };
+    let state = tempfile::tempdir().unwrap();
+    let store = Arc::new(Naive::default());
+    let address = free_address();
+    let life = Life::secured(address, store.clone(), state.path(), security);
+    for (token, may) in [(None, false), (Some(annas), false), (Some(agents), true)] {
+        let spool = tempfile::tempdir().unwrap();
+        let mut agent = Agent::with_token("a", address, spool.path(), 64 << 20, token);
+        agent.report(1_000..1_050);
+        if may {
+            agent.drain();
+            assert_eq!(kept(&store), agent.told);
+            continue;
+        }
+        let end = Instant::now() + Duration::from_secs(30);
+        while agent.sender.state().failures == 0 && Instant::now() < end {
+            agent.runtime.block_on(tokio::task::yield_now());
+        }
+        let state = agent.sender.state();
+        assert!(state.failures > 0, "{state:?}");
+        assert_eq!((state.connections, state.waiting_reports), (0, 1));
+        assert!(kept(&store).is_empty());
+    }
     life.kill();
 }
