@@ -209,6 +209,21 @@ run('ip', 'link', 'set', 'ex0', 'name', 'fl9')
 check('an interface that gets a fitting name is watched', probe.wait_for_interfaces(base + 1)[1]['counts']['ebpf_interfaces'] == base + 1)
 run('ip', 'link', 'set', 'fl9', 'name', 'ex0')
 check('and left alone when it loses it', probe.wait_for_interfaces(base)[1]['counts']['ebpf_interfaces'] == base)
+# A namespace that is watched can be deleted, and be there again.
+run('ip', 'netns', 'add', 'again')
+other = Probe('/run/netns/again:ag*')
+veth('ag0', 'ag1', 'again')
+check('an interface of another namespace', other.wait_for_interfaces(1)[1]['counts']['ebpf_interfaces'] == 1)
+run('ip', 'netns', 'del', 'again')
+deadline = time.monotonic() + 30
+while os.path.exists('/sys/class/net/ag0') and time.monotonic() < deadline:
+    time.sleep(0.05)
+check('the namespace goes when it is deleted, and its end of the pair with it', not os.path.exists('/sys/class/net/ag0'))
+check('its interface is not watched any more', other.wait_for_interfaces(0)[1]['counts']['ebpf_interfaces'] == 0)
+run('ip', 'netns', 'add', 'again')
+veth('ag0', 'ag1', 'again')
+check('a namespace that is there again is watched again', other.wait_for_interfaces(1)[1]['counts']['ebpf_interfaces'] == 1)
+other.end()
 probe.end()
 
 # 100,000 flows at once, with room and without.

@@ -139,7 +139,7 @@ static __always_inline void ipv6(packet_t *packet, __u32 at, __u32 end, struct f
 /* `flow` is all zeroes, but for a VLAN tag that the kernel keeps beside the packet. */
 static __always_inline void parse(packet_t *packet, __u32 end, struct flow *flow, struct ends *ends, __u8 *tcp_flags)
 {
-	__u16 word[2];
+	__u16 word[2], type = 0;
 	__u32 at = 12;
 	int i;
 
@@ -148,8 +148,8 @@ static __always_inline void parse(packet_t *packet, __u32 end, struct flow *flow
 	for (i = 0; i < TAGS; i++) {
 		if (load(packet, at, end, word, 2))
 			return;
-		flow->ethertype = bpf_ntohs(word[0]);
-		if (flow->ethertype != 0x8100 && flow->ethertype != 0x88a8 && flow->ethertype != 0x9100)
+		type = bpf_ntohs(word[0]);
+		if (type != 0x8100 && type != 0x88a8 && type != 0x9100)
 			break;
 		if (load(packet, at, end, word, 4))
 			return;
@@ -159,6 +159,7 @@ static __always_inline void parse(packet_t *packet, __u32 end, struct flow *flow
 		}
 		at += 4;
 	}
+	flow->ethertype = type;
 	at += 2;
 	if (flow->ethertype == 0x0800)
 		ipv4(packet, at, end, flow, tcp_flags);

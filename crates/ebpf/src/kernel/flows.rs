@@ -146,18 +146,20 @@ static PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flows.bpf.o")
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::net::UdpSocket;
     use std::process::Command;
     use std::thread;
 
-    use netverdict_types::Timestamp;
+    use libbpf_rs::ProgramInput as Input;
+    use netverdict_types::{Headers, Sample, TcpFlags, Timestamp};
+    use netverdict_wire::headers::parse_frame;
     use nix::sched::{CloneFlags, unshare};
 
     use super::*;
     use crate::kernel::require_capabilities;
     use crate::kernel::watch::Hook;
     use crate::{Event, Heading};
-    use netverdict_types::Sample;
 
     #[derive(Default)]
     struct Packets {
@@ -220,5 +222,146 @@ mod tests {
             );
         });
         counted.join().unwrap();
+    }
+
+    /// The programs read packets as `parse_frame` does. Needs root and says nothing without.
+    #[test]
+    fn headers_are_read_as_elsewhere() {
+        if require_capabilities().is_err() {
+            return;
+        }
+        let mut flows = Flows::attach(&Options::default()).unwrap();
+        let program = flows
+            ._object
+            .progs_mut()
+            .find(|program| program.name() == OsStr::new("passed_in"))
+            .unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut wanted = HashMap::new();
+        for _ in 0..20_000 {
+            let frame = frame(&mut random);
+            program
+                .test_run(Input {
+                    data_in: Some(&frame),
+                    ..Input::default()
+                })
+                .unwrap();
+            let entry = wanted.entry(identity(&parse_frame(&frame)));
+            *entry.or_insert(0_u64) += 1;
+        }
+        let mut found = Found::default();
+        let clock = WallClock::now().unwrap();
+        flows
+            .drain(clock, &mut found, &mut Drained::default())
+            .unwrap();
+        assert_eq!(found.0.values().sum::<u64>(), 20_000);
+        for (headers, packets) in &wanted {
+            assert_eq!(found.0.get(headers), Some(packets), "{headers:?}");
+        }
+        assert_eq!(found.0.len(), wanted.len());
+        assert!(found.0.len() > 1_000, "{}", found.0.len());
+    }
+
+    #[derive(Default)]
+    struct Found(HashMap<Headers, u64>);
+
+    impl Sink for Found {
+        fn event(&mut self, _: &Sample<'_>, _: &Event) {}
+
+        fn flow(&mut self, flow: &FlowCount<'_>) {
+            *self.0.entry(identity(&flow.headers)).or_default() += flow.packets;
+        }
+    }
+
+    /// What makes a flow.
+    fn identity(headers: &Headers) -> Headers {
+        Headers {
+            eth_src: None,
+            eth_dst: None,
+            ttl: None,
+            ip_id: None,
+            tcp_seq: None,
+            tcp_flags: headers.tcp_flags.map(|_| TcpFlags(0)),
+            ..*headers
+        }
+    }
+
+    /// A frame with some of what there can be, cut off behind the IP header at times. Ports that
+    /// are there by half are left out: `parse_frame` takes what there is.
+    fn frame(random: &mut fastrand::Rng) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        for _ in 0..random.u8(0..3) {
+            frame.extend([[0x81, 0], [0x88, 0xa8], [0x91, 0]][random.usize(0..3)]);
+            frame.extend([random.u8(..), random.u8(0..8)]);
+        }
+        let protocol = [1, 6, 17, 47, 58, 132][random.usize(0..6)];
+        let mut layer4 = vec![0; [0, 1, 4, 8, 13, 14, 40][random.usize(0..7)]];
+        for byte in &mut layer4 {
+            *byte = [0, 8, 128, 129, random.u8(..)][random.usize(0..5)];
+        }
+        let address = [10, 0, 0, random.u8(0..4)];
+        match random.u8(0..8) {
+            0..4 => {
+                let options = random.usize(0..3);
+                let length = (20 + options * 4 + layer4.len()) as u16;
+                let [high, low] =
+                    [length, 0, length.saturating_sub(4), 9_000][random.usize(0..4)].to_be_bytes();
+                let fragment = [0, 0, 0, 0x20, 0x40, 0x01][random.usize(0..6)];
+                frame.extend([
+                    8,
+                    0,
+                    0x45 + options as u8,
+                    0,
+                    high,
+                    low,
+                    0,
+                    1,
+                    fragment,
+                    0,
+                    64,
+                ]);
+                frame.extend([protocol, 0, 0]);
+                frame.extend(address);
+                frame.extend(address);
+                frame.extend(vec![1; options * 4]);
+            }
+            4..7 => {
+                let mut headers = Vec::new();
+                let mut next = protocol;
+                for _ in 0..random.u8(0..4) {
+                    let kind = [0, 43, 44, 51, 60][random.usize(0..5)];
+                    let mut header = [0; 24];
+                    let length = match kind {
+                        44 => {
+                            header[3] = [0, 1, 8][random.usize(0..3)];
+                            8
+                        }
+                        // In units of 4 bytes, less 2, that come to units of 8 here.
+                        51 => {
+                            header[1] = 2;
+                            16
+                        }
+                        _ => {
+                            header[1] = random.u8(0..3);
+                            usize::from(header[1] + 1) * 8
+                        }
+                    };
+                    header[0] = next;
+                    headers.splice(0..0, header[..length].iter().copied());
+                    next = kind;
+                }
+                let length = (headers.len() + layer4.len()) as u16;
+                let [high, low] = [length, 0, 9_000][random.usize(0..3)].to_be_bytes();
+                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, high, low, next, 64]);
+                for _ in 0..2 {
+                    frame.extend([0xfd; 12]);
+                    frame.extend(address);
+                }
+                frame.extend(headers);
+            }
+            _ => frame.extend([[8, 6], [0, 60], [0x88, 0xcc]][random.usize(0..3)]),
+        }
+        frame.extend(layer4);
+        frame
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,10 +108,11 @@ impl Watch {
             .name("interfaces".to_owned())
             .spawn({
                 let stop = Arc::clone(&stop);
-                move || match Watching::begin(names, programs, state) {
-                    Ok(watching) => watching.run(&stop, &ready),
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
+                move || {
+                    if let Err(error) = watch(&names, &programs, &state, &stop, &ready) {
+                        tracing::error!("interfaces are not watched any more: {error}");
+                        // Nobody waits for it any more where it came later.
+                        let _ = ready.try_send(Err(error));
                     }
                 }
             })
@@ -137,10 +139,74 @@ impl Drop for Watch {
     }
 }
 
-struct Watching {
-    names: Vec<Watched>,
-    programs: Programs,
-    state: Arc<State>,
+/// Watches until it is asked to stop. A namespace that is deleted is left, since to stay in it
+/// would keep it and its interfaces alive; one that comes back at the same path is watched again.
+fn watch(
+    names: &[Watched],
+    programs: &Programs,
+    state: &State,
+    stop: &EventFd,
+    ready: &SyncSender<Result<(), Error>>,
+) -> Result<(), Error> {
+    let path = names.iter().find_map(|names| names.namespace.as_deref());
+    let home = File::open(NAMESPACE).map_err(hear)?;
+    let mut entered = enter(path)?;
+    loop {
+        let ended = Watching::begin(names, programs, state, entered)?
+            .run(path, stop, ready)
+            .map_err(hear)?;
+        let (Ended::Deleted, Some(path)) = (ended, path) else {
+            return Ok(());
+        };
+        setns(&home, CloneFlags::CLONE_NEWNET).map_err(|error| hear(error.into()))?;
+        entered = loop {
+            if wait(stop, None, PollTimeout::from(LOOK)) {
+                return Ok(());
+            }
+            if let Ok(entered) = enter(Some(path)) {
+                break entered;
+            }
+        };
+    }
+}
+
+/// Goes to a network namespace and says its inode.
+fn enter(path: Option<&Path>) -> Result<u32, Error> {
+    if let Some(path) = path {
+        File::open(path)
+            .and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?))
+            .map_err(|error| Error::Namespace {
+                path: path.to_owned(),
+                error,
+            })?;
+    }
+    inode(Path::new(NAMESPACE)).map_err(hear)
+}
+
+fn inode(namespace: &Path) -> io::Result<u32> {
+    Ok(fs::metadata(namespace)?.ino() as u32)
+}
+
+/// True when an end was asked for. Returns too when there is news, or the time is over.
+fn wait(stop: &EventFd, links: Option<&Links>, timeout: PollTimeout) -> bool {
+    let mut waits = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+    waits.extend(links.map(|links| PollFd::new(links.as_fd(), PollFlags::POLLIN)));
+    // An error shows when it is read.
+    let _ = poll(&mut waits, timeout);
+    waits[0].any().unwrap_or_default()
+}
+
+fn hear(error: io::Error) -> Error {
+    Error::System {
+        what: "hear of interfaces".to_owned(),
+        error,
+    }
+}
+
+struct Watching<'a> {
+    names: &'a [Watched],
+    programs: &'a Programs,
+    state: &'a State,
     namespace: u32,
     links: Links,
     attached: HashMap<u32, Attached>,
@@ -150,60 +216,57 @@ struct Attached {
     name: String,
     /// Told of in the list that is under way.
     is_told: bool,
-    _hooks: Option<[Hook; 2]>,
+    hooks: Option<[Hook; 2]>,
 }
 
-impl Watching {
-    fn begin(names: Vec<Watched>, programs: Programs, state: Arc<State>) -> Result<Self, Error> {
-        if let Some(path) = names.iter().find_map(|names| names.namespace.as_ref()) {
-            File::open(path)
-                .and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?))
-                .map_err(|error| Error::Namespace {
-                    path: path.clone(),
-                    error,
-                })?;
-        }
-        let system = |error| Error::System {
-            what: "hear of interfaces".to_owned(),
-            error,
-        };
-        let namespace = fs::metadata("/proc/thread-self/ns/net").map_err(system)?;
-        let links = Links::open().map_err(system)?;
-        links.ask().map_err(system)?;
+/// Why watching ended.
+enum Ended {
+    Asked,
+    Deleted,
+}
+
+impl<'a> Watching<'a> {
+    fn begin(
+        names: &'a [Watched],
+        programs: &'a Programs,
+        state: &'a State,
+        namespace: u32,
+    ) -> Result<Self, Error> {
+        let links = Links::open().map_err(hear)?;
+        links.ask().map_err(hear)?;
         Ok(Self {
             names,
             programs,
             state,
-            namespace: namespace.ino() as u32,
+            namespace,
             links,
             attached: HashMap::new(),
         })
     }
 
-    fn run(mut self, stop: &EventFd, ready: &SyncSender<Result<(), Error>>) {
-        loop {
-            match self.receive(ready) {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!("interfaces are not watched any more: {error}");
-                    let _ = ready.try_send(Err(Error::System {
-                        what: "hear of interfaces".to_owned(),
-                        error,
-                    }));
-                    return;
-                }
+    fn run(
+        mut self,
+        path: Option<&Path>,
+        stop: &EventFd,
+        ready: &SyncSender<Result<(), Error>>,
+    ) -> io::Result<Ended> {
+        // Nothing tells that a namespace is deleted.
+        let timeout = match path {
+            Some(_) => PollTimeout::from(LOOK),
+            None => PollTimeout::NONE,
+        };
+        let ended = loop {
+            while self.receive(ready)? {}
+            if wait(stop, Some(&self.links), timeout) {
+                break Ended::Asked;
             }
-            let mut waits = [
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.links.as_fd(), PollFlags::POLLIN),
-            ];
-            // An error shows at the next turn.
-            let _ = poll(&mut waits, PollTimeout::NONE);
-            if waits[0].any().unwrap_or_default() {
-                return;
+            if path.is_some_and(|path| inode(path).ok() != Some(self.namespace)) {
+                break Ended::Deleted;
             }
-        }
+        };
+        let all: Vec<u32> = self.attached.keys().copied().collect();
+        all.into_iter().for_each(|index| self.gone(index));
+        Ok(ended)
     }
 
     /// True when there may be more.
@@ -283,7 +346,7 @@ impl Watching {
         let attached = Attached {
             name,
             is_told: true,
-            _hooks: hooks,
+            hooks,
         };
         self.attached.insert(index, attached);
     }
@@ -292,7 +355,7 @@ impl Watching {
         let Some(attached) = self.attached.remove(&index) else {
             return;
         };
-        if attached._hooks.is_some() {
+        if attached.hooks.is_some() {
             self.state.attached.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(name) = self.state.lock().get_mut(&(self.namespace, index)) {
@@ -354,6 +417,10 @@ impl Drop for Hook {
     }
 }
 
+/// The network namespace that this thread is in.
+const NAMESPACE: &str = "/proc/thread-self/ns/net";
+/// Milliseconds after which a namespace's file is looked at again.
+const LOOK: u16 = 1_000;
 /// EINVAL
 const INVALID: i32 = 22;
 /// ENODEV
