@@ -390,7 +390,10 @@ async fn guard(State(access): State<Access>, mut request: Request, next: Next) -
             milliseconds: began.elapsed().as_millis(),
         });
     }
-    response
+    match reports {
+        true => collector::told(response),
+        false => response,
+    }
 }
 
 impl Access {

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Response as AxumResponse;
 use futures_util::Stream;
 use netverdict_proto::v1::collector_server::{Collector as Service, CollectorServer};
 use netverdict_proto::v1::{self, FromAgent, ToAgent, from_agent, to_agent};
@@ -183,7 +185,7 @@ impl Collector {
             return Ok(());
         }
         Err(Status::permission_denied(format!(
-            "{name:?} may not report: name it in collector.agents"
+            "{name:?} may not report: name it in collect.agents of the server's file"
         )))
     }
 
@@ -318,6 +320,20 @@ const PATH: &str = "/netverdict.v1.Collector/{*method}";
 /// True for what agents ask.
 pub(crate) fn owns(path: &str) -> bool {
     path.starts_with("/netverdict.v1.Collector/")
+}
+
+/// A refusal, in the words that an agent understands.
+pub(crate) fn told(response: AxumResponse) -> AxumResponse {
+    let status = match response.status() {
+        status if status.is_success() => return response,
+        StatusCode::UNAUTHORIZED => Status::unauthenticated(
+            "who reports is not known here: set server.token_file, or a certificate",
+        ),
+        StatusCode::FORBIDDEN => Status::permission_denied("this one may not report"),
+        StatusCode::TOO_MANY_REQUESTS => Status::resource_exhausted("it was asked too often"),
+        status => Status::unavailable(format!("the server answers {status}")),
+    };
+    status.into_http()
 }
 
 /// An agent that is connected, until it is dropped.
