@@ -4,6 +4,7 @@ set -eu
 here=${BASH_SOURCE%/*}
 probe=$CARGO_TARGET_DIR/debug/examples/probe
 [ -x "$probe" ] || { echo "$probe is missing: cargo build --package netverdict-ebpf --features load --example probe"; exit 77; }
+out=$(mktemp -d)
 trace=/sys/kernel/tracing
 echo 'p:netverdict psample_sample_packet' >$trace/kprobe_events
 # True when netverdict N reads samples: as a listener of netlink (protocol 16), or with both of its functions watched.
@@ -16,9 +17,9 @@ ready() { # KIND PROCESS
 }
 start() { # NODE KIND SOURCE
   node "$1" netverdict observe --no-state --nb "unix:$LAB_RUN/$1/ovn/ovnnb_db.sock" --sb "unix:$LAB_RUN/$1/ovn/ovnsb_db.sock" \
-    --ovs "unix:$LAB_RUN/$1/openvswitch/db.sock" --source "$3@ovn-worker-$1" -o json >"$LAB_OUT/$2$1" 2>"$LAB_OUT/$2-summary$1" &
+    --ovs "unix:$LAB_RUN/$1/openvswitch/db.sock" --source "$3@ovn-worker-$1" -o json >"$out/$2$1" 2>"$out/$2-summary$1" &
   pids+=($!)
-  until ready "$2" $!; do kill -0 $! || { cat "$LAB_OUT/$2-summary$1"; exit 1; }; sleep .1; done
+  until ready "$2" $!; do kill -0 $! || { cat "$out/$2-summary$1"; exit 1; }; sleep .1; done
 }
 pids=()
 for n in 1 2; do for kind in psample ebpf; do start $n $kind $kind:10; done; done
@@ -38,7 +39,7 @@ full=$!
 until grep -q attached /tmp/full; do kill -0 $full || { cat /tmp/full; exit 1; }; sleep .1; done
 echo 1 >$trace/events/kprobes/netverdict/enable
 
-lab-traffic >"$LAB_OUT/traffic"
+lab-traffic >"$out/traffic"
 # Many short connections.
 pod backend/server python3 -c '
 import socket
@@ -58,21 +59,21 @@ while done < 300 and time.monotonic() < deadline:
             done += s.recv(10) == b"short"
     except ConnectionRefusedError:
         time.sleep(0.05)
-print(done)' >"$LAB_OUT/short"
+print(done)' >"$out/short"
 kill $server
 echo 0 >$trace/events/kprobes/netverdict/enable
-awk '$1 == "netverdict" { print $2 }' $trace/kprobe_profile >"$LAB_OUT/kprobe"
-for n in 1 2; do node $n ovs-appctl dpctl/show | grep lookups >"$LAB_OUT/lookups$n"; done
+awk '$1 == "netverdict" { print $2 }' $trace/kprobe_profile >"$out/kprobe"
+for n in 1 2; do node $n ovs-appctl dpctl/show | grep lookups >"$out/lookups$n"; done
 
 echo >&$questions
 echo >&$full_questions
 until grep -q drained /tmp/probe; do kill -0 $unprivileged; sleep .1; done
 until grep -q drained /tmp/full; do kill -0 $full; sleep .1; done
-cp /tmp/probe /tmp/full "$LAB_OUT"
+cp /tmp/probe /tmp/full "$out"
 kill $unprivileged $full
 kill -INT "${pids[@]}"
 wait "${pids[@]}"
 # What is missing is named.
 capabilities=-all,+bpf,+net_admin
-setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=$capabilities --ambient-caps=$capabilities "$probe" </dev/null >"$LAB_OUT/refused" || true
-exec python3 "$here/check-ebpf.py" "$LAB_OUT"
+setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=$capabilities --ambient-caps=$capabilities "$probe" </dev/null >"$out/refused" || true
+exec python3 "$here/check-ebpf.py" "$out"
