@@ -72,7 +72,8 @@ function Unanswered({ error, again }: { error: Error; again: () => void }) {
   return (
     <EmptyState icon={QuestionCircleIcon} titleText={t('unknown.title')} headingLevel="h2">
       <EmptyStateBody>
-        <p>{problem.detail}</p>
+        {/* The title has said that. */}
+        <p>{problem.detail?.replace(/^cannot know: /, '')}</p>
         <p>{t('unknown.hint')}</p>
       </EmptyStateBody>
     </EmptyState>
