@@ -19,6 +19,8 @@ agent() { # NODE ARGUMENT...
   netverdict agent --node "ovn-worker-$node" --server http://127.0.0.1:8480 --state "$LAB_OUT/state-$node" $(databases "$node") "$@" 2>"$LAB_OUT/agent-$node" &
 }
 server
+# Agents that come first say that reports wait, which they must not here.
+until (: </dev/tcp/127.0.0.1/8480) 2>/dev/null; do kill -0 $server; done
 # Without psample in the kernel the first chooses IPFIX by itself.
 agent 1 --listen 127.0.0.1:8481
 first=$!
