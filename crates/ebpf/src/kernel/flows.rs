@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libbpf_rs::{MapHandle, Object};
 
 use super::layout::{self, FLOW_KEY, FLOW_VALUE};
-use super::maps::{self, Pair};
+use super::maps::{self, Added};
 use super::watch::{Programs, State, Watch};
 use super::{WallClock, open, resize, system};
 use crate::{Counts, Drained, Error, FlowCount, Options, Sink};
@@ -13,12 +13,8 @@ use crate::{Counts, Drained, Error, FlowCount, Options, Sink};
 /// The programs that count what goes through interfaces.
 #[derive(Debug)]
 pub(crate) struct Flows {
-    flows: Pair,
-    ring: MapHandle,
+    flows: Added,
     counters: MapHandle,
-    /// Packets that were in the map or the ring at the last drain.
-    joined: u64,
-    spilled: u64,
     state: Arc<State>,
     /// One for each network namespace.
     _watches: Vec<Watch>,
@@ -58,16 +54,13 @@ impl Flows {
             watches.push(Watch::start(names, programs, Arc::clone(&state))?);
         }
         Ok(Self {
-            flows: Pair::new(
+            flows: Added::new(
                 &object,
-                ["active_flows", "one_flows", "other_flows"],
+                ["active_flows", "one_flows", "other_flows", "spilled_flows"],
                 FLOW_KEY,
                 FLOW_VALUE,
             )?,
-            ring: maps::map(&object, "spilled_flows")?,
             counters: maps::map(&object, "flow_counters")?,
-            joined: 0,
-            spilled: 0,
             state,
             _watches: watches,
             _object: object,
@@ -82,7 +75,7 @@ impl Flows {
     ) -> Result<(), Error> {
         // Of interfaces that are gone by now, this takes the last packets.
         let names = self.state.names();
-        let mut hand_over = |key: &[u8], value: &[u8]| {
+        let hand_over = |key: &[u8], value: &[u8]| {
             let Some(passed) = layout::passed(key, value) else {
                 return;
             };
@@ -99,21 +92,9 @@ impl Flows {
             });
         };
         let [_, joined, spilled, _] = maps::sums(&self.counters)?;
-        if joined != self.joined {
-            drained.flows += self.flows.drain(&mut hand_over)?;
-            self.joined = joined;
-        }
-        if spilled != self.spilled {
-            let mut records = 0;
-            maps::consume(&self.ring, |record| {
-                if let Some((key, value)) = record.split_at_checked(FLOW_KEY) {
-                    hand_over(key, value);
-                    records += 1;
-                }
-            })?;
-            drained.spilled += records;
-            self.spilled = spilled;
-        }
+        let (entries, records) = self.flows.drain(joined, spilled, hand_over)?;
+        drained.flows += entries;
+        drained.spilled += records;
         self.state.forget(&names);
         Ok(())
     }

@@ -6,6 +6,62 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, RingBufferBuilder};
 use super::{sys, system};
 use crate::Error;
 
+/// What programs add up: a pair of maps, and a ring for what found no room there.
+#[derive(Debug)]
+pub(crate) struct Added {
+    maps: Pair,
+    ring: MapHandle,
+    key_size: usize,
+    /// As the programs counted at the last drain.
+    joined: u64,
+    spilled: u64,
+}
+
+impl Added {
+    /// `names`: what holds the map that is filled, that map, the other one, and the ring.
+    pub(crate) fn new(
+        object: &Object,
+        names: [&str; 4],
+        key_size: usize,
+        value_size: usize,
+    ) -> Result<Self, Error> {
+        let [active, one, other, ring] = names;
+        Ok(Self {
+            maps: Pair::new(object, [active, one, other], key_size, value_size)?,
+            ring: map(object, ring)?,
+            key_size,
+            joined: 0,
+            spilled: 0,
+        })
+    }
+
+    /// Hands over what was added, and says how many entries came of the maps and of the ring. `joined`
+    /// and `spilled` are what the programs counted for each until now, read before: what comes in
+    /// between is found the next time.
+    pub(crate) fn drain(
+        &mut self,
+        joined: u64,
+        spilled: u64,
+        mut take: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(u64, u64), Error> {
+        let (mut entries, mut records) = (0, 0);
+        if joined != self.joined {
+            entries = self.maps.drain(&mut take)?;
+            self.joined = joined;
+        }
+        if spilled != self.spilled {
+            consume(&self.ring, |record| {
+                if let Some((key, value)) = record.split_at_checked(self.key_size) {
+                    take(key, value);
+                    records += 1;
+                }
+            })?;
+            self.spilled = spilled;
+        }
+        Ok((entries, records))
+    }
+}
+
 /// Two maps, of which the programs fill one while the other is read.
 ///
 /// A map that programs still write to cannot be emptied without losing what they add between its
@@ -13,7 +69,7 @@ use crate::Error;
 /// that only when no running program has the former one any more (`maybe_wait_bpf_programs` in
 /// kernel/bpf/syscall.c).
 #[derive(Debug)]
-pub(crate) struct Pair {
+struct Pair {
     active: MapHandle,
     maps: [MapHandle; 2],
     filling: usize,
@@ -23,7 +79,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// `names`: what holds the map that is filled, that map, and the other one.
-    pub(crate) fn new(
+    fn new(
         object: &Object,
         names: [&str; 3],
         key_size: usize,
@@ -43,7 +99,7 @@ impl Pair {
     }
 
     /// Empties the map that was filled until now, in batches, and says how many entries it had.
-    pub(crate) fn drain(&mut self, mut take: impl FnMut(&[u8], &[u8])) -> Result<u64, Error> {
+    fn drain(&mut self, mut take: impl FnMut(&[u8], &[u8])) -> Result<u64, Error> {
         let full = self.filling;
         let next = 1 - full;
         let descriptor = self.maps[next].as_fd().as_raw_fd();
@@ -85,7 +141,7 @@ impl Pair {
 }
 
 /// Hands over what the ring holds.
-pub(crate) fn consume(ring: &MapHandle, mut take: impl FnMut(&[u8])) -> Result<(), Error> {
+fn consume(ring: &MapHandle, mut take: impl FnMut(&[u8])) -> Result<(), Error> {
     let mut builder = RingBufferBuilder::new();
     builder
         .add(ring, |record| {

@@ -8,7 +8,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramAttachType};
 use netverdict_types::{Input, Key, Origin, Sample, ZoneId};
 
 use super::layout::{self, EVENT_KEY, EVENT_VALUE};
-use super::maps::{self, Pair};
+use super::maps::{self, Added};
 use super::types::{self, Field};
 use super::{WallClock, open, resize, system};
 use crate::{Counts, Drained, Error, Options, Sink};
@@ -17,12 +17,8 @@ use crate::{Counts, Drained, Error, Options, Sink};
 #[derive(Debug)]
 pub(crate) struct Samples {
     zone: ZoneId,
-    events: Pair,
-    ring: MapHandle,
+    events: Added,
     counters: MapHandle,
-    /// Samples that were in the map or the ring at the last drain.
-    joined: u64,
-    spilled: u64,
     _links: Vec<Link>,
     _object: Object,
 }
@@ -96,16 +92,18 @@ impl Samples {
         }
         Ok(Self {
             zone: options.zone,
-            events: Pair::new(
+            events: Added::new(
                 &object,
-                ["active_events", "one_events", "other_events"],
+                [
+                    "active_events",
+                    "one_events",
+                    "other_events",
+                    "spilled_events",
+                ],
                 EVENT_KEY,
                 EVENT_VALUE,
             )?,
-            ring: maps::map(&object, "spilled_events")?,
             counters: maps::map(&object, "event_counters")?,
-            joined: 0,
-            spilled: 0,
             _links: links,
             _object: object,
         })
@@ -118,28 +116,15 @@ impl Samples {
         drained: &mut Drained,
     ) -> Result<(), Error> {
         let zone = self.zone;
-        let mut hand_over = |key: &[u8], value: &[u8]| {
+        let hand_over = |key: &[u8], value: &[u8]| {
             if let Some(sampled) = layout::sampled(key, value, clock) {
                 sink.event(&sample(zone, &sampled), &sampled.event);
             }
         };
-        // Read first: what comes in between is found the next time.
         let [_, _, joined, _, spilled, _] = maps::sums(&self.counters)?;
-        if joined != self.joined {
-            drained.events += self.events.drain(&mut hand_over)?;
-            self.joined = joined;
-        }
-        if spilled != self.spilled {
-            let mut records = 0;
-            maps::consume(&self.ring, |record| {
-                if let Some((key, value)) = record.split_at_checked(EVENT_KEY) {
-                    hand_over(key, value);
-                    records += 1;
-                }
-            })?;
-            drained.spilled += records;
-            self.spilled = spilled;
-        }
+        let (entries, records) = self.events.drain(joined, spilled, hand_over)?;
+        drained.events += entries;
+        drained.spilled += records;
         Ok(())
     }
 
