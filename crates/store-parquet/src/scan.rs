@@ -87,17 +87,13 @@ impl<'a> Chunk<'a> {
         match &self.source {
             Source::Part(part) => part.dead.as_ref().map(|dead| !&**dead),
             Source::Group(segment, _) => {
-                let (first, rows) = (self.bounds.first, self.bounds.rows);
-                let from = segment.dead.partition_point(|row| (*row as usize) < first);
-                let to = segment
-                    .dead
-                    .partition_point(|row| (*row as usize) < first + rows);
-                if from == to {
+                let dead = segment.dead_among(&self.bounds);
+                if dead.is_empty() {
                     return None;
                 }
-                let mut alive = vec![true; rows];
-                for row in &segment.dead[from..to] {
-                    alive[*row as usize - first] = false;
+                let mut alive = vec![true; self.bounds.rows];
+                for row in dead {
+                    alive[*row as usize - self.bounds.first] = false;
                 }
                 Some(BooleanBuffer::from(alive))
             }

@@ -258,6 +258,12 @@ impl Segment {
         self.facts.rows.saturating_sub(self.dead.len() as u64)
     }
 
+    /// Those of its dead rows that are among some.
+    pub(crate) fn dead_among(&self, some: &Bounds) -> &[u32] {
+        let before = |end: usize| self.dead.partition_point(|row| (*row as usize) < end);
+        &self.dead[before(some.first)..before(some.first + some.rows)]
+    }
+
     /// How many hold its files open.
     pub(crate) fn readers(&self) -> usize {
         Arc::strong_count(&self.opened)
@@ -445,13 +451,9 @@ impl Segment {
         if !missing.is_empty() {
             let mut batches = Vec::new();
             for (group, bounds) in opened.bounds.iter().enumerate() {
-                let from = self
-                    .dead
-                    .partition_point(|it| (*it as usize) < bounds.first);
-                let end = bounds.first + bounds.rows;
-                let to = self.dead.partition_point(|it| (*it as usize) < end);
-                if from < to {
-                    let rows: Vec<usize> = self.dead[from..to]
+                let dead = self.dead_among(bounds);
+                if !dead.is_empty() {
+                    let rows: Vec<usize> = dead
                         .iter()
                         .map(|row| *row as usize - bounds.first)
                         .collect();
